@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# The short commands; CMake does the work. `make help` lists them.
+BUILD ?= build
+PREFIX ?= /usr/local
+SOURCES = $(shell git ls-files '*.c' '*.h')
+
+.PHONY: all deps test demo install format lint asan fuzz clean help
+
+all: $(BUILD)/build.ninja                  ## build the program: build/opsm
+	@cmake --build $(BUILD)
+
+$(BUILD)/build.ninja:
+	@cmake -S . -B $(BUILD) -G Ninja
+
+deps:                                      ## install missing packages (Debian, Ubuntu)
+	@scripts/install-deps.sh
+
+test: deps                                 ## the whole suite
+	@$(MAKE) --no-print-directory all
+	@scripts/test.sh $(BUILD)
+
+demo: deps                                 ## train the embedded tiny model off-policy, under 4 minutes
+	@$(MAKE) --no-print-directory all
+	@scripts/demo.sh $(BUILD)
+
+install: all                               ## install to PREFIX
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+format:                                    ## rewrite the sources in the house style
+	@clang-format -i $(SOURCES)
+
+lint: $(BUILD)/build.ninja                 ## clang-format and clang-tidy, no changes
+	@clang-format --dry-run -Werror $(SOURCES)
+	@scripts/lint.sh $(BUILD)
+
+asan:                                      ## the suite under AddressSanitizer and UBSan
+	@cmake -S . -B build-asan -G Ninja -DOPSM_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo
+	@cmake --build build-asan
+	@scripts/test.sh build-asan
+
+clean:
+	@rm -rf build build-asan build-fuzz
+
+help:
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12

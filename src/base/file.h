@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Files that are either complete or absent. Writers go to a temporary name beside the target, are fsync'ed and renamed
+ * on commit; a crash or a full disk leaves the previous file as it was. Readers map the file read-only.
+ */
+#ifndef OPSM_BASE_FILE_H
+#define OPSM_BASE_FILE_H
+#include <opsm/status.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A read-only view of a whole file; data is NULL for an empty one. */
+struct file_map {
+    const uint8_t *data;
+    size_t size;
+};
+
+opsm_status file_map_open(struct file_map *map, const char *path, opsm_error *err);
+void file_map_close(struct file_map *map);
+
+/* A file being written. The first failing write sticks: later writes do nothing, and file_commit reports it. */
+struct file_out;
+
+opsm_status file_create(struct file_out **out, const char *path, opsm_error *err);
+void file_write(struct file_out *out, const void *data, size_t size);
+uint64_t file_written(const struct file_out *out); /* bytes so far */
+
+/* Makes the file durable under its final name and frees `out`, whatever happens. */
+opsm_status file_commit(struct file_out *out, opsm_error *err);
+
+/* Removes the temporary file and frees `out`; NULL is allowed. */
+void file_abort(struct file_out *out);
+
+/* The whole file as NUL-terminated memory (the NUL is not counted in size); release with mem_free. Refuses more than
+ * `limit` bytes. */
+opsm_status file_read(const char *path, size_t limit, char **data, size_t *size, opsm_error *err);
+
+/* mkdir -p. */
+opsm_status file_make_dirs(const char *path, opsm_error *err);
+
+/* Removes a directory tree; missing is not an error. Refuses to follow symbolic links. */
+opsm_status file_remove_tree(const char *path, opsm_error *err);
+
+/* Renames a complete temporary directory or file over `to` and makes the rename durable. */
+opsm_status file_rename(const char *from, const char *to, opsm_error *err);
+
+bool file_exists(const char *path);
+bool file_is_dir(const char *path);
+
+/* dir + "/" + name, release with mem_free; NULL when out of memory. */
+char *file_join(const char *dir, const char *name);
+
+/* Tests only: the nth write, fsync or rename from now fails as if the disk were full; 0 switches it off. */
+void file_fail_at(int64_t nth);
+
+#endif
