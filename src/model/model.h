@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One decoder for the Llama family: Llama and SmolLM2, Qwen2 (QKV bias), Qwen3 (QK-norm).
+ *
+ * Weights live in one flat f32 block (the masters); gradients and optimiser moments are blocks of the same layout, so
+ * clipping, AdamW and checkpoints are single loops. GEMM layouts are packed once per weight version (model_publish).
+ * Internal order of Q and K rows is rotate-half whatever the file had.
+ *
+ * Two ways to run it, one arithmetic:
+ *   training   packed groups [prompt][response 1]...[response G] without padding     (forward.h)
+ *   decode     KV cache, prompt stored once per group                                (decode.h)
+ * With equal weights both give bit-identical log-probs for the same token in the same context.
+ */
+#ifndef OPSM_MODEL_MODEL_H
+#define OPSM_MODEL_MODEL_H
+#include "io/gguf.h"
+#include "kernels/attention.h"
+#include "kernels/gemm.h"
+#include "text/chat.h"
+#include "text/tokenizer.h"
+#include <opsm/status.h>
+
+enum { MODEL_NAME_MAX = 64 };
+
+struct model_config {
+    char architecture[16]; /* llama, qwen2, qwen3 */
+    int32_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, n_vocab, context;
+    float norm_eps, rope_base;
+    bool tied;     /* the head is the embedding */
+    bool qkv_bias; /* Qwen2 */
+    bool qk_norm;  /* Qwen3 */
+};
+
+/* A named tensor inside the flat block: [rows, cols] row-major, or [cols] with rows == 1. */
+struct model_tensor {
+    char name[MODEL_NAME_MAX]; /* as in GGUF */
+    int64_t offset;            /* floats from the block's start, 16-float aligned */
+    int64_t rows, cols;
+    bool decay; /* matrices decay, norms and biases do not */
+};
+
+/* Offsets of a layer's tensors in the flat block; -1: the architecture has none. wqkv is [q | k | v] rows, w_gate_up is
+ * [gate | up] rows: one product each. */
+struct model_layer {
+    int64_t attn_norm, wqkv, bqkv, q_norm, k_norm, wo, ffn_norm, w_gate_up, w_down;
+};
+
+struct model {
+    struct model_config config;
+    enum dtype precision; /* format of GEMM inputs */
+    int64_t n_params;     /* floats in the flat block, padding included (padding stays zero) */
+    int64_t n_weights;    /* what a person calls the number of parameters */
+    float *params;        /* [n_params], owned */
+    float *inv_freq;      /* [head_dim/2], RoPE scaling already applied; owned */
+    struct model_tensor *tensors;
+    int32_t n_tensors;
+    int64_t embedding, output_norm, head; /* head == embedding when tied */
+    struct model_layer *layers;           /* [n_layers] */
+    struct model_packed *packed;          /* GEMM layouts of the current version */
+    uint64_t version;                     /* counts model_publish */
+    struct gguf *file;                    /* metadata to carry over on export; owned */
+    struct tokenizer *tokenizer;          /* owned */
+    struct chat_template chat;            /* owned */
+};
+
+/* Reads a GGUF file. `trainable`: also keep what the backward pass needs. Refuses other architectures by name, and
+ * files whose tensors are missing, misshapen, or contradict the metadata. */
+opsm_status model_load(struct model **model, const char *path, enum dtype precision, bool trainable, opsm_error *err);
+
+/* A fresh model with random weights (normal, std 0.02, scaled by depth on residual outputs) around the tokenizer and
+ * metadata of `file` (taken over; closed by model_free). For training the embedded tiny model and for tests. */
+opsm_status model_create(struct model **model, const struct model_config *config, struct gguf *file,
+                         enum dtype precision, bool trainable, uint64_t seed, opsm_error *err);
+
+/* The same architecture and weights, sharing nothing (e.g. a frozen reference or a sampler in another precision). */
+opsm_status model_clone(struct model **copy, const struct model *model, enum dtype precision, bool trainable,
+                        opsm_error *err);
+void model_free(struct model *model); /* NULL is allowed */
+
+/* params changed: pack them for the kernels. Must be called before the next forward or decode. */
+opsm_status model_publish(struct model *model, opsm_error *err);
+
+/* Writes a GGUF file with all metadata and the tokenizer of the original. type: QUANT_F32, F16, BF16 or Q8_0 for the
+ * matrices; norms and biases stay F32. */
+opsm_status model_save(const struct model *model, const char *path, enum quant_type type, opsm_error *err);
+
+#endif
