@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * libopsm: reinforcement-learning objectives for language models trained off-policy, with Off-Policy Sequence Masking
+ * (OPSM, DeepSeek-V3.2, arXiv 2512.02556, eq. 5-9). Arrays of log-probs in; loss, d loss / d log-prob, drift, mask and
+ * metrics out. Needs libc and libm only. No allocation, no globals, no I/O, no threads: every call is re-entrant, and
+ * its result depends on its arguments alone, bit for bit.
+ *
+ * One optimiser step, in the order of the calls:
+ *
+ *     opsm_objective config;  opsm_objective_defaults(&config);         configuration, or opsm_objective_set(key,
+ * value) opsm_threshold state;   opsm_threshold_start(&config, &state);    once per run; saved and restored as bytes
+ *     opsm_advantages(...)                                              rewards of groups -> advantages
+ *     opsm_objective_totals(...)                                        denominators of the whole step (all
+ * micro-batches) for each micro-batch:  forward, opsm_objective_evaluate(...), backward of the rows with needs_backward
+ *     opsm_metrics_compute(...) over the opsm_sequence records of all micro-batches; opsm_threshold_update(...)
+ *
+ * Notation: i sequence, t token, b behaviour log-prob (sampler), p trainer's log-prob before the first optimiser step,
+ * c current log-prob, f reference log-prob, m loss mask, n_i = sum_t m_it, A advantage, r = exp(c - b). Logs are
+ * natural.
+ */
+#ifndef OPSM_OBJECTIVE_H
+#define OPSM_OBJECTIVE_H
+#include <opsm/status.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Changes when a struct below changes in a way that `size` cannot cover. */
+#define OPSM_OBJECTIVE_ABI 1
+OPSM_API int opsm_objective_abi(void);   /* the OPSM_OBJECTIVE_ABI of the library that was loaded */
+OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library that was loaded */
+
+/* ---- Names. X(CONSTANT, "name", "one line"): enum, configuration, command line and help share these lists. ---- */
+
+#define OPSM_ADVANTAGE_LIST(X)                                                                                         \
+    X(MEAN, "mean", "R - mean of the group (DeepSeek-V3.2; Dr.GRPO 2503.20783)")                                       \
+    X(GRPO, "grpo", "(R - mean) / (unbiased std + epsilon) (DeepSeekMath 2402.03300, TRL)")                            \
+    X(RLOO, "rloo", "R - mean of the others of the group (2402.14740)")                                                \
+    X(BATCH, "batch", "R - mean of the group, over unbiased std of the batch's rewards + epsilon (TRL)")               \
+    X(GIVEN, "given", "read from the data")
+
+#define OPSM_SURROGATE_LIST(X)                                                                                         \
+    X(PPO, "ppo", "-min(r A, clip(r) A), optional dual clip (1707.06347, DAPO 2503.14476)")                            \
+    X(IS, "is", "-r A, no clip")                                                                                       \
+    X(REINFORCE, "reinforce", "-A c, no ratio")                                                                        \
+    X(TIS, "tis", "-sg(min(r, cap)) A c, truncated importance sampling")                                               \
+    X(CISPO, "cispo", "-sg(clip(r)) A c (MiniMax-M1 2506.13585)")                                                      \
+    X(GSPO, "gspo", "ppo with the sequence ratio exp(mean(c - b)) (2507.18071)")                                       \
+    X(SAPO, "sapo", "-(4 / tau) sigmoid(tau (r - 1)) A (2511.20347)")                                                  \
+    X(DECOUPLED, "decoupled", "ppo on exp(c - p), times sg(min(exp(p - b), cap)) (AReaL 2505.24298)")                  \
+    X(DPO, "dpo", "best and worst of each group as a preference pair (2305.18290)")
+
+#define OPSM_RULE_LIST(X)                                                                                              \
+    X(NONE, "none", "keep everything")                                                                                 \
+    X(OPSM, "opsm", "drop the sequence if A < 0 and drift > delta (2512.02556 eq. 9)")                                 \
+    X(GEOMETRIC, "geometric", "drop the sequence if exp(-drift) is outside [low, high], any sign of A")                \
+    X(ICEPOP, "icepop", "drop tokens with exp(c - b) outside [low, high] (2510.18855)")                                \
+    X(TOKEN_K2, "token_k2", "drop tokens with (b - c)^2 / 2 > delta (torchrl)")                                        \
+    X(NEGATIVES, "negatives", "control: drop every sequence with A < 0")                                               \
+    X(RANDOM, "random", "control: drop as many negatives as opsm would, chosen at random")                             \
+    X(POSITIVES, "positives", "control, the mirror image: drop if A > 0 and drift > delta")
+
+#define OPSM_POLICY_LIST(X)                                                                                            \
+    X(FIXED, "fixed", "delta as configured")                                                                           \
+    X(LENGTH, "length", "kappa + z sqrt(2 kappa / n_i): constant false-drop rate over lengths")                        \
+    X(QUANTILE, "quantile", "moving quantile of the negatives' drift, between floor and ceiling")                      \
+    X(CONTROLLER, "controller", "steers the mean drift of the kept negatives to `target`")
+
+#define OPSM_ESTIMATOR_LIST(X)                                                                                         \
+    X(K1, "k1", "b - c")                                                                                               \
+    X(K2, "k2", "(b - c)^2 / 2")                                                                                       \
+    X(K3, "k3", "exp(c - b) - 1 - (c - b)")                                                                            \
+    X(ABS, "abs", "|b - c|")
+
+#define OPSM_REDUCE_LIST(X)                                                                                            \
+    X(MEAN, "mean", "mean over the sequence's loss tokens")                                                            \
+    X(SUM, "sum", "sum over the sequence's loss tokens")                                                               \
+    X(MAX, "max", "largest token")
+
+#define OPSM_SOURCE_LIST(X)                                                                                            \
+    X(SAMPLER, "sampler", "b: recorded by whatever generated the tokens, when it generated them")                      \
+    X(TRAINER, "trainer", "p: recomputed by the trainer before the first optimiser step on the batch")
+
+#define OPSM_SIGN_LIST(X)                                                                                              \
+    X(SEQUENCE, "sequence", "sign of the masked mean of A over the sequence")                                          \
+    X(TOKEN, "token", "sign of each token's A (slime, AgileRL)")
+
+#define OPSM_PENALTY_LIST(X)                                                                                           \
+    X(K1, "k1", "c - f")                                                                                               \
+    X(K2, "k2", "(c - f)^2 / 2")                                                                                       \
+    X(K3, "k3", "exp(f - c) - (f - c) - 1")                                                                            \
+    X(UNBIASED, "unbiased", "r k3, differentiated through both factors (2512.02556 eq. 7)")
+
+#define OPSM_AGGREGATION_LIST(X)                                                                                       \
+    X(SEQUENCE_MEAN, "sequence_mean", "mean over sequences of means over tokens (GRPO, DeepSeek-V3.2)")                \
+    X(TOKEN_MEAN, "token_mean", "mean over all loss tokens (DAPO)")                                                    \
+    X(CONSTANT, "constant", "sum over N max_length (Dr.GRPO)")
+
+#define OPSM_DENOMINATOR_LIST(X)                                                                                       \
+    X(ALL, "all", "masked sequences still count (the paper)")                                                          \
+    X(KEPT, "kept", "only what the mask keeps counts (ms-swift bnpo, verl decoupled)")
+
+#define OPSM_GUARD_LIST(X)                                                                                             \
+    X(NONE, "none", "learning rate as scheduled")                                                                      \
+    X(ESS, "ess", "learning rate times sqrt(min(1, ESS / guard_base)) (VCPO 2602.17616)")
+
+/* For every list: the enum, its name ("?" when out of range) and the way back. Parsing an unknown name gives
+ * OPSM_INVALID and a sentence with the names that exist. */
+#define OPSM_ENUM(Type, PREFIX, LIST)                                                                                  \
+    typedef enum opsm_##Type{LIST(PREFIX) OPSM_##Type##_count} opsm_##Type;                                            \
+    OPSM_API const char *opsm_##Type##_name(opsm_##Type value);                                                        \
+    OPSM_API opsm_status opsm_##Type##_parse(const char *name, opsm_##Type *value, opsm_error *err)
+
+#define OPSM_X_ADVANTAGE(C, name, doc)   OPSM_ADVANTAGE_##C,
+#define OPSM_X_SURROGATE(C, name, doc)   OPSM_SURROGATE_##C,
+#define OPSM_X_RULE(C, name, doc)        OPSM_RULE_##C,
+#define OPSM_X_POLICY(C, name, doc)      OPSM_POLICY_##C,
+#define OPSM_X_ESTIMATOR(C, name, doc)   OPSM_ESTIMATOR_##C,
+#define OPSM_X_REDUCE(C, name, doc)      OPSM_REDUCE_##C,
+#define OPSM_X_SOURCE(C, name, doc)      OPSM_SOURCE_##C,
+#define OPSM_X_SIGN(C, name, doc)        OPSM_SIGN_##C,
+#define OPSM_X_PENALTY(C, name, doc)     OPSM_PENALTY_##C,
+#define OPSM_X_AGGREGATION(C, name, doc) OPSM_AGGREGATION_##C,
+#define OPSM_X_DENOMINATOR(C, name, doc) OPSM_DENOMINATOR_##C,
+#define OPSM_X_GUARD(C, name, doc)       OPSM_GUARD_##C,
+OPSM_ENUM(advantage, OPSM_X_ADVANTAGE, OPSM_ADVANTAGE_LIST);
+OPSM_ENUM(surrogate, OPSM_X_SURROGATE, OPSM_SURROGATE_LIST);
+OPSM_ENUM(rule, OPSM_X_RULE, OPSM_RULE_LIST);
+OPSM_ENUM(policy, OPSM_X_POLICY, OPSM_POLICY_LIST);
+OPSM_ENUM(estimator, OPSM_X_ESTIMATOR, OPSM_ESTIMATOR_LIST);
+OPSM_ENUM(reduce, OPSM_X_REDUCE, OPSM_REDUCE_LIST);
+OPSM_ENUM(source, OPSM_X_SOURCE, OPSM_SOURCE_LIST);
+OPSM_ENUM(sign, OPSM_X_SIGN, OPSM_SIGN_LIST);
+OPSM_ENUM(penalty, OPSM_X_PENALTY, OPSM_PENALTY_LIST);
+OPSM_ENUM(aggregation, OPSM_X_AGGREGATION, OPSM_AGGREGATION_LIST);
+OPSM_ENUM(denominator, OPSM_X_DENOMINATOR, OPSM_DENOMINATOR_LIST);
+OPSM_ENUM(guard, OPSM_X_GUARD, OPSM_GUARD_LIST);
+
+/* ---- Configuration ---- */
+
+/* One objective. Fill with opsm_objective_defaults, then assign fields or use opsm_objective_set. Flat, so that fields
+ * can be appended; `size` tells the library which of them the caller knows. Each field's key, range and meaning are in
+ * the table behind opsm_objective_key. */
+typedef struct opsm_objective {
+    size_t size;
+    opsm_advantage advantage;
+    opsm_surrogate surrogate_name;
+    opsm_source surrogate_ratio;
+    opsm_rule mask_rule;
+    opsm_policy mask_policy;
+    opsm_estimator mask_estimator;
+    opsm_reduce mask_reduce;
+    opsm_source mask_behavior;
+    opsm_sign mask_sign;
+    int mask_kl; /* 1: a dropped sequence loses its KL penalty too */
+    opsm_penalty penalty_estimator;
+    opsm_aggregation aggregation;
+    opsm_denominator denominator;
+    opsm_guard guard;
+    int64_t max_length; /* 0: the longest sequence */
+    int64_t mask_seed;
+    double advantage_epsilon;
+    double surrogate_clip_low;
+    double surrogate_clip_high;
+    double surrogate_dual_clip; /* infinity: off */
+    double surrogate_cap;
+    double surrogate_tau_pos;
+    double surrogate_tau_neg;
+    double surrogate_beta; /* dpo only */
+    double mask_delta;     /* infinity: never drops */
+    double mask_low;       /* NaN: the rule's own default */
+    double mask_high;      /* NaN: the rule's own default */
+    double mask_quantile;
+    double mask_floor;
+    double mask_ceiling;
+    double mask_target;
+    double mask_kappa;
+    double mask_z;
+    double mask_rate;
+    double penalty_beta;
+    double penalty_clamp; /* infinity: off */
+    double guard_base;
+    double guard_cap;
+} opsm_objective;
+
+OPSM_API void opsm_objective_init(opsm_objective *config, size_t size);
+
+/* Every field to its documented default. */
+static inline void opsm_objective_defaults(opsm_objective *config) {
+    opsm_objective_init(config, sizeof *config);
+}
+
+/* Sets one key from text, e.g. ("mask.delta", "0.3"). Keys are those of the configuration below `objective:`, without
+ * that prefix. Unknown key (the sentence names the nearest one), unparsable or out-of-range value: OPSM_INVALID, the
+ * configuration unchanged. "inf" and "off" switch a cap off, "auto" asks for the rule's own default. */
+OPSM_API opsm_status opsm_objective_set(opsm_objective *config, const char *key, const char *value, opsm_error *err);
+
+/* The current value of a key as text that opsm_objective_set takes back unchanged; NUL-terminated into `text`. */
+OPSM_API opsm_status opsm_objective_get(const opsm_objective *config, const char *key, char *text, size_t size,
+                                        opsm_error *err);
+
+/* One row of the key table. All strings are static. */
+typedef struct opsm_key {
+    const char *key;           /* "mask.delta" */
+    const char *default_value; /* "0.05" */
+    const char *range;         /* "0 <= x, inf: off" or "ppo | is | ..." */
+    const char *doc;           /* one line */
+} opsm_key;
+
+OPSM_API int opsm_objective_key_count(void);
+
+/* Row `index` (0 <= index < count); all fields NULL when out of range. Rows of one section are adjacent. */
+OPSM_API opsm_key opsm_objective_key(int index);
+
+/* Checks every field and their combination; opsm_objective_evaluate does so too. */
+OPSM_API opsm_status opsm_objective_check(const opsm_objective *config, opsm_error *err);
+
+/* ---- Data ---- */
+
+/* Ragged arrays, all borrowed. Sequence i owns tokens offsets[i] .. offsets[i+1]-1 of every token array. Pointers that
+ * the objective in force does not need may be NULL; what it needs and lacks is an OPSM_MISSING naming the array.
+ * Values where mask is 0 are never looked at. Zero-initialise (opsm_batch_init does) and set what you have. */
+typedef struct opsm_batch {
+    size_t size;
+    int64_t n_sequences;
+    int64_t n_tokens;              /* must equal offsets[n_sequences] */
+    const int64_t *offsets;        /* [n_sequences + 1], starts at 0, never decreases */
+    const float *logp_current;     /* [n_tokens] c */
+    const float *logp_behavior;    /* [n_tokens] b, from the sampler */
+    const float *logp_trainer;     /* [n_tokens] p */
+    const float *logp_reference;   /* [n_tokens] f */
+    const uint8_t *mask;           /* [n_tokens] m, 0 or 1; NULL: all ones */
+    const float *advantages;       /* [n_sequences] */
+    const float *token_advantages; /* [n_tokens]; when given it is used in place of `advantages` */
+    const int64_t *groups;         /* [n_sequences] group ids: any numbers, members need not be adjacent */
+    const float *rewards;          /* [n_sequences] read by opsm_advantages only */
+    const int64_t *ids;            /* [n_sequences] stable names for mask.rule random and for ties; NULL: 0, 1, ... */
+    const float *entropy;          /* [n_tokens] of the current policy, for the metrics; may be NULL */
+    const int64_t *lag;            /* [n_sequences] weight versions behind, for the metrics; may be NULL */
+    int64_t n_groups;              /* 0: not checked; else ids must be 0..n_groups-1, each with at least one member */
+    int64_t step;                  /* optimiser step, so that mask.rule random draws anew at every step */
+} opsm_batch;
+
+OPSM_API void opsm_batch_init_sized(opsm_batch *batch, size_t size);
+
+static inline void opsm_batch_init(opsm_batch *batch) {
+    opsm_batch_init_sized(batch, sizeof *batch);
+}
+
+/* Strict check for data that claims to be log-probs of a policy: offsets, mask values 0/1, and at tokens in the loss
+ * every given log-prob finite and at most 1e-3. opsm_objective_evaluate does not insist on the last two (it counts). */
+OPSM_API opsm_status opsm_batch_check(const opsm_batch *batch, opsm_error *err);
+
+/* Scratch memory for the calls that say so: at least this many bytes, any alignment of malloc. */
+OPSM_API size_t opsm_objective_workspace(int64_t n_sequences);
+
+/* ---- Advantages ---- */
+
+typedef struct opsm_group_stats {
+    int64_t groups;      /* distinct group ids */
+    int64_t zero_groups; /* groups whose rewards are all equal: no signal, all advantages zero */
+    double reward_mean;
+    double reward_std; /* over the batch, unbiased; 0 for one sequence */
+} opsm_group_stats;
+
+/* Reads n_sequences, groups, rewards and n_groups of `batch`; writes advantages[n_sequences] by config->advantage (not
+ * `given`: OPSM_INVALID). groups NULL: one group. `stats` may be NULL. Workspace as opsm_objective_workspace. A reward
+ * that is not finite: OPSM_NONFINITE. */
+OPSM_API opsm_status opsm_advantages(const opsm_objective *config, const opsm_batch *batch, float *advantages,
+                                     opsm_group_stats *stats, void *workspace, size_t workspace_size, opsm_error *err);
+
+/* Generalised advantage estimation (1506.02438) for a critic. Reads offsets and mask of `batch`; values[n_tokens] is
+ * the critic before each token; token_rewards[n_tokens] and final_rewards[n_sequences] (added at the last loss token)
+ * may each be NULL. Tokens outside the mask are stepped over: they neither discount nor bootstrap, and get 0. Writes
+ * advantages[n_tokens] and, unless NULL, returns[n_tokens] = advantage + value. gamma, lambda in [0, 1]. */
+OPSM_API opsm_status opsm_gae(const opsm_batch *batch, const float *values, const float *token_rewards,
+                              const float *final_rewards, double gamma, double lambda, float *advantages,
+                              float *returns, opsm_error *err);
+
+/* ---- Thresholds ---- */
+
+/* What a threshold policy remembers between steps. The caller owns it; plain bytes without pointers: save with fwrite,
+ * restore with fread and opsm_threshold_check. */
+typedef struct opsm_threshold {
+    uint32_t magic;
+    uint32_t abi;
+    double delta;       /* in force for the next step (policies fixed, quantile, controller) */
+    double noise_mean;  /* drift of the last calibration: mean ... */
+    double noise_sd;    /* ... and spread */
+    double noise_floor; /* max(mean, 0) + 3 spread: what engine noise alone exceeds about once in a thousand */
+    int64_t updates;
+    int64_t calibrations;
+    double reserved[8];
+} opsm_threshold;
+
+OPSM_API opsm_status opsm_threshold_start(const opsm_objective *config, opsm_threshold *state, opsm_error *err);
+OPSM_API opsm_status opsm_threshold_check(const opsm_threshold *state, opsm_error *err);
+
+/* The threshold for a sequence of n loss tokens. `state` may be NULL: as if just started. */
+OPSM_API double opsm_threshold_delta(const opsm_objective *config, const opsm_threshold *state, int64_t n);
+
+/* ---- One call ---- */
+
+/* What the step knows about one sequence. Records of several micro-batches or ranks are put one after the other for
+ * opsm_metrics_compute and opsm_threshold_update: they are plain numbers. */
+typedef struct opsm_sequence {
+    int64_t group;
+    int64_t tokens;         /* n_i: tokens in the loss */
+    int64_t length;         /* T_i */
+    int64_t dropped_tokens; /* loss tokens that the mask took out of the surrogate */
+    int64_t clipped_low;    /* loss tokens at the lower and upper clip (before the mask) */
+    int64_t clipped_high;
+    int64_t lag;            /* -1: unknown */
+    double advantage;       /* A_i, masked mean for token advantages */
+    double drift;           /* X_i by the estimator and reduction in force; NaN: no behaviour log-probs */
+    double drift_k1;        /* mean of b - c, NaN as above */
+    double drift_k3;        /* mean of exp(c - b) - 1 - (c - b) */
+    double delta;           /* threshold in force for this sequence */
+    double loss;            /* contribution to the loss: surrogate + penalty */
+    double surrogate;       /* contribution of the masked surrogate */
+    double penalty;         /* contribution of beta K */
+    double kl_sum;          /* sum over loss tokens of K, unclamped and without beta */
+    double entropy_sum;     /* sum over loss tokens; NaN: unknown */
+    double ratio_max;       /* largest exp(c - b) of a loss token */
+    uint8_t keep;           /* 0: no token of it is left in the surrogate because of the mask */
+    uint8_t nonfinite;      /* a value at a loss token is not finite */
+    uint8_t needs_backward; /* some d loss / d logp is not zero */
+    uint8_t positive_logp;  /* some c, b, p or f at a loss token is above 0: not a log-prob */
+    uint8_t reserved[4];
+} opsm_sequence;
+
+/* The denominators of one optimiser step, over all micro-batches and ranks: additive, except max_length (the maximum).
+ * random_cut belongs to mask.rule random. */
+typedef struct opsm_totals {
+    size_t size;
+    double sequences;  /* N */
+    double tokens;     /* sum n_i */
+    double pairs;      /* dpo */
+    double max_length; /* L_max */
+    double negatives;  /* sequences with A < 0, and those of them beyond delta */
+    double drifted;
+    double random_cut; /* exact when one call saw the whole step; opsm_totals_add falls back to the expectation */
+} opsm_totals;
+
+/* The totals of `batch`. With denominator `all` and a rule other than `random` only offsets, mask and (dpo) groups and
+ * advantages are read: they are known before any forward pass. Otherwise logp_current is needed, except where every
+ * advantage is zero. Writes records[n_sequences] (drift, keep; no loss yet): may not be NULL. */
+OPSM_API opsm_status opsm_objective_totals(const opsm_objective *config, const opsm_threshold *state,
+                                           const opsm_batch *batch, opsm_sequence *records, opsm_totals *totals,
+                                           void *workspace, size_t workspace_size, opsm_error *err);
+OPSM_API void opsm_totals_add(opsm_totals *sum, const opsm_totals *part);
+
+/* Where the results go. records is required, dlogp may be NULL (loss only). */
+typedef struct opsm_result {
+    size_t size;
+    opsm_sequence *records; /* [n_sequences] */
+    float *dlogp;           /* [n_tokens] d loss / d logp_current; exactly 0 outside the mask */
+    double loss;            /* surrogate + penalty */
+    double surrogate;
+    double penalty;
+    int64_t needs_backward; /* sequences with a non-zero gradient */
+} opsm_result;
+
+OPSM_API void opsm_result_init_sized(opsm_result *result, size_t size);
+
+static inline void opsm_result_init(opsm_result *result) {
+    opsm_result_init_sized(result, sizeof *result);
+}
+
+/* Loss and gradient of one batch or micro-batch:
+ *     L = sum_i w_i sum_t m_it (M_i S_it + beta K_it)
+ * `state` NULL: threshold as if just started. `totals` NULL: this batch is the whole step. Workspace as
+ * opsm_objective_workspace(n_sequences); only mask.rule random, dpo and totals == NULL touch it.
+ *
+ * Values that are not finite, at a token in the loss: with A_i < 0 the sequence is dropped (and counted in
+ * `nonfinite`); with A_i = 0 it contributes nothing; otherwise the call fails with OPSM_NONFINITE naming sequence and
+ * token, if they would reach the loss. Outside the mask nothing is ever looked at. On failure the contents of
+ * `result` are unspecified. */
+OPSM_API opsm_status opsm_objective_evaluate(const opsm_objective *config, const opsm_threshold *state,
+                                             const opsm_batch *batch, const opsm_totals *totals, opsm_result *result,
+                                             void *workspace, size_t workspace_size, opsm_error *err);
+
+/* 0 when the sequence can contribute neither loss nor gradient whatever the log-probs are (A = 0 and no penalty), so
+ * that not even a forward pass is needed. It still counts in the totals. */
+OPSM_API int opsm_objective_needs_forward(const opsm_objective *config, double advantage);
+
+/* ---- Metrics ---- */
+
+/* X(field, "one line"). Every field is a double; NaN means "nothing to measure". Shares are 0..1. */
+#define OPSM_METRICS_LIST(X)                                                                                           \
+    X(loss, "surrogate + penalty")                                                                                     \
+    X(surrogate, "masked surrogate part of the loss")                                                                  \
+    X(penalty, "KL penalty part of the loss, with beta")                                                               \
+    X(kl_ref, "mean KL estimate against the reference, nats per token")                                                \
+    X(entropy, "mean entropy, nats per token")                                                                         \
+    X(drift_negative_mean, "drift of sequences with A < 0: mean")                                                      \
+    X(drift_negative_p10, "10% quantile")                                                                              \
+    X(drift_negative_p50, "median")                                                                                    \
+    X(drift_negative_p90, "90% quantile")                                                                              \
+    X(drift_negative_p99, "99% quantile")                                                                              \
+    X(drift_positive_mean, "drift of sequences with A > 0: mean")                                                      \
+    X(drift_positive_p10, "10% quantile")                                                                              \
+    X(drift_positive_p50, "median")                                                                                    \
+    X(drift_positive_p90, "90% quantile")                                                                              \
+    X(drift_positive_p99, "99% quantile")                                                                              \
+    X(drift_mean, "drift of all sequences: mean of k1")                                                                \
+    X(drift_k3, "mean over sequences of the k3 drift")                                                                 \
+    X(drift_kept_negative, "mean drift of the negatives that were kept")                                               \
+    X(dropped, "share of sequences dropped")                                                                           \
+    X(dropped_negatives, "share of sequences with A < 0 dropped")                                                      \
+    X(dropped_tokens, "share of loss tokens dropped")                                                                  \
+    X(dropped_mass, "share of sum |A| dropped")                                                                        \
+    X(delta, "threshold in force, mean over the negatives")                                                            \
+    X(clip_low, "share of loss tokens at the lower clip")                                                              \
+    X(clip_high, "share of loss tokens at the upper clip")                                                             \
+    X(ratio_max, "largest exp(c - b)")                                                                                 \
+    X(ess, "effective sample size over N, weights exp(-X n) capped at guard_cap")                                      \
+    X(nonfinite, "sequences with a value that is not finite")                                                          \
+    X(positive_logp, "sequences with a log-prob above 0")                                                              \
+    X(sequences, "sequences")                                                                                          \
+    X(negatives, "sequences with A < 0")                                                                               \
+    X(positives, "sequences with A > 0")                                                                               \
+    X(tokens, "tokens in the loss")                                                                                    \
+    X(groups, "groups")                                                                                                \
+    X(skipped_groups, "groups whose advantages are all zero")                                                          \
+    X(backward_sequences, "sequences with a non-zero gradient; 0: skip the optimiser step")                            \
+    X(length_mean, "mean loss tokens per sequence")                                                                    \
+    X(lag_mean, "weight versions behind, mean")                                                                        \
+    X(lag_max, "weight versions behind, largest")
+
+typedef struct opsm_metrics {
+    size_t size;
+#define OPSM_METRIC_FIELD(field, doc) double field;
+    OPSM_METRICS_LIST(OPSM_METRIC_FIELD)
+#undef OPSM_METRIC_FIELD
+} opsm_metrics;
+
+/* Metrics of a step from the records of all its micro-batches, in any split: the same records in the same order give
+ * the same bits. Workspace as opsm_objective_workspace(n). */
+OPSM_API opsm_status opsm_metrics_compute(const opsm_objective *config, const opsm_sequence *records, int64_t n,
+                                          opsm_metrics *metrics, void *workspace, size_t workspace_size,
+                                          opsm_error *err);
+
+OPSM_API int opsm_metrics_count(void);
+OPSM_API const char *opsm_metrics_name(int index); /* "drift_negative_p90"; NULL when out of range */
+OPSM_API double opsm_metrics_value(const opsm_metrics *metrics, int index);
+
+/* Moves the threshold after an optimiser step, from the records of the whole step (all ranks). No negatives with a
+ * finite drift: nothing moves. Policies fixed and length only count. */
+OPSM_API opsm_status opsm_threshold_update(const opsm_objective *config, opsm_threshold *state,
+                                           const opsm_sequence *records, int64_t n, void *workspace,
+                                           size_t workspace_size, opsm_error *err);
+
+/* Noise floor: call with the records of a batch evaluated before its first optimiser step with the weights that
+ * generated it, where drift can only be noise. Fewer than two finite drifts: nothing changes. */
+OPSM_API opsm_status opsm_threshold_calibrate(opsm_threshold *state, const opsm_sequence *records, int64_t n,
+                                              opsm_error *err);
+
+/* Effective sample size over n, weights exp(-drift_k1 * tokens) capped: (sum w)^2 / (n sum w^2), in (0, 1]; NaN when no
+ * record has a finite drift. */
+OPSM_API double opsm_ess(const opsm_sequence *records, int64_t n, double cap);
+
+/* The factor on the learning rate: 1 with guard none or unknown ESS. */
+OPSM_API double opsm_guard_scale(const opsm_objective *config, double ess);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
