@@ -9,8 +9,11 @@
  *   gguf_close(file);
  *
  * Everything in the file is hostile until checked: after gguf_open succeeded, every length, offset and string that this
- * header hands out lies inside the map, names and keys are unique, and tensor sizes do not overflow.
- * Format: versions 2 and 3, little endian. Strings are not NUL-terminated in the file and may hold NUL bytes.
+ * header hands out lies inside the map, names and keys are unique, and tensor sizes do not overflow. The tables take at
+ * most a small multiple of the file's size, whatever counts it announces. Tensors must lie in the order of their
+ * descriptions, aligned and without gaps, as ggml's reader demands; padding after the last one may be missing. What is
+ * not guarded against: another process that truncates the file while it is open. Format: versions 2 and 3, little
+ * endian. Strings are not NUL-terminated in the file and may hold NUL bytes.
  */
 #ifndef OPSM_IO_GGUF_H
 #define OPSM_IO_GGUF_H
@@ -48,7 +51,8 @@ struct gguf_kv {
     enum gguf_type type;
     enum gguf_type element; /* of an array */
     uint64_t count;         /* elements of an array, 1 otherwise */
-    const uint8_t *data;    /* the value's first byte in the map; array elements lie one after the other */
+    const uint8_t *data;    /* the value's first byte in the map, unaligned, little endian; array elements lie one after
+                             * the other, strings with their u64 lengths */
     size_t size;            /* bytes of the value */
 };
 

@@ -24,12 +24,24 @@ enum quant_type {
     QUANT_Q5_K = 13,
     QUANT_Q6_K = 14,
     QUANT_Q8_K = 15,
+    QUANT_IQ2_XXS = 16,
+    QUANT_IQ2_XS = 17,
+    QUANT_IQ3_XXS = 18,
+    QUANT_IQ1_S = 19,
+    QUANT_IQ4_NL = 20,
+    QUANT_IQ3_S = 21,
+    QUANT_IQ2_S = 22,
+    QUANT_IQ4_XS = 23,
     QUANT_I8 = 24,
     QUANT_I16 = 25,
     QUANT_I32 = 26,
     QUANT_I64 = 27,
     QUANT_F64 = 28,
-    QUANT_BF16 = 30
+    QUANT_IQ1_M = 29,
+    QUANT_BF16 = 30,
+    QUANT_TQ1_0 = 34,
+    QUANT_TQ2_0 = 35,
+    QUANT_MXFP4 = 39
 };
 
 struct quant_traits {
@@ -40,10 +52,11 @@ struct quant_traits {
     void (*encode)(const float *values, int64_t n_blocks, uint8_t *out); /* NULL: not writable */
 };
 
-/* Never NULL; block == 0 for an unknown type. */
+/* Never NULL; block == 0 for an unknown type. Coders take unaligned bytes and run on the calling thread. Encoding Q8_0
+ * and F16 saturates or zeroes what cannot be represented; gguf_writer_put refuses such values first. */
 const struct quant_traits *quant_traits(uint32_t type);
 
-float f16_to_f32(uint16_t h);
+float f16_to_f32(uint16_t h);   /* exact */
 uint16_t f16_from_f32(float x); /* round to nearest even, overflow to infinity */
 
 #endif
