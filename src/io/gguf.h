@@ -108,7 +108,9 @@ opsm_status gguf_dequantize(const struct gguf *file, const struct gguf_tensor *t
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 
 /* Describe the whole file first (metadata in the order it shall have, then all tensors), then write the tensor data in
- * the same order. The file appears under its name only when gguf_writer_commit succeeds. */
+ * the same order. The file appears under its name only when gguf_writer_commit succeeds. Setting a key again replaces
+ * its value in place; "general.alignment", when set (u32, power of two), is obeyed. After an error other than from a
+ * setter, abort. Nothing passed in is kept: names, keys and values are copied. */
 struct gguf_writer;
 
 opsm_status gguf_writer_create(struct gguf_writer **writer, const char *path, opsm_error *err);
@@ -130,7 +132,8 @@ opsm_status gguf_writer_copy(struct gguf_writer *writer, const struct gguf_kv *k
 opsm_status gguf_writer_add_tensor(struct gguf_writer *writer, const char *name, int n_dims, const int64_t *shape,
                                    enum quant_type type, opsm_error *err);
 
-/* The values of the next announced tensor, converted to its type; `count` must be its number of elements. */
+/* The values of the next announced tensor, converted to its type; `count` must be its number of elements. F32 and BF16
+ * take any value; OPSM_NONFINITE when F16 or Q8_0 cannot hold one. Full disks are reported by gguf_writer_commit. */
 opsm_status gguf_writer_put(struct gguf_writer *writer, const float *values, int64_t count, opsm_error *err);
 
 /* Durable under its final name, then frees the writer, whatever happens. OPSM_INVALID when a tensor's data is missing.

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Writing GGUF version 3 in the strict form that ggml's reader demands: unique keys and names, names below 64 bytes,
+ * data in the order of the descriptions, every tensor (the last one too) padded to the alignment.
+ *
+ * Metadata and descriptions are collected in memory and go out when the first tensor arrives; tensor data streams.
+ */
+#include "base/mem.h"
+#include "io/cursor.h"
+#include "io/gguf_internal.h"
+#include "io/quote.h"
+#include <math.h>
+#include <string.h>
+
+enum { CHUNK_BLOCKS = 4096, CHUNK_BYTES_MAX = CHUNK_BLOCKS * 34, FIRST_ROOM = 32 };
+
+struct entry {
+    char *key;
+    size_t key_length;
+    uint8_t *bytes; /* type, for arrays element type and count, value: all that follows the key in the file */
+    size_t size;
+};
+
+struct planned_tensor {
+    char *name;
+    int n_dims;
+    int64_t shape[GGUF_DIMS_LIMIT];
+    int64_t n_elements;
+    enum quant_type type;
+    uint64_t size; /* bytes without padding */
+};
+
+struct gguf_writer {
+    struct file_out *out;
+    char *path;
+    struct entry *entries;
+    size_t n_entries, entries_room;
+    struct planned_tensor *tensors;
+    size_t n_tensors, tensors_room;
+    struct name_map keys, names;
+    size_t next;   /* tensor whose data comes next */
+    bool data_now; /* header written, only tensor data may follow */
+    uint32_t alignment;
+    uint8_t *chunk; /* CHUNK_BYTES_MAX, for conversion */
+};
+
+/* ---- life cycle -------------------------------------------------------------------------------------------------- */
+
+static void free_writer(struct gguf_writer *w) {
+    name_map_free(&w->keys);
+    name_map_free(&w->names);
+    for (size_t i = 0; i < w->n_entries; i++) {
+        mem_free(w->entries[i].key);
+        mem_free(w->entries[i].bytes);
+    }
+    for (size_t i = 0; i < w->n_tensors; i++) mem_free(w->tensors[i].name);
+    mem_free(w->entries);
+    mem_free(w->tensors);
+    mem_free(w->path);
+    mem_free(w->chunk);
+    mem_free(w);
+}
+
+opsm_status gguf_writer_create(struct gguf_writer **result, const char *path, opsm_error *err) {
+    *result = NULL;
+    struct gguf_writer *w = mem_zalloc(1, sizeof *w);
+    if (!w) return mem_exhausted(err, "a GGUF writer", sizeof *w);
+    w->keys = name_map_make();
+    w->names = name_map_make();
+    w->path = mem_strdup(path);
+    w->chunk = mem_alloc(CHUNK_BYTES_MAX, 1);
+    opsm_status status =
+        w->path && w->chunk ? file_create(&w->out, path, err) : mem_exhausted(err, "a GGUF writer", CHUNK_BYTES_MAX);
+    if (status != OPSM_OK)
+        free_writer(w);
+    else
+        *result = w;
+    return status;
+}
+
+void gguf_writer_abort(struct gguf_writer *w) {
+    if (!w) return;
+    file_abort(w->out);
+    free_writer(w);
+}
+
+/* Grows a table so that one more entry fits. */
+static opsm_status make_room(void **table, size_t used, size_t *room, size_t size, opsm_error *err) {
+    if (used < *room) return OPSM_OK;
+    size_t more = *room ? *room * 2 : FIRST_ROOM;
+    void *bigger = mem_resize(*table, used, more, size);
+    if (!bigger) return mem_exhausted(err, "the tables of a GGUF writer", more * size);
+    *table = bigger;
+    *room = more;
+    return OPSM_OK;
+}
+
+/* ---- metadata ---------------------------------------------------------------------------------------------------- */
+
+static uint8_t *store_u16(uint8_t *p, uint16_t x) {
+    p[0] = (uint8_t)x;
+    p[1] = (uint8_t)(x >> 8);
+    return p + 2;
+}
+
+static uint8_t *store_u32(uint8_t *p, uint32_t x) {
+    return store_u16(store_u16(p, (uint16_t)x), (uint16_t)(x >> 16));
+}
+
+static uint8_t *store_u64(uint8_t *p, uint64_t x) {
+    return store_u32(store_u32(p, (uint32_t)x), (uint32_t)(x >> 32));
+}
+
+static uint8_t *store_bytes(uint8_t *p, const void *data, size_t size) {
+    if (size > 0) memcpy(p, data, size);
+    return p + size;
+}
+
+static opsm_status check_key(const struct gguf_writer *w, const char *key, size_t length, opsm_error *err) {
+    char shown[QUOTE_ROOM];
+    if (w->data_now)
+        return opsm_fail(err, OPSM_INVALID, "'%.150s': metadata key %s set after tensor data was written", w->path,
+                         quote(shown, key, length));
+    if (length == 0 || length > GGUF_KEY_LIMIT)
+        return opsm_fail(err, OPSM_INVALID, "'%.150s': a metadata key of %zu bytes, expected 1 to %d", w->path, length,
+                         GGUF_KEY_LIMIT);
+    return OPSM_OK;
+}
+
+static opsm_status check_length(const struct gguf_writer *w, const char *key, uint64_t length, opsm_error *err) {
+    if (length <= GGUF_LENGTH_LIMIT) return OPSM_OK;
+    return opsm_fail(err, OPSM_INVALID, "'%.150s': metadata key '%.150s' has length %llu, ggml's reader takes up to %d",
+                     w->path, key, (unsigned long long)length, GGUF_LENGTH_LIMIT);
+}
+
+/* The entry of a new key, its value still empty. */
+static opsm_status append_entry(struct gguf_writer *w, const char *key, size_t length, struct entry **entry,
+                                opsm_error *err) {
+    void *table = w->entries;
+    opsm_status status = make_room(&table, w->n_entries, &w->entries_room, sizeof *w->entries, err);
+    w->entries = table;
+    if (status != OPSM_OK) return status;
+    char *copy = mem_strndup(key, length);
+    uint32_t index = (uint32_t)w->n_entries;
+    if (!copy || name_map_add(&w->keys, copy, length, &index) != OPSM_OK) {
+        mem_free(copy);
+        return mem_exhausted(err, "the metadata of a GGUF writer", length);
+    }
+    *entry = &w->entries[w->n_entries++];
+    **entry = (struct entry){.key = copy, .key_length = length};
+    return OPSM_OK;
+}
+
+/* Takes `bytes` (of mem_alloc, NULL when that failed) as what follows the key; replaces the value of a known key. */
+static opsm_status take_value(struct gguf_writer *w, const char *key, size_t length, uint8_t *bytes, size_t size,
+                              opsm_error *err) {
+    if (!bytes) return mem_exhausted(err, "the metadata of a GGUF writer", size);
+    int64_t known = name_map_find(&w->keys, key, length);
+    struct entry *entry = known >= 0 ? &w->entries[known] : NULL;
+    opsm_status status = entry ? OPSM_OK : append_entry(w, key, length, &entry, err);
+    if (status != OPSM_OK) {
+        mem_free(bytes);
+        return status;
+    }
+    mem_free(entry->bytes);
+    entry->bytes = bytes;
+    entry->size = size;
+    return OPSM_OK;
+}
+
+/* A value of `size` bytes, little endian as they lie. */
+static opsm_status set_scalar(struct gguf_writer *w, const char *key, enum gguf_type type, uint32_t bits, size_t size,
+                              opsm_error *err) {
+    opsm_status status = check_key(w, key, strlen(key), err);
+    if (status != OPSM_OK) return status;
+    uint8_t value[4];
+    store_u32(value, bits);
+    uint8_t *bytes = mem_alloc(4 + size, 1);
+    if (bytes) store_bytes(store_u32(bytes, type), value, size);
+    return take_value(w, key, strlen(key), bytes, 4 + size, err);
+}
+
+opsm_status gguf_writer_set_u32(struct gguf_writer *w, const char *key, uint32_t value, opsm_error *err) {
+    return set_scalar(w, key, GGUF_U32, value, 4, err);
+}
+
+opsm_status gguf_writer_set_f32(struct gguf_writer *w, const char *key, float value, opsm_error *err) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return set_scalar(w, key, GGUF_F32, bits, 4, err);
+}
+
+opsm_status gguf_writer_set_bool(struct gguf_writer *w, const char *key, bool value, opsm_error *err) {
+    return set_scalar(w, key, GGUF_BOOL, value, 1, err);
+}
+
+opsm_status gguf_writer_set_string(struct gguf_writer *w, const char *key, const char *value, opsm_error *err) {
+    size_t length = strlen(value), size = 4 + 8 + length;
+    opsm_status status = check_key(w, key, strlen(key), err);
+    if (status == OPSM_OK) status = check_length(w, key, length, err);
+    if (status != OPSM_OK) return status;
+    uint8_t *bytes = mem_alloc(size, 1);
+    if (bytes) store_bytes(store_u64(store_u32(bytes, GGUF_STRING), length), value, length);
+    return take_value(w, key, strlen(key), bytes, size, err);
+}
+
+static uint8_t *store_array_header(uint8_t *p, enum gguf_type element, uint64_t count) {
+    return store_u64(store_u32(store_u32(p, GGUF_ARRAY), element), count);
+}
+
+enum { ARRAY_HEADER = 4 + 4 + 8 };
+
+opsm_status gguf_writer_set_strings(struct gguf_writer *w, const char *key, const struct gguf_string *values,
+                                    uint64_t count, opsm_error *err) {
+    opsm_status status = check_key(w, key, strlen(key), err);
+    if (status == OPSM_OK) status = check_length(w, key, count, err);
+    uint64_t size = ARRAY_HEADER;
+    for (uint64_t i = 0; i < count && status == OPSM_OK; i++) {
+        status = check_length(w, key, values[i].length, err);
+        size += 8 + values[i].length;
+    }
+    if (status != OPSM_OK) return status;
+    uint8_t *bytes = mem_alloc(size, 1), *p = bytes;
+    if (p) p = store_array_header(p, GGUF_STRING, count);
+    for (uint64_t i = 0; i < count && p; i++)
+        p = store_bytes(store_u64(p, values[i].length), values[i].data, values[i].length);
+    return take_value(w, key, strlen(key), bytes, size, err);
+}
+
+/* An array of 4-byte numbers. */
+static opsm_status set_words(struct gguf_writer *w, const char *key, enum gguf_type element, const void *values,
+                             uint64_t count, opsm_error *err) {
+    opsm_status status = check_key(w, key, strlen(key), err);
+    if (status == OPSM_OK) status = check_length(w, key, count, err);
+    if (status != OPSM_OK) return status;
+    size_t size = ARRAY_HEADER + (size_t)count * 4;
+    uint8_t *bytes = mem_alloc(size, 1);
+    if (bytes) store_bytes(store_array_header(bytes, element, count), values, (size_t)count * 4);
+    return take_value(w, key, strlen(key), bytes, size, err);
+}
+
+opsm_status gguf_writer_set_i32s(struct gguf_writer *w, const char *key, const int32_t *values, uint64_t count,
+                                 opsm_error *err) {
+    return set_words(w, key, GGUF_I32, values, count, err);
+}
+
+opsm_status gguf_writer_set_f32s(struct gguf_writer *w, const char *key, const float *values, uint64_t count,
+                                 opsm_error *err) {
+    return set_words(w, key, GGUF_F32, values, count, err);
+}
+
+opsm_status gguf_writer_copy(struct gguf_writer *w, const struct gguf_kv *kv, opsm_error *err) {
+    opsm_status status = check_key(w, kv->key.data, kv->key.length, err);
+    if (status != OPSM_OK) return status;
+    bool array = kv->type == GGUF_ARRAY;
+    size_t size = (array ? ARRAY_HEADER : 4) + kv->size;
+    uint8_t *bytes = mem_alloc(size, 1);
+    if (bytes) {
+        uint8_t *p = array ? store_array_header(bytes, kv->element, kv->count) : store_u32(bytes, kv->type);
+        store_bytes(p, kv->data, kv->size);
+    }
+    return take_value(w, kv->key.data, kv->key.length, bytes, size, err);
+}
+
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
+
+static opsm_status check_shape(const struct gguf_writer *w, const char *shown, int n_dims, const int64_t *shape,
+                               const struct quant_traits *traits, int64_t *n_elements, opsm_error *err) {
+    if (n_dims < 1 || n_dims > GGUF_DIMS_LIMIT)
+        return opsm_fail(err, OPSM_INVALID, "'%.150s': tensor %s has %d dimensions, expected 1 to %d", w->path, shown,
+                         n_dims, GGUF_DIMS_LIMIT);
+    /* Bytes, not elements, must stay countable: 4 is the most that an element of a writable type takes. */
+    int64_t n = 1, limit = INT64_MAX / 8;
+    for (int d = 0; d < n_dims; d++) {
+        if (shape[d] < 0 || (shape[d] > 0 && n > limit / shape[d]))
+            return opsm_fail(err, OPSM_INVALID, "'%.150s': tensor %s: dimension %d is %lld, negative or too large",
+                             w->path, shown, d, (long long)shape[d]);
+        n *= shape[d];
+    }
+    if (shape[0] % traits->block != 0)
+        return opsm_fail(err, OPSM_INVALID, "'%.150s': tensor %s: rows of %lld elements are not whole %s blocks of %d",
+                         w->path, shown, (long long)shape[0], traits->name, traits->block);
+    *n_elements = n;
+    return OPSM_OK;
+}
+
+static opsm_status append_tensor(struct gguf_writer *w, const char *name, const struct planned_tensor *tensor,
+                                 opsm_error *err) {
+    char shown[QUOTE_ROOM];
+    size_t length = strlen(name);
+    void *table = w->tensors;
+    opsm_status status = make_room(&table, w->n_tensors, &w->tensors_room, sizeof *w->tensors, err);
+    w->tensors = table;
+    if (status != OPSM_OK) return status;
+    char *copy = mem_strndup(name, length);
+    uint32_t index = (uint32_t)w->n_tensors;
+    if (!copy || name_map_add(&w->names, copy, length, &index) != OPSM_OK) {
+        mem_free(copy);
+        return mem_exhausted(err, "the tensor table of a GGUF writer", length);
+    }
+    if (index != w->n_tensors) {
+        mem_free(copy);
+        return opsm_fail(err, OPSM_INVALID, "'%.150s': tensor %s is announced twice", w->path,
+                         quote(shown, name, length));
+    }
+    w->tensors[w->n_tensors] = *tensor;
+    w->tensors[w->n_tensors++].name = copy;
+    return OPSM_OK;
+}
+
+opsm_status gguf_writer_add_tensor(struct gguf_writer *w, const char *name, int n_dims, const int64_t *shape,
+                                   enum quant_type type, opsm_error *err) {
+    enum { NAME_LIMIT = sizeof((struct gguf_tensor *)0)->name - 1 };
+    char shown[QUOTE_ROOM];
+    size_t length = strlen(name);
+    quote(shown, name, length);
+    if (w->data_now)
+        return opsm_fail(err, OPSM_INVALID, "'%.150s': tensor %s announced after tensor data was written", w->path,
+                         shown);
+    if (length == 0 || length > NAME_LIMIT)
+        return opsm_fail(err, OPSM_INVALID, "'%.150s': tensor name %s has %zu bytes, expected 1 to %d", w->path, shown,
+                         length, NAME_LIMIT);
+    const struct quant_traits *traits = quant_traits((uint32_t)type);
+    if (!traits->encode)
+        return opsm_fail(err, OPSM_UNSUPPORTED,
+                         "'%.150s': tensor %s cannot be written as %s; use F32, F16, BF16 or Q8_0", w->path, shown,
+                         traits->name);
+    struct planned_tensor tensor = {.n_dims = n_dims, .type = type};
+    opsm_status status = check_shape(w, shown, n_dims, shape, traits, &tensor.n_elements, err);
+    if (status != OPSM_OK) return status;
+    memcpy(tensor.shape, shape, (size_t)n_dims * sizeof *shape);
+    tensor.size = (uint64_t)(tensor.n_elements / traits->block) * (uint64_t)traits->bytes;
+    return append_tensor(w, name, &tensor, err);
+}
+
+/* ---- output ------------------------------------------------------------------------------------------------------ */
+
+static void write_u32(struct gguf_writer *w, uint32_t x) {
+    uint8_t bytes[4];
+    store_u32(bytes, x);
+    file_write(w->out, bytes, sizeof bytes);
+}
+
+static void write_u64(struct gguf_writer *w, uint64_t x) {
+    uint8_t bytes[8];
+    store_u64(bytes, x);
+    file_write(w->out, bytes, sizeof bytes);
+}
+
+/* Zeros up to the next multiple of the alignment. `size` counts from an aligned position. */
+static void write_padding(struct gguf_writer *w, uint64_t size) {
+    static const uint8_t zeros[256];
+    for (uint64_t left = gguf_align_up(size, w->alignment) - size; left > 0;) {
+        size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
+        file_write(w->out, zeros, n);
+        left -= n;
+    }
+}
+
+/* The alignment that the metadata announces, which may have been carried over from another file. */
+static opsm_status settle_alignment(struct gguf_writer *w, opsm_error *err) {
+    w->alignment = GGUF_ALIGNMENT_DEFAULT;
+    int64_t i = name_map_find(&w->keys, GGUF_ALIGNMENT_KEY, strlen(GGUF_ALIGNMENT_KEY));
+    if (i < 0) return OPSM_OK;
+    const struct entry *entry = &w->entries[i];
+    if (entry->size == 8 && load_u32(entry->bytes) == GGUF_U32) {
+        w->alignment = load_u32(entry->bytes + 4);
+        if (gguf_alignment_valid(w->alignment)) return OPSM_OK;
+    }
+    return opsm_fail(err, OPSM_INVALID, "'%.150s': metadata key '" GGUF_ALIGNMENT_KEY "' must be a u32 power of two",
+                     w->path);
+}
+
+static void write_description(struct gguf_writer *w, const struct planned_tensor *t, uint64_t offset) {
+    size_t length = strlen(t->name);
+    write_u64(w, length);
+    file_write(w->out, t->name, length);
+    write_u32(w, (uint32_t)t->n_dims);
+    for (int d = 0; d < t->n_dims; d++) write_u64(w, (uint64_t)t->shape[d]);
+    write_u32(w, (uint32_t)t->type);
+    write_u64(w, offset);
+}
+
+/* Everything before the tensor data. */
+static opsm_status write_header(struct gguf_writer *w, opsm_error *err) {
+    opsm_status status = settle_alignment(w, err);
+    if (status != OPSM_OK) return status;
+    w->data_now = true;
+    file_write(w->out, "GGUF", 4);
+    write_u32(w, GGUF_VERSION_MAX);
+    write_u64(w, w->n_tensors);
+    write_u64(w, w->n_entries);
+    for (size_t i = 0; i < w->n_entries; i++) {
+        write_u64(w, w->entries[i].key_length);
+        file_write(w->out, w->entries[i].key, w->entries[i].key_length);
+        file_write(w->out, w->entries[i].bytes, w->entries[i].size);
+    }
+    uint64_t offset = 0;
+    for (size_t i = 0; i < w->n_tensors; i++) {
+        write_description(w, &w->tensors[i], offset);
+        offset += gguf_align_up(w->tensors[i].size, w->alignment);
+    }
+    write_padding(w, file_written(w->out));
+    return OPSM_OK;
+}
+
+/* The largest magnitude that a type holds without becoming infinite; infinity where even NaN may be stored. */
+static float magnitude_limit(enum quant_type type) {
+    if (type == QUANT_F16) return 65504.0f;
+    if (type == QUANT_Q8_0) return 65504.0f * 127.0f;
+    return INFINITY;
+}
+
+static opsm_status check_values(const struct gguf_writer *w, const struct planned_tensor *t, const float *values,
+                                opsm_error *err) {
+    char shown[QUOTE_ROOM];
+    float limit = magnitude_limit(t->type);
+    if (isinf(limit)) return OPSM_OK;
+    for (int64_t i = 0; i < t->n_elements; i++)
+        if (!(fabsf(values[i]) <= limit))
+            return opsm_fail(
+                err, OPSM_NONFINITE,
+                "'%.150s': element %lld of tensor %s is %g, which %s cannot hold (at most %g); write BF16 or F32",
+                w->path, (long long)i, quote(shown, t->name, strlen(t->name)), (double)values[i],
+                quant_traits((uint32_t)t->type)->name, (double)limit);
+    return OPSM_OK;
+}
+
+opsm_status gguf_writer_put(struct gguf_writer *w, const float *values, int64_t count, opsm_error *err) {
+    opsm_status status = w->data_now ? OPSM_OK : write_header(w, err);
+    if (status != OPSM_OK) return status;
+    if (w->next == w->n_tensors)
+        return opsm_fail(err, OPSM_INVALID, "'%.150s': data for more than the %zu announced tensors", w->path,
+                         w->n_tensors);
+    const struct planned_tensor *t = &w->tensors[w->next];
+    if (count != t->n_elements)
+        return opsm_fail(err, OPSM_INVALID, "'%.150s': %lld values for tensor '%s', expected %lld", w->path,
+                         (long long)count, t->name, (long long)t->n_elements);
+    status = check_values(w, t, values, err);
+    if (status != OPSM_OK) return status;
+    const struct quant_traits *traits = quant_traits((uint32_t)t->type);
+    int64_t n_blocks = count / traits->block;
+    for (int64_t b = 0; b < n_blocks; b += CHUNK_BLOCKS) {
+        int64_t n = n_blocks - b < CHUNK_BLOCKS ? n_blocks - b : CHUNK_BLOCKS;
+        traits->encode(values + b * traits->block, n, w->chunk);
+        file_write(w->out, w->chunk, (size_t)(n * traits->bytes));
+    }
+    write_padding(w, t->size);
+    w->next++;
+    return OPSM_OK;
+}
+
+opsm_status gguf_writer_commit(struct gguf_writer *w, opsm_error *err) {
+    opsm_status status = w->data_now ? OPSM_OK : write_header(w, err);
+    if (status == OPSM_OK && w->next < w->n_tensors)
+        status = opsm_fail(err, OPSM_INVALID, "'%.150s': the data of tensor '%s' was never written (%zu of %zu were)",
+                           w->path, w->tensors[w->next].name, w->next, w->n_tensors);
+    if (status != OPSM_OK) {
+        gguf_writer_abort(w);
+        return status;
+    }
+    status = file_commit(w->out, err);
+    free_writer(w);
+    return status;
+}
