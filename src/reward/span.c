@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reward/verifier_type.h"
+
+struct span span_trim(struct span span) {
+    while (span.length && is_space(span.at[0])) span.at++, span.length--;
+    while (span.length && is_space(span.at[span.length - 1])) span.length--;
+    return span;
+}
+
+/* The next character with a run of white space read as one blank. */
+static char next_folded(const struct span *span, size_t *i, bool ignore_case) {
+    char c = span->at[(*i)++];
+    if (!is_space(c)) return ignore_case ? lower_ascii(c) : c;
+    while (*i < span->length && is_space(span->at[*i])) (*i)++;
+    return ' ';
+}
+
+bool span_same(struct span a, struct span b, bool ignore_case) {
+    a = span_trim(a);
+    b = span_trim(b);
+    size_t i = 0, j = 0;
+    while (i < a.length && j < b.length)
+        if (next_folded(&a, &i, ignore_case) != next_folded(&b, &j, ignore_case)) return false;
+    return i == a.length && j == b.length;
+}
+
+const char *span_find(struct span span, const char *needle) {
+    size_t length = strlen(needle);
+    for (size_t i = 0; i + length <= span.length; i++)
+        if (!memcmp(span.at + i, needle, length)) return span.at + i;
+    return NULL;
+}
+
+const char *span_find_last(struct span span, const char *needle) {
+    size_t length = strlen(needle);
+    for (size_t i = span.length; i >= length; i--)
+        if (!memcmp(span.at + i - length, needle, length)) return span.at + i - length;
+    return NULL;
+}
+
+bool span_last_boxed(struct span text, struct span *content) {
+    static const char opening[] = "\\boxed{";
+    const char *at = span_find_last(text, opening);
+    if (!at) return false;
+    const char *start = at + sizeof opening - 1, *end = text.at + text.length;
+    size_t depth = 1;
+    for (const char *c = start; c < end; c++) {
+        depth += *c == '{';
+        depth -= *c == '}';
+        if (depth > 0) continue;
+        *content = (struct span){start, (size_t)(c - start)};
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reward/expression.h"
+#include "reward/verifier_type.h"
+
+static opsm_status check_expression(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                                    opsm_error *err) {
+    (void)state;
+    (void)spec;
+    if (problem->n_numbers > 0) return OPSM_OK;
+    return opsm_fail(err, OPSM_MISSING,
+                     "verifier 'expression' needs the numbers of the problem, but '%.80s' has none; it fits the task "
+                     "countdown only",
+                     problem->prompt);
+}
+
+/* Every number of the expression takes one of the problem's numbers. */
+static bool uses_given(const struct expression *expression, const struct problem *problem) {
+    bool taken[EXPRESSION_NUMBERS_MAX] = {false};
+    for (int i = 0; i < expression->n_numbers; i++) {
+        int j = 0;
+        while (j < problem->n_numbers && (taken[j] || problem->numbers[j] != expression->numbers[i])) j++;
+        if (j == problem->n_numbers) return false;
+        taken[j] = true;
+    }
+    return true;
+}
+
+static double score_expression(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                               struct response response) {
+    (void)state;
+    if (!response.finished && !spec->unfinished_ok) return 0;
+    struct expression expression;
+    struct span text = expression_locate((struct span){response.text, response.length});
+    if (problem->n_numbers > EXPRESSION_NUMBERS_MAX || !expression_evaluate(text, &expression)) return 0;
+    bool reached = expression.value.under == 1 && expression.value.over == problem->target;
+    return reached && uses_given(&expression, problem);
+}
+
+const struct verifier_type verifier_expression = {
+    .name = "expression",
+    .settings = SETTING_UNFINISHED,
+    .check = check_expression,
+    .score = score_expression,
+};

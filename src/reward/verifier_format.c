@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reward/verifier_type.h"
+
+static opsm_status create_format(void **state, const struct verifier_spec *spec, opsm_error *err) {
+    (void)state;
+    for (int i = 0; i < spec->n_tags; i++)
+        if (spec->tags[i][0] == '\0') return opsm_fail(err, OPSM_INVALID, "verifier 'format': tag %d is empty", i + 1);
+    return OPSM_OK;
+}
+
+/* Bytes of the UTF-8 character at text[i], 0 when it is not one (overlong, surrogate, cut off, above U+10FFFF). */
+static size_t utf8_length(struct span text, size_t i) {
+    const unsigned char *s = (const unsigned char *)text.at + i;
+    size_t left = text.length - i;
+    if (s[0] < 0x80) return 1;
+    size_t n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+    if (n == 0 || n > left) return 0;
+    for (size_t k = 1; k < n; k++)
+        if ((s[k] & 0xc0) != 0x80) return 0;
+    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool beyond = (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf4 && s[1] >= 0x90);
+    return overlong || beyond ? 0 : n;
+}
+
+static bool is_clean(struct span text) {
+    for (size_t i = 0; i < text.length;) {
+        unsigned char c = (unsigned char)text.at[i];
+        size_t n = utf8_length(text, i);
+        if (n == 0 || c == 0x7f || (c < 0x20 && c != '\n' && c != '\t' && c != '\r')) return false;
+        i += n;
+    }
+    return true;
+}
+
+static bool starts_with(struct span text, const char *prefix) {
+    size_t n = prefix ? strlen(prefix) : 0;
+    return n <= text.length && (n == 0 || !memcmp(text.at, prefix, n));
+}
+
+static bool ends_with(struct span text, const char *suffix) {
+    size_t n = suffix ? strlen(suffix) : 0;
+    return n <= text.length && (n == 0 || !memcmp(text.at + text.length - n, suffix, n));
+}
+
+/* Each exactly once and one after the other. */
+static bool has_tags(struct span text, const char *const *tags, int n_tags) {
+    const char *behind = text.at;
+    for (int i = 0; i < n_tags; i++) {
+        const char *first = span_find(text, tags[i]);
+        if (!first || first != span_find_last(text, tags[i]) || first < behind) return false;
+        behind = first + strlen(tags[i]);
+    }
+    return true;
+}
+
+static double score_format(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                           struct response response) {
+    (void)state;
+    (void)problem;
+    if (!response.finished && !spec->unfinished_ok) return 0;
+    struct span whole = {response.text, response.length}, text = span_trim(whole);
+    bool fits = spec->max_length == 0 || response.length <= (size_t)spec->max_length;
+    if (!fits || text.length == 0 || !is_clean(whole)) return 0;
+    return starts_with(text, spec->prefix) && ends_with(text, spec->suffix) && has_tags(text, spec->tags, spec->n_tags);
+}
+
+const struct verifier_type verifier_format = {
+    .name = "format",
+    .settings = SETTING_SHAPE | SETTING_UNFINISHED,
+    .create = create_format,
+    .score = score_format,
+};

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "base/mem.h"
+#include "reward/verifier_type.h"
+#include <pcre2.h>
+
+enum {
+    PATTERN_MAX = 4096,
+    SUBJECT_MAX = 64 * 1024, /* bounds the quadratic scans that the match limit does not count */
+    MATCH_LIMIT = 200000,
+    HEAP_LIMIT_KIB = 16 * 1024
+};
+
+struct regex {
+    pcre2_code *code;
+    pcre2_match_context *limits; /* read-only once made, so that threads may share it */
+    uint32_t answer;             /* number of the group named `answer`, 0: none */
+};
+
+static void destroy_regex(void *state) {
+    struct regex *regex = state;
+    pcre2_code_free(regex->code);
+    pcre2_match_context_free(regex->limits);
+    mem_free(regex);
+}
+
+static opsm_status compile(struct regex *regex, const struct verifier_spec *spec, opsm_error *err) {
+    uint32_t options = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | (spec->ignore_case ? PCRE2_CASELESS : 0);
+    int code;
+    PCRE2_SIZE offset;
+    regex->code = pcre2_compile((PCRE2_SPTR)spec->pattern, strlen(spec->pattern), options, &code, &offset, NULL);
+    if (!regex->code) {
+        char why[120];
+        pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
+        return opsm_fail(err, OPSM_INVALID, "verifier 'regex': pattern '%.120s' is wrong at character %zu: %s",
+                         spec->pattern, (size_t)offset, why);
+    }
+    regex->limits = pcre2_match_context_create(NULL);
+    if (!regex->limits) return mem_exhausted(err, "a regular expression", 1);
+    pcre2_set_match_limit(regex->limits, MATCH_LIMIT);
+    pcre2_set_heap_limit(regex->limits, HEAP_LIMIT_KIB);
+    int group = pcre2_substring_number_from_name(regex->code, (PCRE2_SPTR) "answer");
+    regex->answer = group > 0 ? (uint32_t)group : 0;
+    return OPSM_OK;
+}
+
+static opsm_status create_regex(void **state, const struct verifier_spec *spec, opsm_error *err) {
+    if (!spec->pattern) return opsm_fail(err, OPSM_INVALID, "verifier 'regex' needs a pattern");
+    if (strlen(spec->pattern) > PATTERN_MAX)
+        return opsm_fail(err, OPSM_INVALID, "verifier 'regex': the pattern may have %d bytes, found %zu", PATTERN_MAX,
+                         strlen(spec->pattern));
+    struct regex *regex = mem_zalloc(1, sizeof *regex);
+    if (!regex) return mem_exhausted(err, "a regular expression", sizeof *regex);
+    opsm_status status = compile(regex, spec, err);
+    if (status != OPSM_OK)
+        destroy_regex(regex);
+    else
+        *state = regex;
+    return status;
+}
+
+static opsm_status check_regex(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                               opsm_error *err) {
+    const struct regex *regex = state;
+    return regex->answer ? verifier_needs_answer(problem, spec->type, err) : OPSM_OK;
+}
+
+static double score_regex(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                          struct response response) {
+    const struct regex *regex = state;
+    if (response.length > SUBJECT_MAX) return 0;
+    pcre2_match_data *match = pcre2_match_data_create_from_pattern(regex->code, NULL);
+    if (!match) return 0;
+    int found = pcre2_match(regex->code, (PCRE2_SPTR)response.text, response.length, 0, 0, match, regex->limits);
+    double score = found > 0; /* negative: no match, or a limit */
+    if (found > 0 && regex->answer) {
+        const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(match) + 2 * regex->answer;
+        /* \K inside a lookahead can turn a group's ends around. */
+        bool set = (int)regex->answer < found && ends[0] != PCRE2_UNSET && ends[0] <= ends[1];
+        score = set && span_same((struct span){response.text + ends[0], ends[1] - ends[0]}, span_of(problem->answer),
+                                 spec->ignore_case);
+    }
+    pcre2_match_data_free(match);
+    return score;
+}
+
+const struct verifier_type verifier_regex = {
+    .name = "regex",
+    .settings = SETTING_PATTERN | SETTING_IGNORE_CASE,
+    .create = create_regex,
+    .destroy = destroy_regex,
+    .check = check_regex,
+    .score = score_regex,
+};

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a verifier provides to verifier.c, and text helpers that several of them need.
+ */
+#ifndef OPSM_REWARD_VERIFIER_TYPE_H
+#define OPSM_REWARD_VERIFIER_TYPE_H
+#include "reward/verifier.h"
+#include <string.h>
+
+struct response {
+    const char *text; /* never NULL; not NUL-terminated */
+    size_t length;
+    bool finished;
+};
+
+/* The settings of struct verifier_spec that a type understands. */
+enum verifier_setting {
+    SETTING_PATTERN = 1,
+    SETTING_TOLERANCE = 2,
+    SETTING_IGNORE_CASE = 4,
+    SETTING_UNFINISHED = 8,
+    SETTING_SHAPE = 16 /* max_length, prefix, suffix, tags */
+};
+
+struct verifier_type {
+    const char *name;
+    unsigned settings; /* of enum verifier_setting */
+
+    /* Makes the private state; NULL: the type has none. `owner` (1-based number and name) is for sentences. */
+    opsm_status (*create)(void **state, const struct verifier_spec *spec, opsm_error *err);
+    void (*destroy)(void *state);
+
+    /* NULL: any problem will do. */
+    opsm_status (*check)(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                         opsm_error *err);
+
+    double (*score)(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                    struct response response);
+};
+
+#define VERIFIER_DECLARE(name, doc) extern const struct verifier_type verifier_##name;
+VERIFIER_LIST(VERIFIER_DECLARE)
+#undef VERIFIER_DECLARE
+
+/* A stretch of text, not NUL-terminated. */
+struct span {
+    const char *at;
+    size_t length;
+};
+
+static inline struct span span_of(const char *text) {
+    return (struct span){text, strlen(text)};
+}
+
+static inline bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static inline bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+static inline char lower_ascii(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+static inline bool is_word(char c) {
+    char l = lower_ascii(c);
+    return is_digit(c) || (l >= 'a' && l <= 'z') || c == '_';
+}
+
+/* Without white space at both ends. */
+struct span span_trim(struct span span);
+
+/* Equality with runs of white space taken as one blank; the ends are trimmed first. */
+bool span_same(struct span a, struct span b, bool ignore_case);
+
+/* The first or last place where `needle` (short and not empty) begins, NULL if nowhere. */
+const char *span_find(struct span span, const char *needle);
+const char *span_find_last(struct span span, const char *needle);
+
+/* The content of the last \boxed{...}; false when there is none or its braces do not close. */
+bool span_last_boxed(struct span text, struct span *content);
+
+/* The check shared by all that compare with the answer. */
+opsm_status verifier_needs_answer(const struct problem *problem, const char *name, opsm_error *err);
+
+#endif

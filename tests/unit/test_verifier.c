@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "check.h"
+#include "reward/expression.h"
+#include "reward/number.h"
+#include "reward/verifier.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static opsm_error err;
+
+static struct problem problem_with(const char *answer) {
+    return (struct problem){.prompt = "p", .answer = answer, .solution = ""};
+}
+
+static struct reward *make(struct verifier_spec spec) {
+    struct reward *reward;
+    if (spec.weight == 0) spec.weight = 1;
+    assert_ok(reward_create(&reward, &spec, 1, &err));
+    return reward;
+}
+
+/* The score of one finished response under one verifier. */
+static double score_of(struct verifier_spec spec, const char *answer, const char *text) {
+    struct reward *reward = make(spec);
+    struct problem problem = problem_with(answer);
+    double score = reward_score(reward, &problem, text, strlen(text), true, NULL);
+    reward_free(reward);
+    return score;
+}
+
+struct expectation {
+    const char *answer, *text;
+    int score;
+};
+
+static void expect_all(struct verifier_spec spec, const struct expectation *rows, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        double score = score_of(spec, rows[i].answer, rows[i].text);
+        if (score != rows[i].score)
+            fail_msg("%s: answer '%s', response '%s': score %g, expected %d", spec.type, rows[i].answer, rows[i].text,
+                     score, rows[i].score);
+    }
+}
+#define EXPECT_ALL(spec, rows) expect_all(spec, rows, sizeof(rows) / sizeof *(rows))
+
+static void exact(void **state) {
+    (void)state;
+    const struct expectation rows[] = {
+        {"46", "46", 1},           {"46", " 46\n", 1},  {"46", "46.", 0},      {"46", "4 6", 0},
+        {"1 2 3", "1  2\n\t3", 1}, {"1 2 3", "123", 0}, {"Paris", "paris", 0}, {"Paris", "", 0},
+        {"46", "046", 0},          {"1 2", "1 2 3", 0}, {"1 2 3", "1 2", 0},   {"é", "é", 1},
+    };
+    EXPECT_ALL((struct verifier_spec){.type = "exact"}, rows);
+    const struct expectation any_case[] = {{"Paris", "pARIS ", 1}, {"Paris", "Pari", 0}};
+    EXPECT_ALL(((struct verifier_spec){.type = "exact", .ignore_case = true}), any_case);
+    struct reward *reward = make((struct verifier_spec){.type = "exact"});
+    struct problem problem = problem_with("46");
+    assert_true(reward_score(reward, &problem, "46", 2, false, NULL) == 0); /* cut off */
+    assert_true(reward_score(reward, &problem, "46\0", 3, true, NULL) == 0);
+    assert_true(reward_score(reward, &problem, NULL, 0, true, NULL) == 0);
+    reward_free(reward);
+    reward = make((struct verifier_spec){.type = "exact", .unfinished_ok = true});
+    assert_true(reward_score(reward, &problem, "46", 2, false, NULL) == 1);
+    reward_free(reward);
+}
+
+static void numeric(void **state) {
+    (void)state;
+    const struct expectation rows[] = {
+        {"18", "18", 1},
+        {"18", "The answer is 18.", 1},
+        {"18", "3 + 8 = 11\n11 + 7 = 18\nThe sum is 18.", 1},
+        {"18", "18 or 19", 0},
+        {"18", "eighteen", 0},
+        {"18", "", 0},
+        {"18", "018", 1},
+        {"18", "18.0", 1},
+        {"18", "18.00001", 1}, /* 5.6e-7 relative */
+        {"18", "18.0001", 0},
+        {"18", "-18", 0},
+        {"18", "+18", 1},
+        {"-18", "it is -18", 1},
+        {"-18",
+         "\xe2\x88\x92"
+         "18",
+         1},
+        {"18", "20-18", 1},   /* subtraction, not a sign */
+        {"-18", "20 -18", 1}, /* a sign */
+        {"18", "f(x)-18", 1},
+        {"-0", "0", 1},
+        {"0", "-0.0", 1},
+        {"0", "0.0000001", 0}, /* relative tolerance: nothing but zero is near zero */
+        {"1234567", "1,234,567", 1},
+        {"1,234,567", "1234567", 1},
+        {"234", "1,234", 0},
+        {"2345", "1,2345", 1}, /* not a separator: two numbers */
+        {"56", "1,234,56", 1},
+        {"567", "1234,567", 1},
+        {"1234.5", "1,234.50", 1},
+        {"0.5", ".5", 1},
+        {"0.5", "1/2", 1},
+        {"0.5", "is \\frac{1}{2}", 1},
+        {"-0.5", "is -\\dfrac{1}{2}", 1},
+        {"-0.5", "is \\tfrac{-1}{2}", 1},
+        {"0.5", "2/4 of it", 1},
+        {"3", "1/2/3", 1}, /* a date, not a fraction */
+        {"0", "1/0", 0},   /* no value */
+        {"1", "1/0", 0},
+        {"50", "50%", 1}, /* units are ignored */
+        {"0.5", "50%", 0},
+        {"12", "$12", 1},
+        {"-12", "-$12", 1},
+        {"-12", "$-12", 1},
+        {"5", "5kg", 1},
+        {"7", "7th", 1},
+        {"2000", "2e3", 1},
+        {"0.00025", "2.5E-4", 1},
+        {"2", "2e", 1},
+        {"9", "9 of x2", 1}, /* x2 is a word */
+        {"1.2", "version 1.2.3", 1},
+        {"42", "\\boxed{42} since 6 * 7", 1},
+        {"42", "\\boxed{41} no, \\boxed{42}", 1},
+        {"42", "\\boxed{x = {42}} is 7", 1},
+        {"0.75", "so \\boxed{\\frac{3}{4}}", 1},
+        {"42", "\\boxed{} 42", 0}, /* an empty box is an answer, a wrong one */
+        {"7", "\\boxed{42 and 7", 1},
+        {"#### 18", "18", 1},
+        {"999999999999999999", "999999999999999999", 1},
+        {"999999999999999999", "999999999999999998", 0}, /* equal as doubles */
+        {"12345678901234567890123", "12345678901234567890124", 0},
+        {"3", "1e999", 0},
+        {"1e999", "1e999", 0}, /* infinite */
+        {"5",
+         "\xff\xfe"
+         "5",
+         1},
+    };
+    EXPECT_ALL((struct verifier_spec){.type = "numeric"}, rows);
+    const struct expectation loose[] = {{"100", "99.5", 1}, {"100", "99", 1}, {"100", "98.9", 0}, {"0", "0", 1}};
+    EXPECT_ALL(((struct verifier_spec){.type = "numeric", .tolerance = 0.01}), loose);
+    struct reward *reward = make((struct verifier_spec){.type = "numeric"});
+    struct problem problem = problem_with("12");
+    assert_true(reward_score(reward, &problem, "12", 2, false, NULL) == 0); /* could go on as 123 */
+    assert_true(reward_score(reward, &problem, "\\boxed{12} and", 14, false, NULL) == 1);
+    assert_true(reward_score(reward, &problem, "1\0 12", 5, true, NULL) == 1);
+    problem.answer = "twelve";
+    assert_int_equal(reward_check(reward, &problem, &err), OPSM_FORMAT);
+    assert_non_null(strstr(err.text, "no number in the answer 'twelve'"));
+    assert_true(reward_score(reward, &problem, "twelve", 6, true, NULL) == 0);
+    reward_free(reward);
+}
+
+static void numbers_of_any_length(void **state) {
+    (void)state;
+    char text[2000];
+    struct number number;
+    for (int digits = 390; digits < 420; digits++) {
+        memset(text, '7', sizeof text);
+        bool found = number_last((struct span){text, (size_t)digits}, &number);
+        assert_int_equal(found, digits < NUMBER_DIGITS_MAX);
+        if (found) assert_int_equal(number.n_digits, digits);
+    }
+    memset(text, '0', sizeof text);
+    assert_true(number_last((struct span){text, 399}, &number));
+    assert_int_equal(number.n_digits, 1);
+    assert_true(number.value == 0 && !number.negative);
+}
+
+static void contains(void **state) {
+    (void)state;
+    const struct expectation rows[] = {
+        {"4", "it is 4.", 1},     {"4", "14", 0},        {"4", "4", 1},
+        {"4", "41 4", 1},         {"4", "", 0},          {"Oslo", "in Oslo", 1},
+        {"Oslo", "oslo", 0},      {"Oslo", "Osloer", 0}, {"4", "_4", 0},
+        {"aa", "aaa", 0},         {"aa", "aaa aa", 1},   {"$5", "x$5", 1},
+        {"ab ab", "ab ab ab", 1}, {"4", "é4é", 1},
+    };
+    EXPECT_ALL((struct verifier_spec){.type = "contains"}, rows);
+    const struct expectation fixed[] = {{"", "I am SORRY.", 1}, {"", "sorr", 0}, {"", "sorryful", 0}};
+    EXPECT_ALL(((struct verifier_spec){.type = "contains", .pattern = "sorry", .ignore_case = true}), fixed);
+    char long_answer[5000];
+    memset(long_answer, 'a', sizeof long_answer);
+    long_answer[4999] = '\0';
+    struct reward *reward = make((struct verifier_spec){.type = "contains"});
+    struct problem problem = problem_with(long_answer);
+    assert_int_equal(reward_check(reward, &problem, &err), OPSM_INVALID);
+    assert_true(reward_score(reward, &problem, long_answer, 4999, true, NULL) == 0);
+    problem.answer = long_answer + 4999 - 4096;
+    assert_true(reward_score(reward, &problem, long_answer + 4999 - 4096, 4096, true, NULL) == 1);
+    reward_free(reward);
+}
+
+static void regex(void **state) {
+    (void)state;
+    const struct expectation search[] = {{"", "ANSWER: 12", 1}, {"", "ANSWER: x", 0}, {"", "so\nANSWER: 7\n", 1}};
+    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "ANSWER: \\d+"}), search);
+    const struct expectation group[] = {
+        {"12", "ANSWER: 12", 1}, {"12", "ANSWER: 13", 0}, {"12", "ANSWER:   12  ", 1}, {"12", "12", 0}};
+    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "ANSWER: (?<answer>.*)"}), group);
+    const struct expectation optional[] = {{"12", "x", 0}, {"12", "x12", 1}};
+    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "x(?<answer>\\d+)?"}), optional);
+    const struct expectation accents[] = {{"", "É", 1}, {"", "e", 0}};
+    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "^é$", .ignore_case = true}), accents);
+    struct reward *reward = make((struct verifier_spec){.type = "regex", .pattern = "b$"});
+    struct problem problem = problem_with("");
+    assert_true(reward_score(reward, &problem, "\xff\0\xc3 b", 5, true, NULL) == 1); /* invalid UTF-8, NUL */
+    assert_true(reward_score(reward, &problem, "\xff", 1, false, NULL) == 0);
+    reward_free(reward);
+}
+
+static void format(void **state) {
+    (void)state;
+    const struct expectation plain[] = {{"", "fine", 1},
+                                        {"", " ", 0},
+                                        {"", "", 0},
+                                        {"", "bell\a", 0},
+                                        {"", "é", 1},
+                                        {"", "\xc3", 0},
+                                        {"", "\xed\xa0\x80", 0},
+                                        {"", "a\tb\r\n", 1},
+                                        {"", "\xc0\x80", 0},
+                                        {"", "\xf4\x90\x80\x80", 0},
+                                        {"", "\xf0\x9f\x98\x80", 1}};
+    EXPECT_ALL((struct verifier_spec){.type = "format"}, plain);
+    const struct expectation shaped[] = {{"", "<a>x</a>", 1}, {"", "\n<a>x</a>\n", 1},    {"", "<a>x", 0},
+                                         {"", "x</a>", 0},    {"", "<a>12345678</a>", 0}, {"", "<a></a></a>", 0},
+                                         {"", "</a><a>", 0}};
+    const char *tags[] = {"<a>", "</a>"};
+    EXPECT_ALL(((struct verifier_spec){
+                   .type = "format", .max_length = 12, .prefix = "<a>", .suffix = "</a>", .tags = tags, .n_tags = 2}),
+               shaped);
+    struct reward *reward = make((struct verifier_spec){.type = "format"});
+    struct problem problem = problem_with("");
+    assert_true(reward_score(reward, &problem, "fine", 4, false, NULL) == 0);
+    assert_true(reward_score(reward, &problem, "a\0b", 3, true, NULL) == 0);
+    reward_free(reward);
+}
+
+static void expression_scores(void **state) {
+    (void)state;
+    const int64_t numbers[] = {3, 5, 2, 3};
+    const struct {
+        const char *text;
+        int score;
+    } rows[] = {
+        {"(3+5)*2", 1},
+        {"( 3 + 5 ) * 2 = 16", 1},
+        {"(3+5)*2=16.", 1},
+        {"(3+5)*2 = 17", 0}, /* states a wrong value */
+        {"(3+5)*2 = 16 = 16", 0},
+        {"(3+5)*2 is it", 0},
+        {"My way:\n(3+5)*2\n\n", 1},
+        {"(3+5)*2\nis 16", 0},
+        {"I say \\boxed{(3+5)*2}, surely", 1},
+        {"<answer>(3+5)*2</answer>", 1},
+        {"<answer>1</answer> <answer> (3+5)*2 </answer>.", 1},
+        {"(5+3)\xc3\x97"
+         "2",
+         1},
+        {"3*3+5+2", 1}, /* both threes */
+        {"16", 0},      /* not given */
+        {"5*3+3/3", 0}, /* three threes */
+        {"2*2*2*2", 0},
+        {"-3+5*2", 0}, /* no unary minus */
+        {"(3+5)*2)", 0},
+        {"((3+5)*2", 0},
+        {"3+5", 0},
+        {"", 0},
+        {"(3+5)(2)", 0},
+        {"3**2", 0},
+        {"5/(3-3)", 0},
+    };
+    struct reward *reward = make((struct verifier_spec){.type = "expression"});
+    struct problem problem = {
+        .prompt = "p", .answer = "", .solution = "", .numbers = numbers, .n_numbers = 4, .target = 16};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        double score = reward_score(reward, &problem, rows[i].text, strlen(rows[i].text), true, NULL);
+        if (score != rows[i].score) fail_msg("'%s' scored %g", rows[i].text, score);
+    }
+    assert_true(reward_score(reward, &problem, "(3+5)*2", 7, false, NULL) == 0);
+    assert_true(reward_score(reward, &problem, "(3+5)*2\0", 8, true, NULL) == 0);
+    problem.n_numbers = 0;
+    assert_int_equal(reward_check(reward, &problem, &err), OPSM_MISSING);
+    assert_non_null(strstr(err.text, "countdown"));
+    reward_free(reward);
+}
+
+/* 1500 random expressions against Python's parser and exact fractions; see tests/golden/make_expressions.py. */
+static void expressions_match_python(void **state) {
+    (void)state;
+    FILE *file = fopen(OPSM_SOURCE_DIR "/tests/golden/expressions.tsv", "r");
+    assert_non_null(file);
+    char line[1024];
+    int valued = 0, refused = 0;
+    while (fgets(line, sizeof line, file)) {
+        char *tab = strchr(line, '\t');
+        assert_non_null(tab);
+        struct expression result;
+        bool ok = expression_evaluate((struct span){line, (size_t)(tab - line)}, &result);
+        if (tab[1] == '-' && tab[2] == '\n') {
+            if (ok) fail_msg("should be refused: %s", line);
+            refused++;
+            continue;
+        }
+        long long over, under;
+        assert_int_equal(sscanf(tab + 1, "%lld/%lld", &over, &under), 2);
+        if (!ok || result.value.over != over || result.value.under != under) fail_msg("%s", line);
+        valued++;
+    }
+    fclose(file);
+    assert_true(valued > 800 && refused > 300);
+}
+
+static char *repeated(const char *unit, size_t size) {
+    size_t length = strlen(unit);
+    char *text = mem_alloc(size, 1);
+    for (size_t i = 0; i < size; i++) text[i] = unit[i % length];
+    return text;
+}
+
+/* Megabytes of what each verifier is weakest at: scored 0, and in linear time. The limit of two seconds for a megabyte
+ * is a hundred times what is needed; a quadratic scan would take an hour. */
+static void hostile_responses_end_soon(void **state) {
+    (void)state;
+    enum { SIZE = 1 << 20 };
+    const char *units[] = {"(",    ")",   "1",  "1,111", "1/",  "\\boxed{", "\\frac{1}{", "<answer>", "{",
+                           "-",    "a",   "ab", "\xff",  "1+",  "\n",       " ",          "1.",       "1e",
+                           "</a>", "<a>", "$",  "\\",    "(1+", ".",        "1e5",        "=",        "}"};
+    const char *tags[] = {"<a>", "</a>"};
+    const struct verifier_spec specs[] = {
+        {.type = "exact", .weight = 1},
+        {.type = "numeric", .weight = 1},
+        {.type = "contains", .weight = 1, .pattern = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"},
+        {.type = "contains", .weight = 1, .pattern = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
+        {.type = "regex", .weight = 1, .pattern = "(a+)+$"},
+        {.type = "regex", .weight = 1, .pattern = "a*b|(.*,){25}x"},
+        {.type = "format", .weight = 1, .tags = tags, .n_tags = 2},
+        {.type = "expression", .weight = 1},
+    };
+    enum { N = sizeof specs / sizeof *specs };
+    struct reward *reward;
+    assert_ok(reward_create(&reward, specs, N, &err));
+    const int64_t numbers[] = {1, 1};
+    struct problem problem = {
+        .prompt = "p", .answer = "7", .solution = "", .numbers = numbers, .n_numbers = 2, .target = 2};
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        char *text = repeated(units[u], SIZE);
+        double scores[N], start = clock_seconds();
+        reward_score(reward, &problem, text, SIZE, true, scores);
+        double took = clock_seconds() - start;
+        if (took > 2) fail_msg("a megabyte of '%s' took %.1f s", units[u], took);
+        for (int i = 0; i < N; i++)
+            if (scores[i] != 0) fail_msg("a megabyte of '%s' scored %g by %s", units[u], scores[i], specs[i].type);
+        mem_free(text);
+    }
+    reward_free(reward);
+}
+
+/* Patterns that backtrack without end run into the limit. The subjects are as long as regex accepts. */
+static void hostile_patterns_end_soon(void **state) {
+    (void)state;
+    const char *patterns[] = {
+        "(a+)+$",   "(a|aa)+$",     "(a*)*b",        "(.*a){20}x",          "a*b",     "^(?:a?){50}a{50}x",
+        "(a+a+)+x", "(?=(a+))\\1x", "(?:.|a|\\w)*x", "(a*a*)*(?<answer>x)", "(?R)?a*x"};
+    enum { SIZE = 64 * 1024 };
+    char *text = repeated("a", SIZE);
+    struct problem problem = problem_with("7");
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        struct reward *reward = make((struct verifier_spec){.type = "regex", .pattern = patterns[i]});
+        text[SIZE - 1] = 'y';
+        double start = clock_seconds();
+        double score = reward_score(reward, &problem, text, SIZE, true, NULL);
+        double took = clock_seconds() - start;
+        if (took > 5) fail_msg("pattern '%s' took %.1f s", patterns[i], took);
+        assert_true(score == 0);
+        reward_free(reward);
+    }
+    mem_free(text);
+}
+
+static void wrong_specifications(void **state) {
+    (void)state;
+    const char *no_tag[] = {""};
+    const struct {
+        struct verifier_spec spec;
+        const char *sentence;
+    } rows[] = {
+        {{.type = NULL}, "needs a type: one of exact, numeric"},
+        {{.type = "numerc"}, "did you mean 'numeric'"},
+        {{.type = "judge"}, "there are exact, numeric, regex, contains, format, expression"},
+        {{.type = "exact", .pattern = "x"}, "'exact' has no setting 'pattern'"},
+        {{.type = "exact", .tolerance = 0.1}, "no setting 'tolerance'"},
+        {{.type = "exact", .tolerance = NAN}, "no setting 'tolerance'"},
+        {{.type = "numeric", .tolerance = NAN}, "tolerance must be"},
+        {{.type = "numeric", .tolerance = 1}, "tolerance must be"},
+        {{.type = "numeric", .tolerance = -0.1}, "tolerance must be"},
+        {{.type = "numeric", .ignore_case = true}, "no setting 'ignore_case'"},
+        {{.type = "regex"}, "needs a pattern"},
+        {{.type = "regex", .pattern = "a("}, "is wrong at character 2: missing closing parenthesis"},
+        {{.type = "regex", .pattern = "(((a{900}){900}){900})"}, "too large"},
+        {{.type = "contains", .pattern = " "}, "blank"},
+        {{.type = "format", .max_length = -1}, "max_length must not be negative"},
+        {{.type = "format", .tags = no_tag, .n_tags = 1}, "tag 1 is empty"},
+        {{.type = "exact", .weight = INFINITY}, "weight must be a finite number"},
+        {{.type = "exact", .weight = NAN}, "weight must be a finite number"},
+    };
+    struct reward *reward;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(reward_create(&reward, &rows[i].spec, 1, &err), OPSM_INVALID);
+        if (!strstr(err.text, rows[i].sentence)) fail_msg("row %zu: %s", i, err.text);
+        assert_null(reward);
+    }
+    assert_int_equal(reward_create(&reward, NULL, 0, &err), OPSM_INVALID);
+    assert_int_equal(reward_create(&reward, NULL, 17, &err), OPSM_INVALID);
+}
+
+static void rewards_are_weighted_sums(void **state) {
+    (void)state;
+    const struct verifier_spec specs[] = {{.type = "numeric", .weight = 1},
+                                          {.type = "format", .weight = 0.25, .max_length = 10},
+                                          {.type = "contains", .weight = -0.5, .pattern = "sorry"}};
+    struct reward *reward;
+    assert_ok(reward_create(&reward, specs, 3, &err));
+    assert_int_equal(reward_count(reward), 3);
+    assert_string_equal(reward_name(reward, 1), "format");
+    assert_near(reward_highest(reward), 1.25, 0);
+    assert_near(reward_lowest(reward), -0.5, 0);
+    struct problem problem = problem_with("7");
+    double scores[3];
+    assert_near(reward_score(reward, &problem, "7", 1, true, scores), 1.25, 0);
+    assert_near(reward_score(reward, &problem, "sorry, 7", 8, true, scores), 0.75, 0);
+    assert_true(scores[0] == 1 && scores[1] == 1 && scores[2] == 1);
+    assert_near(reward_score(reward, &problem, "sorry, sorry, 8", 15, true, scores), -0.5, 0);
+    problem.answer = " ";
+    assert_int_equal(reward_check(reward, &problem, &err), OPSM_MISSING);
+    assert_non_null(strstr(err.text, "'numeric' compares with the answer"));
+    reward_free(reward);
+}
+
+static void out_of_memory_is_reported(void **state) {
+    (void)state;
+    const char *tags[] = {"<a>", "</a>"};
+    const struct verifier_spec specs[] = {
+        {.type = "regex", .weight = 1, .pattern = "a"},
+        {.type = "format", .weight = 1, .prefix = "a", .suffix = "b", .tags = tags, .n_tags = 2}};
+    int failures = 0;
+    for (int nth = 1;; nth++) {
+        struct reward *reward;
+        mem_fail_at(nth);
+        opsm_status status = reward_create(&reward, specs, 2, &err);
+        mem_fail_at(0);
+        reward_free(reward);
+        if (status == OPSM_OK) break;
+        assert_int_equal(status, OPSM_NOMEM);
+        failures++;
+    }
+    assert_int_equal(failures, 8);
+}
+
+/* One reward, many threads, the same scores as one after the other. */
+static void threads_share_a_reward(void **state) {
+    (void)state;
+    const struct verifier_spec specs[] = {{.type = "numeric", .weight = 1},
+                                          {.type = "regex", .weight = 2, .pattern = "is (?<answer>\\d+)"},
+                                          {.type = "contains", .weight = 4}};
+    struct reward *reward;
+    assert_ok(reward_create(&reward, specs, 3, &err));
+    struct problem problem = problem_with("12");
+    int wrong = 0;
+#pragma omp parallel for num_threads(4) reduction(+ : wrong)
+    for (int i = 0; i < 4000; i++) {
+        char text[40];
+        int length = snprintf(text, sizeof text, "it is %d", 10 + i % 4);
+        double score = reward_score(reward, &problem, text, (size_t)length, true, NULL);
+        wrong += score != (i % 4 == 2 ? 7 : 0);
+    }
+    assert_int_equal(wrong, 0);
+    reward_free(reward);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exact),
+        cmocka_unit_test(numeric),
+        cmocka_unit_test(numbers_of_any_length),
+        cmocka_unit_test(contains),
+        cmocka_unit_test(regex),
+        cmocka_unit_test(format),
+        cmocka_unit_test(expression_scores),
+        cmocka_unit_test(expressions_match_python),
+        cmocka_unit_test(hostile_responses_end_soon),
+        cmocka_unit_test(hostile_patterns_end_soon),
+        cmocka_unit_test(wrong_specifications),
+        cmocka_unit_test(rewards_are_weighted_sums),
+        cmocka_unit_test(out_of_memory_is_reported),
+        cmocka_unit_test(threads_share_a_reward),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
