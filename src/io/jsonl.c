@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/jsonl.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FIRST_ROOM = 1 << 16 };
+
+/* A window into the input: bytes [start, end) of the buffer are read but not yet handed out. */
+struct jsonl {
+    char *path;
+    int fd;                /* -1: the bytes come from memory */
+    const uint8_t *memory; /* what is left of them */
+    size_t memory_left;
+    size_t limit;
+    char *buffer;
+    size_t room, start, end;
+    int64_t line;
+    bool at_end;       /* the input has no more bytes */
+    opsm_status stuck; /* an error that going on cannot cure */
+};
+
+static opsm_status create(struct jsonl **result, const char *name, size_t limit, opsm_error *err) {
+    *result = NULL;
+    struct jsonl *lines = mem_zalloc(1, sizeof *lines);
+    if (!lines) return mem_exhausted(err, "a JSON lines reader", sizeof *lines);
+    lines->fd = -1;
+    lines->limit = limit;
+    lines->path = mem_strdup(name);
+    lines->buffer = mem_alloc(FIRST_ROOM, 1);
+    lines->room = FIRST_ROOM;
+    if (!lines->path || !lines->buffer) {
+        jsonl_close(lines);
+        return mem_exhausted(err, "a JSON lines reader", FIRST_ROOM);
+    }
+    *result = lines;
+    return OPSM_OK;
+}
+
+opsm_status jsonl_open(struct jsonl **result, const char *path, size_t limit, opsm_error *err) {
+    opsm_status status = create(result, path, limit, err);
+    if (status != OPSM_OK) return status;
+    (*result)->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if ((*result)->fd >= 0) return OPSM_OK;
+    status = opsm_fail(err, OPSM_IO, "cannot open '%.300s': %s", path, strerror(errno));
+    jsonl_close(*result);
+    *result = NULL;
+    return status;
+}
+
+opsm_status jsonl_open_memory(struct jsonl **result, const void *data, size_t size, const char *name, size_t limit,
+                              opsm_error *err) {
+    opsm_status status = create(result, name, limit, err);
+    if (status != OPSM_OK) return status;
+    (*result)->memory = data;
+    (*result)->memory_left = size;
+    return OPSM_OK;
+}
+
+void jsonl_close(struct jsonl *lines) {
+    if (!lines) return;
+    if (lines->fd >= 0) close(lines->fd);
+    mem_free(lines->path);
+    mem_free(lines->buffer);
+    mem_free(lines);
+}
+
+int64_t jsonl_line(const struct jsonl *lines) {
+    return lines->line;
+}
+
+opsm_status jsonl_fail(const struct jsonl *lines, opsm_error *err, opsm_status code, const char *format, ...) {
+    char sentence[320];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    return opsm_fail(err, code, "'%.150s', line %lld: %s", lines->path, (long long)lines->line, sentence);
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------------------------- */
+
+/* Makes room behind the unread bytes: first by moving them to the front, then by growing. A buffer of limit + 2 bytes
+ * holds the longest line with its CR LF. */
+static opsm_status make_room(struct jsonl *lines, opsm_error *err) {
+    size_t unread = lines->end - lines->start;
+    if (lines->start > 0) {
+        memmove(lines->buffer, lines->buffer + lines->start, unread);
+        lines->start = 0;
+        lines->end = unread;
+    }
+    if (lines->end < lines->room) return OPSM_OK;
+    char *bigger = mem_resize(lines->buffer, lines->room, lines->room * 2, 1);
+    if (!bigger) return mem_exhausted(err, "a line of JSON", lines->room * 2);
+    lines->buffer = bigger;
+    lines->room *= 2;
+    return OPSM_OK;
+}
+
+static opsm_status fill(struct jsonl *lines, opsm_error *err) {
+    opsm_status status = make_room(lines, err);
+    if (status != OPSM_OK) return status;
+    size_t wanted = lines->room - lines->end;
+    if (lines->fd < 0) {
+        size_t n = lines->memory_left < wanted ? lines->memory_left : wanted;
+        if (n > 0) memcpy(lines->buffer + lines->end, lines->memory, n);
+        if (n > 0) lines->memory += n;
+        lines->memory_left -= n;
+        lines->end += n;
+        lines->at_end = n == 0;
+        return OPSM_OK;
+    }
+    ssize_t n;
+    do n = read(lines->fd, lines->buffer + lines->end, wanted);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) return opsm_fail(err, OPSM_IO, "cannot read '%.300s': %s", lines->path, strerror(errno));
+    lines->end += (size_t)n;
+    lines->at_end = n == 0;
+    return OPSM_OK;
+}
+
+/* The next line without its end. *text is NULL when there is none; it stays valid until the next call. */
+static opsm_status next_line(struct jsonl *lines, const char **text, size_t *length, opsm_error *err) {
+    *text = NULL;
+    size_t searched = 0;
+    for (;;) {
+        const char *from = lines->buffer + lines->start;
+        size_t unread = lines->end - lines->start;
+        const char *newline = memchr(from + searched, '\n', unread - searched);
+        searched = unread;
+        size_t n = newline ? (size_t)(newline - from) : unread;
+        bool whole = newline || lines->at_end;
+        if (whole && n == 0 && !newline) return OPSM_OK;
+        size_t content = n > 0 && from[n - 1] == '\r' ? n - 1 : n;
+        if (content > lines->limit) {
+            lines->line++;
+            return jsonl_fail(lines, err, OPSM_FORMAT, "the line is longer than %zu bytes; split it or raise the limit",
+                              lines->limit);
+        }
+        if (whole) {
+            lines->line++;
+            lines->start += n + (newline ? 1 : 0);
+            *text = from;
+            *length = content;
+            return OPSM_OK;
+        }
+        opsm_status status = fill(lines, err);
+        if (status != OPSM_OK) return status;
+    }
+}
+
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
+
+static bool is_blank(const char *text, size_t length) {
+    for (size_t i = 0; i < length; i++)
+        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r') return false;
+    return true;
+}
+
+/* Editors of some systems put a byte order mark in front of a file. */
+static void skip_byte_order_mark(const struct jsonl *lines, const char **text, size_t *length) {
+    if (lines->line != 1 || *length < 3 || memcmp(*text, "\xef\xbb\xbf", 3) != 0) return;
+    *text += 3;
+    *length -= 3;
+}
+
+static opsm_status parse_row(struct jsonl *lines, const char *text, size_t length, json_t **object, opsm_error *err) {
+    json_error_t problem;
+    json_t *row = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
+    /* Out of memory, jansson mostly leaves the description empty; on some paths it takes the missing value for a fault
+     * of the text, which cannot be told apart. */
+    if (!row && (!problem.text[0] || json_error_code(&problem) == json_error_out_of_memory)) {
+        lines->stuck = OPSM_NOMEM;
+        return mem_exhausted(err, "a line of JSON", length);
+    }
+    if (!row)
+        return jsonl_fail(lines, err, OPSM_FORMAT, "column %d: %s; every line must be one JSON object",
+                          problem.column > 0 ? problem.column : 1, problem.text);
+    if (!json_is_object(row)) {
+        json_decref(row);
+        return jsonl_fail(lines, err, OPSM_FORMAT, "column 1: a JSON array; every line must be one JSON object");
+    }
+    *object = row;
+    return OPSM_OK;
+}
+
+opsm_status jsonl_next(struct jsonl *lines, json_t **object, opsm_error *err) {
+    *object = NULL;
+    if (lines->stuck != OPSM_OK)
+        return jsonl_fail(lines, err, lines->stuck, "reading cannot go on after an earlier error");
+    const char *text;
+    size_t length;
+    do {
+        opsm_status status = next_line(lines, &text, &length, err);
+        if (status != OPSM_OK) lines->stuck = status;
+        if (status != OPSM_OK || !text) return status;
+        skip_byte_order_mark(lines, &text, &length);
+    } while (is_blank(text, length));
+    return parse_row(lines, text, length, object, err);
+}

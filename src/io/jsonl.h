@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * JSON lines: one object per line, read as a stream. Memory is bounded by the longest line allowed (and what jansson
+ * makes of it, up to about 40 bytes per character of numbers), not by the file.
+ *
+ *   struct jsonl *lines;
+ *   if (jsonl_open(&lines, "rollouts.jsonl", JSONL_LINE_DEFAULT, &err) != OPSM_OK) ...
+ *   for (json_t *row; (status = jsonl_next(lines, &row, &err)) == OPSM_OK && row; json_decref(row))
+ *       if (!usable(row)) { status = jsonl_fail(lines, &err, OPSM_FORMAT, "field 'reward' is missing"); ... }
+ *   jsonl_close(lines);
+ *
+ * Accepted: CRLF line ends, blank lines, a last line without its newline, a UTF-8 byte order mark at the start.
+ * Refused, with file, line and column: anything but an object, text that is not UTF-8, the same name twice in one
+ * object, NUL characters, numbers that fit neither int64 nor double, a line above the limit.
+ */
+#ifndef OPSM_IO_JSONL_H
+#define OPSM_IO_JSONL_H
+#include <jansson.h>
+#include <opsm/status.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* 64 MiB: a sequence of a million tokens with three log-prob arrays fits. */
+#define JSONL_LINE_DEFAULT ((size_t)64 << 20)
+
+struct jsonl; /* one thread at a time */
+
+/* `path` may be a pipe or terminal ("/dev/stdin"). `line_limit` in bytes, at least 1, without the line end. */
+opsm_status jsonl_open(struct jsonl **lines, const char *path, size_t line_limit, opsm_error *err);
+
+/* The same over bytes that the caller keeps alive; `name` is used in sentences. */
+opsm_status jsonl_open_memory(struct jsonl **lines, const void *data, size_t size, const char *name, size_t line_limit,
+                              opsm_error *err);
+
+void jsonl_close(struct jsonl *lines); /* NULL is allowed */
+
+/* The next object, a new reference for the caller; NULL with OPSM_OK at the end. After an error the reader stands
+ * behind the faulty line and may go on, except after OPSM_IO and a line above the limit, which it repeats. */
+opsm_status jsonl_next(struct jsonl *lines, json_t **object, opsm_error *err);
+
+/* The line that jsonl_next read last, from 1; 0 before the first. */
+int64_t jsonl_line(const struct jsonl *lines);
+
+/* "'file', line N: sentence" for a row whose content is wrong; returns `code`. */
+opsm_status jsonl_fail(const struct jsonl *lines, opsm_error *err, opsm_status code, const char *format, ...)
+    OPSM_PRINTF(4, 5);
+
+#endif
