@@ -19,6 +19,12 @@ struct softmax_kept {
 double softmax_lse(const float *logits, int64_t n_vocab, float inv_temperature, struct softmax_kept kept,
                    double *entropy);
 
+/* The log-probability of one token from its logit and its row's softmax_lse: what softmax_logprob computes, for a
+ * sampler that has already drawn. */
+static inline float softmax_token(float logit, float inv_temperature, double lse) {
+    return (float)((double)(logit * inv_temperature) - lse);
+}
+
 /* logp [m] of target[i] under row i; entropy [m] or NULL; kept [m] or NULL. Parallel over rows. A target outside the
  * kept set gets -infinity. */
 void softmax_logprob(float *logp, float *lse, float *entropy, const float *logits, int64_t ld, const int32_t *target,

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The vector routines under the kernels, built once per instruction set (isa/). Each works on one row or one small
+ * block, is called by one thread, and allocates nothing. The kernels above take them from vec(), the table for the
+ * level in force, and do the cutting into tasks.
+ *
+ * Sums: 16 lanes, then a fixed tree; blocks of VEC_BLOCK elements left to right in double.
+ */
+#ifndef OPSM_KERNELS_VEC_H
+#define OPSM_KERNELS_VEC_H
+#include "base/cpu.h"
+#include "kernels/adamw.h"
+#include "kernels/dtype.h"
+#include <stdbool.h>
+
+enum {
+    VEC_BLOCK = 1024,
+    VEC_KEYS = 64, /* keys per block of attention, counted from the start of a span */
+};
+
+/* X(return type, name, parameters) */
+#define VEC_LIST(X)                                                                                                    \
+    /* c[m, n] = a[m, k] b[k, n] (+ c where `add`). Element (i, l) of a is a[i * a_row + l * a_col]. Each c is one     \
+     * chain over l = 0 .. k-1, starting from c or 0: cutting m, n or k into several calls changes no bit. */          \
+    X(void, mat_mul,                                                                                                   \
+      (float *c, int64_t ldc, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t ldb, int m, int n, \
+       int k, bool add))                                                                                               \
+    /* out[cols, VEC_KEYS] = x[rows, cols] transposed, rows <= VEC_KEYS; zeros up to the next multiple of 16. */       \
+    X(void, pack_keys, (float *out, const float *x, int64_t ldx, int rows, int cols))                                  \
+    /* One key block of an online softmax: s[n] scores -> exp(s - new maximum); *max and *sum are updated. Returns     \
+     * what earlier sums are to be multiplied by. s has room for VEC_KEYS. */                                          \
+    X(float, softmax_block, (float *s, int n, float *max, double *sum))                                                \
+    /* s[n] scores -> p = exp(s - lse), dp[n] -> p * (dp - d); both zero from n to `room` */                           \
+    X(void, attention_grad_block, (float *s, float *dp, int n, int room, float lse, float d))                          \
+    X(double, dot, (const float *a, const void *b, enum dtype b_type, int64_t n))                                      \
+    /* out[n] = x * scale */                                                                                           \
+    X(void, scale, (void *out, enum dtype type, const float *x, float scale, int64_t n))                               \
+    X(void, add, (float *y, const float *x, int64_t n))                                                                \
+    /* y = x * w * rstd with rstd = 1 / sqrt(mean(x^2) + eps), returned */                                             \
+    X(float, rmsnorm_row, (void *y, enum dtype type, const float *x, const float *w, int64_t n, float eps))            \
+    /* dx (+)= gradient, may be dy itself when not adding; dw += dy * x * rstd unless NULL */                          \
+    X(void, rmsnorm_grad_row,                                                                                          \
+      (float *dx, bool add, float *dw, const float *dy, const float *x, const float *w, float rstd, int64_t n))        \
+    /* (x, y) -> (x cos - y sin, y cos + x sin), sin negated where `inverse` */                                        \
+    X(void, rotate, (float *x, float *y, const float *cosine, const float *sine, bool inverse, int64_t n))             \
+    X(void, swiglu_row, (void *y, enum dtype type, const float *gate, const float *up, int64_t n))                     \
+    X(void, swiglu_grad_row,                                                                                           \
+      (void *dgate, void *dup, enum dtype type, const float *dy, const float *gate, const float *up, int64_t n))       \
+    X(float, max_of, (const float *x, int64_t n))                                                                      \
+    /* With e = exp(x * scale - max): *sum += sum of e; *weighted (may be NULL) += sum of e * (x * scale - max);       \
+     * n <= VEC_BLOCK */                                                                                               \
+    X(void, exp_sums, (const float *x, int n, float scale, float max, double *sum, double *weighted))                  \
+    /* out[n] = factor * exp(x * scale - lse) */                                                                       \
+    X(void, exp_scaled, (void *out, enum dtype type, const float *x, float scale, float lse, float factor, int64_t n)) \
+    X(double, sum_squares, (const float *x, int64_t n))                                                                \
+    X(void, adamw,                                                                                                     \
+      (float *w, float *m, float *v, const float *g, int64_t n, const struct adamw_step *step, bool decay))            \
+    X(float, exp1, (float x))
+
+struct vec_table {
+#define VEC_MEMBER(type, name, parameters) type(*name) parameters;
+    VEC_LIST(VEC_MEMBER)
+#undef VEC_MEMBER
+};
+
+/* The table for cpu_isa(). */
+const struct vec_table *vec(void);
+
+/* The table of the highest built level that is <= isa, which the machine must have. For tests. */
+const struct vec_table *vec_at(enum cpu_isa isa);
+
+#endif
