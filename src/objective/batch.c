@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "objective/block.h"
+#include <math.h>
+
+void opsm_batch_init_sized(opsm_batch *batch, size_t size) {
+    memset(batch, 0, size);
+    batch->size = size;
+}
+
+opsm_status batch_load(const opsm_batch *batch, opsm_batch *full, opsm_error *err) {
+    if (!batch || batch->size < sizeof(size_t))
+        return opsm_fail(err, OPSM_INVALID, "batch not initialised: call opsm_batch_init");
+    if (batch->size > sizeof *full)
+        return opsm_fail(err, OPSM_UNSUPPORTED,
+                         "batch of %zu bytes: this libopsm %s knows %zu; the program was compiled "
+                         "for a newer one",
+                         batch->size, opsm_version(), sizeof *full);
+    opsm_batch_init(full);
+    memcpy(full, batch, batch->size);
+    full->size = sizeof *full;
+    return OPSM_OK;
+}
+
+static opsm_status check_offsets(const opsm_batch *batch, opsm_error *err) {
+    if (batch->n_sequences < 0 || batch->n_tokens < 0)
+        return opsm_fail(err, OPSM_INVALID, "batch of %lld sequences and %lld tokens: neither may be negative",
+                         (long long)batch->n_sequences, (long long)batch->n_tokens);
+    if (!batch->offsets) return opsm_fail(err, OPSM_MISSING, "the batch has no offsets");
+    if (batch->offsets[0] != 0)
+        return opsm_fail(err, OPSM_INVALID, "offsets[0] is %lld: expected 0", (long long)batch->offsets[0]);
+    for (int64_t i = 0; i < batch->n_sequences; i++)
+        if (batch->offsets[i + 1] < batch->offsets[i])
+            return opsm_fail(err, OPSM_INVALID, "sequence %lld ends at token %lld, before it starts at %lld",
+                             (long long)i, (long long)batch->offsets[i + 1], (long long)batch->offsets[i]);
+    if (batch->offsets[batch->n_sequences] != batch->n_tokens)
+        return opsm_fail(err, OPSM_INVALID, "offsets end at token %lld but the arrays have %lld",
+                         (long long)batch->offsets[batch->n_sequences], (long long)batch->n_tokens);
+    return OPSM_OK;
+}
+
+opsm_status batch_check_layout(const opsm_batch *batch, opsm_error *err) {
+    return check_offsets(batch, err);
+}
+
+int64_t batch_id(const opsm_batch *batch, int64_t i) {
+    return batch->ids ? batch->ids[i] : i;
+}
+
+int64_t batch_tokens(const opsm_batch *batch, int64_t i) {
+    int64_t first = batch->offsets[i], end = batch->offsets[i + 1];
+    if (!batch->mask) return end - first;
+    int64_t n = 0;
+    for (int64_t t = first; t < end; t++) n += batch->mask[t] != 0;
+    return n;
+}
+
+double batch_advantage(const opsm_batch *batch, int64_t i) {
+    if (!batch->token_advantages) return (double)batch->advantages[i];
+    struct walk walk = walk_sequence(batch, i);
+    struct block block;
+    double a[BLOCK], sum = 0;
+    int64_t n = 0;
+    while (walk_next(&walk, &block)) {
+        block_gather(&block, batch->token_advantages, a);
+        sum += block_sum(block.n, a);
+        n += block.n;
+    }
+    return n ? sum / (double)n : 0.0;
+}
+
+static opsm_status check_log_probs(const opsm_batch *batch, int64_t i, const char *name, const float *values,
+                                   opsm_error *err) {
+    if (!values) return OPSM_OK;
+    struct walk walk = walk_sequence(batch, i);
+    struct block block;
+    while (walk_next(&walk, &block))
+        for (int k = 0; k < block.n; k++) {
+            int64_t t = block_token(&block, k);
+            double x = (double)values[t];
+            if (x <= 1e-3 && x >= -(double)INFINITY && isfinite(x)) continue;
+            bool finite = isfinite(x);
+            return opsm_fail(err, finite ? OPSM_INVALID : OPSM_NONFINITE, "%s of sequence %lld, token %lld is %g: %s",
+                             name, (long long)i, (long long)(t - batch->offsets[i]), x,
+                             finite ? "a log-prob is at most 0" : "expected a finite log-prob");
+        }
+    return OPSM_OK;
+}
+
+opsm_status opsm_batch_check(const opsm_batch *given, opsm_error *err) {
+    opsm_batch batch;
+    opsm_status status = batch_load(given, &batch, err);
+    if (status == OPSM_OK) status = check_offsets(&batch, err);
+    if (status != OPSM_OK) return status;
+    for (int64_t i = 0; i < batch.n_sequences; i++) {
+        for (int64_t t = batch.offsets[i]; batch.mask && t < batch.offsets[i + 1]; t++)
+            if (batch.mask[t] > 1)
+                return opsm_fail(err, OPSM_INVALID, "mask of sequence %lld, token %lld is %d: expected 0 or 1",
+                                 (long long)i, (long long)(t - batch.offsets[i]), batch.mask[t]);
+        if ((status = check_log_probs(&batch, i, "logp_current", batch.logp_current, err)) != OPSM_OK ||
+            (status = check_log_probs(&batch, i, "logp_behavior", batch.logp_behavior, err)) != OPSM_OK ||
+            (status = check_log_probs(&batch, i, "logp_trainer", batch.logp_trainer, err)) != OPSM_OK ||
+            (status = check_log_probs(&batch, i, "logp_reference", batch.logp_reference, err)) != OPSM_OK)
+            return status;
+    }
+    return OPSM_OK;
+}

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Loss and gradient of a batch: drift, mask, weights, then surrogate and penalty block by block.
+ */
+#include "objective/dpo.h"
+#include "objective/surrogate.h"
+#include <float.h>
+#include <math.h>
+
+void opsm_result_init_sized(opsm_result *result, size_t size) {
+    memset(result, 0, size);
+    result->size = size;
+}
+
+int opsm_objective_needs_forward(const opsm_objective *config, double advantage) {
+    return config->surrogate_name == OPSM_SURROGATE_DPO || config->penalty_beta > 0 || advantage != 0;
+}
+
+/* ---- Decisions and totals ---- */
+
+/* Loss tokens that a decision by token takes out of the surrogate. */
+static int64_t count_dropped(const struct plan *plan, int64_t i, const struct decision *decision,
+                             struct tokens *tokens) {
+    struct walk walk = walk_sequence(&plan->batch, i);
+    int64_t dropped = 0;
+    double a[BLOCK] = {0}, d[BLOCK] = {0}, b[BLOCK];
+    while (walk_next(&walk, &tokens->block)) {
+        int n = tokens->block.n;
+        if (plan->batch.token_advantages) block_gather(&tokens->block, plan->batch.token_advantages, a);
+        if (plan->behavior) {
+            block_gather(&tokens->block, plan->batch.logp_current, d);
+            block_gather(&tokens->block, plan->behavior, b);
+            block_subtract(n, d, b, d);
+        }
+        for (int k = 0; k < n; k++) dropped += mask_drops_token(plan, decision, a[k], d[k]);
+    }
+    tokens->ratio_ready = false;
+    return dropped;
+}
+
+static struct decision decide(const struct plan *plan, int64_t i, double random_cut, struct tokens *tokens,
+                              opsm_sequence *record) {
+    struct decision decision = mask_decide(plan, record, batch_id(&plan->batch, i), random_cut);
+    if (decision.by_token) {
+        record->dropped_tokens = count_dropped(plan, i, &decision, tokens);
+        record->keep = record->tokens == 0 || record->dropped_tokens < record->tokens;
+    } else {
+        record->dropped_tokens = decision.hit ? record->tokens : 0;
+        record->keep = !decision.hit;
+    }
+    return decision;
+}
+
+static opsm_status measure(const struct plan *plan, int64_t i, bool scan, struct tokens *tokens, opsm_sequence *record,
+                           opsm_error *err) {
+    opsm_status status = drift_measure(plan, i, scan, tokens, record, err);
+    record->delta = opsm_threshold_delta(&plan->config, plan->state, record->tokens);
+    return status;
+}
+
+/* Whether the denominators depend on log-probs. */
+static bool totals_need_drift(const opsm_objective *config) {
+    return config->denominator == OPSM_DENOMINATOR_KEPT || config->mask_rule == OPSM_RULE_RANDOM;
+}
+
+/* The cut below which a negative's random number makes it drop: exactly as many negatives as have drifted. */
+static double random_cut(const struct plan *plan, const opsm_sequence *records, int64_t drifted, struct arena arena) {
+    double *units = arena_take(&arena, plan->batch.n_sequences, sizeof *units);
+    int64_t n = 0;
+    for (int64_t i = 0; i < plan->batch.n_sequences; i++)
+        if (records[i].advantage < 0)
+            units[n++] = mask_random_unit(plan->config.mask_seed, plan->batch.step, batch_id(&plan->batch, i));
+    sort_doubles(units, n);
+    return drifted >= n ? 1.0 : units[drifted];
+}
+
+static void add_record(const struct plan *plan, const opsm_sequence *record, opsm_totals *totals) {
+    bool kept_only = plan->config.denominator == OPSM_DENOMINATOR_KEPT;
+    totals->sequences += kept_only ? record->keep : 1;
+    totals->tokens += (double)(record->tokens - (kept_only ? record->dropped_tokens : 0));
+    if ((double)record->length > totals->max_length) totals->max_length = (double)record->length;
+}
+
+/* Fills records (drift and decisions, if `scan`) and the totals of a batch. */
+static opsm_status sum_totals(const struct plan *plan, bool scan, opsm_sequence *records, opsm_totals *totals,
+                              struct arena arena, opsm_error *err) {
+    struct tokens tokens;
+    int64_t n = plan->batch.n_sequences, drifted = 0;
+    *totals = (opsm_totals){.size = sizeof *totals};
+    for (int64_t i = 0; i < n; i++) {
+        opsm_status status = measure(plan, i, scan, &tokens, &records[i], err);
+        if (status != OPSM_OK) return status;
+        totals->negatives += records[i].advantage < 0;
+        drifted += records[i].advantage < 0 && records[i].drift > records[i].delta;
+    }
+    totals->drifted = (double)drifted;
+    if (plan->config.mask_rule == OPSM_RULE_RANDOM) totals->random_cut = random_cut(plan, records, drifted, arena);
+    for (int64_t i = 0; i < n; i++) {
+        if (scan) decide(plan, i, totals->random_cut, &tokens, &records[i]);
+        add_record(plan, &records[i], totals);
+    }
+    if (plan->config.surrogate_name == OPSM_SURROGATE_DPO) {
+        struct member *members = arena_take(&arena, n, sizeof *members);
+        totals->pairs = (double)dpo_pairs(plan, records, members, NULL, &tokens);
+    }
+    return OPSM_OK;
+}
+
+static bool all_advantages_zero(const struct plan *plan) {
+    for (int64_t i = 0; i < plan->batch.n_sequences; i++)
+        if (batch_advantage(&plan->batch, i) != 0) return false;
+    return true;
+}
+
+opsm_status opsm_objective_totals(const opsm_objective *config, const opsm_threshold *state, const opsm_batch *batch,
+                                  opsm_sequence *records, opsm_totals *totals, void *workspace, size_t workspace_size,
+                                  opsm_error *err) {
+    struct plan plan;
+    struct arena arena;
+    opsm_status status = plan_make(&plan, config, state, batch, false, err);
+    if (status == OPSM_OK) status = arena_open(&arena, workspace, workspace_size, plan.batch.n_sequences, err);
+    if (status != OPSM_OK) return status;
+    bool scan = totals_need_drift(&plan.config) && !(plan.batch.logp_current == NULL && all_advantages_zero(&plan));
+    if (scan) status = plan_make(&plan, config, state, batch, true, err);
+    if (status != OPSM_OK) return status;
+    return sum_totals(&plan, scan, records, totals, arena, err);
+}
+
+/* ---- One sequence ---- */
+
+/* What the walk over a sequence adds up, before the weight. */
+struct amounts {
+    double s, k, v, gradient; /* surrogate, KL, clamped KL, sum |d loss / d c| as stored */
+};
+
+/* Everything a sequence's blocks share. */
+struct pass {
+    const struct plan *plan;
+    struct decision decision;
+    double weight;   /* w_i */
+    double constant; /* gspo, dpo: the surrogate's slope is the same for every token (weight included) */
+    double log_s;    /* gspo: mean log ratio */
+    bool surrogate;  /* false: dropped, or A = 0 */
+    bool penalty;
+    bool lenient; /* values that are not finite are left out instead of refused */
+    opsm_sequence *record;
+    float *dlogp;
+};
+
+BLOCK_LOOP static void combine(int n, double weight, const double *s_slope, double constant, double beta_weight,
+                               const double *k_slope, float *out) {
+    for (int j = 0; j < n; j++) out[j] = (float)(weight * s_slope[j] + constant + beta_weight * k_slope[j]);
+}
+
+BLOCK_LOOP static double sum_magnitudes(int n, const float *x) {
+    double lane[LANES] = {0};
+    int k = 0;
+    for (; k + LANES <= n; k += LANES)
+        for (int j = 0; j < LANES; j++) lane[j] += fabs((double)x[k + j]);
+    for (int j = 0; k < n; k++, j++) lane[j] += fabs((double)x[k]);
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+static void load_advantages(const struct pass *pass, const struct block *block, double *a) {
+    if (pass->plan->batch.token_advantages) {
+        block_gather(block, pass->plan->batch.token_advantages, a);
+        return;
+    }
+    for (int k = 0; k < block->n; k++) a[k] = pass->record->advantage;
+}
+
+/* Which tokens of the block the mask drops; false when none. */
+static bool load_drops(const struct pass *pass, const struct tokens *tokens, const double *a, uint8_t *drops) {
+    const struct plan *plan = pass->plan;
+    int n = tokens->block.n;
+    if (!pass->decision.by_token) {
+        memset(drops, pass->decision.hit, (size_t)n);
+        return pass->decision.hit;
+    }
+    double d[BLOCK] = {0}, b[BLOCK];
+    if (plan->behavior) {
+        block_gather(&tokens->block, plan->behavior, b);
+        block_subtract(n, tokens->c, b, d);
+    }
+    for (int k = 0; k < n; k++) drops[k] = mask_drops_token(plan, &pass->decision, a[k], d[k]);
+    return true;
+}
+
+static void select_kept(int n, const uint8_t *drops, double *x) {
+    for (int k = 0; k < n; k++) x[k] = drops[k] ? 0.0 : x[k];
+}
+
+static void select_finite(int n, double *k, double *v, double *g) {
+    for (int j = 0; j < n; j++)
+        if (!isfinite(k[j]) || !isfinite(v[j]) || !isfinite(g[j])) k[j] = v[j] = g[j] = 0.0;
+}
+
+static void fill(int n, double value, double *x) {
+    for (int k = 0; k < n; k++) x[k] = value;
+}
+
+/* Surrogate part of a block: adds to the sums, leaves the slopes in g. */
+static void block_surrogate(const struct pass *pass, struct tokens *tokens, const double *a, const uint8_t *drops,
+                            bool some_dropped, double *g, struct amounts *sum) {
+    int n = tokens->block.n;
+    double s[BLOCK];
+    if (pass->plan->config.surrogate_name == OPSM_SURROGATE_GSPO) fill(n, exp_fixed(pass->log_s), tokens->r);
+    surrogate_clipped(pass->plan, tokens, a, &pass->record->clipped_low, &pass->record->clipped_high);
+    if (!pass->surrogate) return;
+    surrogate_block(pass->plan, tokens, a, s, g);
+    if (some_dropped) {
+        select_kept(n, drops, s);
+        select_kept(n, drops, g);
+    }
+    sum->s += block_sum(n, s);
+}
+
+static void block_penalty(const struct pass *pass, const struct tokens *tokens, const uint8_t *drops, bool some_dropped,
+                          double *g, struct amounts *sum) {
+    int n = tokens->block.n;
+    double k[BLOCK], v[BLOCK];
+    penalty_block(pass->plan, tokens, k, v, g);
+    if (pass->lenient) select_finite(n, k, v, g);
+    sum->k += block_sum(n, k);
+    if (some_dropped && pass->plan->config.mask_kl) {
+        select_kept(n, drops, v);
+        select_kept(n, drops, g);
+    }
+    sum->v += block_sum(n, v);
+}
+
+static void block_pass(const struct pass *pass, struct tokens *tokens, struct amounts *sum) {
+    const opsm_objective *config = &pass->plan->config;
+    bool gspo = config->surrogate_name == OPSM_SURROGATE_GSPO;
+    int n = tokens->block.n;
+    double a[BLOCK], s_slope[BLOCK] = {0}, k_slope[BLOCK] = {0};
+    uint8_t drops[BLOCK];
+    drift_load_ratio(pass->plan, tokens);
+    load_advantages(pass, &tokens->block, a);
+    bool some_dropped = load_drops(pass, tokens, a, drops);
+    if (pass->penalty) block_penalty(pass, tokens, drops, some_dropped, k_slope, sum);
+    if (config->surrogate_name != OPSM_SURROGATE_DPO)
+        block_surrogate(pass, tokens, a, drops, some_dropped, s_slope, sum);
+    if (gspo) fill(n, 0.0, s_slope);
+    if (!pass->surrogate && !pass->penalty && pass->constant == 0) return;
+    float out[BLOCK];
+    combine(n, pass->weight, s_slope, pass->constant, pass->weight * config->penalty_beta, k_slope, out);
+    sum->gradient += sum_magnitudes(n, out);
+    if (pass->dlogp) block_scatter(&tokens->block, out, pass->dlogp);
+}
+
+/* gspo: w_i sum_t m M dS_t/dc_k, the same for every k: w_i (sum_t m M g_t) / n_i. */
+static double gspo_slope(const struct pass *pass, int64_t i, struct tokens *tokens) {
+    struct walk walk = walk_sequence(&pass->plan->batch, i);
+    double sum = 0, a[BLOCK], s[BLOCK], g[BLOCK];
+    uint8_t drops[BLOCK];
+    while (walk_next(&walk, &tokens->block)) {
+        int n = tokens->block.n;
+        tokens->ratio_ready = false;
+        block_gather(&tokens->block, pass->plan->batch.logp_current, tokens->c);
+        fill(n, exp_fixed(pass->log_s), tokens->r);
+        load_advantages(pass, &tokens->block, a);
+        surrogate_block(pass->plan, tokens, a, s, g);
+        if (load_drops(pass, tokens, a, drops)) select_kept(n, drops, g);
+        sum += block_sum(n, g);
+    }
+    return pass->record->tokens ? pass->weight * sum / (double)pass->record->tokens : 0.0;
+}
+
+/* The sentence for a sequence whose amounts are not finite: names the first token that is to blame. */
+static opsm_status blame(const struct plan *plan, int64_t i, opsm_error *err) {
+    const opsm_batch *batch = &plan->batch;
+    struct {
+        const char *name;
+        const float *values;
+    } arrays[] = {{"logp_current", batch->logp_current},
+                  {"logp_behavior", batch->logp_behavior},
+                  {"logp_trainer", batch->logp_trainer},
+                  {"logp_reference", batch->logp_reference}};
+    for (int64_t t = batch->offsets[i]; t < batch->offsets[i + 1]; t++) {
+        if (batch->mask && !batch->mask[t]) continue;
+        for (int k = 0; k < 4; k++)
+            if (arrays[k].values && !isfinite(arrays[k].values[t]))
+                return opsm_fail(err, OPSM_NONFINITE,
+                                 "%s of sequence %lld, token %lld is %g and the advantage is %g: "
+                                 "expected a finite log-prob",
+                                 arrays[k].name, (long long)i, (long long)(t - batch->offsets[i]),
+                                 (double)arrays[k].values[t], batch_advantage(batch, i));
+    }
+    for (int64_t t = batch->offsets[i]; plan->base && t < batch->offsets[i + 1]; t++) {
+        if (batch->mask && !batch->mask[t]) continue;
+        double d = (double)batch->logp_current[t] - (double)plan->base[t];
+        if (fabs(d) > 80)
+            return opsm_fail(err, OPSM_NONFINITE,
+                             "the ratio of sequence %lld, token %lld overflows: log-prob %g against "
+                             "%g when it was sampled",
+                             (long long)i, (long long)(t - batch->offsets[i]), (double)batch->logp_current[t],
+                             (double)plan->base[t]);
+    }
+    return opsm_fail(err, OPSM_NONFINITE,
+                     "loss or gradient of sequence %lld overflows: its log-probs lie too far apart", (long long)i);
+}
+
+static void walk_sequence_loss(const struct pass *pass, int64_t i, struct tokens *tokens, struct amounts *sum) {
+    /* The block that the drift was just measured on still holds exp(c - b) of a short sequence. */
+    if (tokens->ratio_ready && pass->record->tokens <= BLOCK && pass->record->tokens > 0) {
+        block_pass(pass, tokens, sum);
+        return;
+    }
+    struct walk walk = walk_sequence(&pass->plan->batch, i);
+    tokens->ratio_ready = false;
+    while (walk_next(&walk, &tokens->block)) {
+        block_pass(pass, tokens, sum);
+        tokens->ratio_ready = false;
+    }
+}
+
+/* Loss and gradient of sequence i, decision and weight given. */
+static opsm_status sequence_loss(struct pass *pass, int64_t i, const struct dpo_share *share, double pairs,
+                                 struct tokens *tokens, opsm_error *err) {
+    const struct plan *plan = pass->plan;
+    const opsm_objective *config = &plan->config;
+    opsm_sequence *record = pass->record;
+    bool zero = record->advantage == 0 && !plan->batch.token_advantages;
+    bool ignored = record->nonfinite && record->advantage == 0;
+    bool all_dropped = pass->decision.hit && !pass->decision.by_token;
+    pass->surrogate = !all_dropped && !zero && !ignored && config->surrogate_name != OPSM_SURROGATE_DPO;
+    pass->penalty = plan->penalised && !ignored && !(all_dropped && config->mask_kl);
+    pass->lenient = record->nonfinite && record->advantage < 0;
+    pass->constant = share ? share->slope / pairs : 0.0;
+    if (config->surrogate_name == OPSM_SURROGATE_GSPO) {
+        /* A short sequence's ratios are still in the block, but gspo needs its mean before its first token. */
+        pass->log_s = drift_mean_log_ratio(plan, i, tokens);
+        if (pass->surrogate) pass->constant = gspo_slope(pass, i, tokens);
+    }
+    struct amounts sum = {0};
+    walk_sequence_loss(pass, i, tokens, &sum);
+    record->surrogate = share ? share->value / pairs : pass->weight * sum.s;
+    record->penalty = pass->weight * config->penalty_beta * sum.v;
+    record->loss = record->surrogate + record->penalty;
+    record->kl_sum = sum.k;
+    record->needs_backward = sum.gradient > 0;
+    bool finite = isfinite(record->loss) && sum.gradient <= (double)FLT_MAX * (double)FLT_MAX;
+    return finite ? OPSM_OK : blame(plan, i, err);
+}
+
+/* ---- The batch ---- */
+
+static opsm_status check_result(const opsm_result *result, int64_t n, opsm_error *err) {
+    if (!result || result->size != sizeof *result)
+        return opsm_fail(err, OPSM_INVALID, "result not initialised: call opsm_result_init");
+    if (n > 0 && !result->records)
+        return opsm_fail(err, OPSM_INVALID, "result->records is NULL: %lld records needed", (long long)n);
+    return OPSM_OK;
+}
+
+/* Counts only: what `all` needs before any log-prob is known. */
+static void count_totals(const struct plan *plan, opsm_totals *totals) {
+    *totals = (opsm_totals){.size = sizeof *totals, .sequences = (double)plan->batch.n_sequences};
+    for (int64_t i = 0; i < plan->batch.n_sequences; i++) {
+        double length = (double)(plan->batch.offsets[i + 1] - plan->batch.offsets[i]);
+        totals->max_length = length > totals->max_length ? length : totals->max_length;
+        if (plan->config.aggregation == OPSM_AGGREGATION_TOKEN_MEAN)
+            totals->tokens += (double)batch_tokens(&plan->batch, i);
+    }
+}
+
+static void add_up(opsm_result *result, int64_t n) {
+    result->surrogate = result->penalty = 0;
+    result->needs_backward = 0;
+    for (int64_t i = 0; i < n; i++) {
+        result->surrogate += result->records[i].surrogate;
+        result->penalty += result->records[i].penalty;
+        result->needs_backward += result->records[i].needs_backward;
+    }
+    result->loss = result->surrogate + result->penalty;
+}
+
+/* `measured`: the records already hold drift and decisions. */
+static opsm_status evaluate_all(const struct plan *plan, const opsm_totals *totals, bool measured,
+                                const struct dpo_share *shares, opsm_result *result, opsm_error *err) {
+    struct tokens tokens;
+    tokens.ratio_ready = false;
+    double pairs = totals->pairs >= 1 ? totals->pairs : 1;
+    if (result->dlogp) memset(result->dlogp, 0, (size_t)plan->batch.n_tokens * sizeof *result->dlogp);
+    for (int64_t i = 0; i < plan->batch.n_sequences; i++) {
+        opsm_sequence *record = &result->records[i];
+        opsm_status status = measured ? OPSM_OK : measure(plan, i, true, &tokens, record, err);
+        if (status != OPSM_OK) return status;
+        struct pass pass = {.plan = plan, .record = record, .dlogp = result->dlogp};
+        pass.decision = decide(plan, i, totals->random_cut, &tokens, record);
+        pass.weight = aggregate_weight(&plan->config, totals, record);
+        status = sequence_loss(&pass, i, shares ? &shares[i] : NULL, pairs, &tokens, err);
+        if (status != OPSM_OK) return status;
+        tokens.ratio_ready = false;
+    }
+    add_up(result, plan->batch.n_sequences);
+    return OPSM_OK;
+}
+
+opsm_status opsm_objective_evaluate(const opsm_objective *config, const opsm_threshold *state, const opsm_batch *batch,
+                                    const opsm_totals *totals, opsm_result *result, void *workspace,
+                                    size_t workspace_size, opsm_error *err) {
+    struct plan plan;
+    opsm_status status = plan_make(&plan, config, state, batch, true, err);
+    if (status == OPSM_OK) status = check_result(result, plan.batch.n_sequences, err);
+    if (status != OPSM_OK) return status;
+    opsm_totals own;
+    struct arena arena = {0};
+    bool dpo = plan.config.surrogate_name == OPSM_SURROGATE_DPO;
+    bool measured = dpo || (!totals && totals_need_drift(&plan.config));
+    if (measured) {
+        status = arena_open(&arena, workspace, workspace_size, plan.batch.n_sequences, err);
+        if (status == OPSM_OK) status = sum_totals(&plan, true, result->records, &own, arena, err);
+        if (status != OPSM_OK) return status;
+    } else if (!totals) {
+        count_totals(&plan, &own);
+    }
+    const opsm_totals *global = totals ? totals : &own;
+    struct dpo_share *shares = NULL;
+    if (dpo) {
+        struct tokens tokens;
+        struct member *members = arena_take(&arena, plan.batch.n_sequences, sizeof *members);
+        shares = arena_take(&arena, plan.batch.n_sequences, sizeof *shares);
+        dpo_pairs(&plan, result->records, members, shares, &tokens);
+    }
+    return evaluate_all(&plan, global, measured, shares, result, err);
+}

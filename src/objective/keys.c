@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The one table of configuration keys: field, default, range, meaning. The run configuration, the audit's command line,
+ * the written config.yaml and the help text all come from it.
+ */
+#include "objective/names.h"
+#include "objective/parts.h"
+#include <errno.h>
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind { KIND_NAME, KIND_REAL, KIND_INTEGER, KIND_FLAG };
+
+/* What a real may be besides a finite number within [low, high]. */
+enum special {
+    PLAIN = 0,
+    OPEN_LOW = 1 /* low itself is out */,
+    OFF = 2 /* infinity, "off" */,
+    AUTO = 4 /* NaN, "auto" */
+};
+
+struct row {
+    const char *key;
+    enum kind kind;
+    size_t offset;
+    const struct name_list *names;
+    double initial; /* the default: a number, or the position in names */
+    double low, high;
+    int special;
+    const char *initial_text, *range, *doc;
+};
+
+#define INF               ((double)INFINITY)
+#define UNSET             ((double)NAN)
+#define BAR(C, name, doc) " | " name
+#define NAME(key, field, list, LIST, C, text, doc)                                                                     \
+    {key, KIND_NAME, offsetof(opsm_objective, field), &names_##list, C, 0, 0, PLAIN, text, "" LIST(BAR), doc},
+#define REAL(key, field, initial, text, low, high, special, range, doc)                                                \
+    {key, KIND_REAL, offsetof(opsm_objective, field), NULL, initial, low, high, special, text, range, doc},
+#define INTEGER(key, field, initial, text, low, high, range, doc)                                                      \
+    {key, KIND_INTEGER, offsetof(opsm_objective, field), NULL, initial, low, high, PLAIN, text, range, doc},
+#define FLAG(key, field, initial, text, doc)                                                                           \
+    {key, KIND_FLAG, offsetof(opsm_objective, field), NULL, initial, 0, 1, PLAIN, text, "true | false", doc},
+
+static const struct row table[] = {
+    NAME("advantage", advantage, advantage, OPSM_ADVANTAGE_LIST, OPSM_ADVANTAGE_MEAN, "mean",
+         "advantage from the rewards of a group") REAL("advantage_epsilon", advantage_epsilon, 1e-4, "0.0001", 0, 1,
+                                                       PLAIN, "0..1",
+                                                       "added to the standard deviation by advantage grpo and batch")
+        NAME("surrogate.name", surrogate_name, surrogate, OPSM_SURROGATE_LIST, OPSM_SURROGATE_PPO, "ppo",
+             "policy-gradient surrogate") NAME("surrogate.ratio", surrogate_ratio, source, OPSM_SOURCE_LIST,
+                                               OPSM_SOURCE_SAMPLER, "sampler",
+                                               "whose log-probs stand below the ratio r")
+            REAL("surrogate.clip_low", surrogate_clip_low, 0.2, "0.2", 0, 1, OFF, "0..1, off",
+                 "lower clip: r >= 1 - clip_low") REAL("surrogate.clip_high", surrogate_clip_high, 0.2, "0.2", 0, INF,
+                                                       OFF, ">= 0, off", "upper clip: r <= 1 + clip_high")
+                REAL("surrogate.dual_clip", surrogate_dual_clip, INF, "off", 1, INF, OPEN_LOW | OFF, "> 1, off",
+                     "for A < 0 the surrogate is at most -dual_clip A (3 is usual)")
+                    REAL("surrogate.cap", surrogate_cap, 2.0, "2", 0, INF, OPEN_LOW | OFF, "> 0, off",
+                         "cap C of the weights of tis and decoupled") REAL("surrogate.tau_pos", surrogate_tau_pos, 1.0,
+                                                                           "1", 0, INF, OPEN_LOW, "> 0",
+                                                                           "sapo: temperature for A > 0")
+                        REAL("surrogate.tau_neg", surrogate_tau_neg, 1.05, "1.05", 0, INF, OPEN_LOW, "> 0",
+                             "sapo: temperature otherwise") REAL("surrogate.beta", surrogate_beta, 0.1, "0.1", 0, INF,
+                                                                 OPEN_LOW, "> 0", "dpo: inverse temperature")
+                            NAME("mask.rule", mask_rule, rule, OPSM_RULE_LIST, OPSM_RULE_OPSM, "opsm",
+                                 "what is left out of the surrogate")
+                                REAL("mask.delta", mask_delta, 0.05, "0.05", 0, INF, OFF,
+                                     ">= 0, off", "drift threshold, nats per token") NAME("mask.policy", mask_policy,
+                                                                                          policy, OPSM_POLICY_LIST,
+                                                                                          OPSM_POLICY_FIXED, "fixed",
+                                                                                          "how the threshold moves; "
+                                                                                          "adaptive "
+                                                                                          "policies start from "
+                                                                                          "mask.delta")
+                                    NAME(
+                                        "mask.estimator", mask_estimator,
+                                        estimator, OPSM_ESTIMATOR_LIST, OPSM_ESTIMATOR_K1, "k1",
+                                        "drift of one token") NAME("mask.reduce", mask_reduce, reduce,
+                                                                   OPSM_REDUCE_LIST, OPSM_REDUCE_MEAN, "mean",
+                                                                   "drift of a sequence from its tokens'")
+                                        NAME("mask.behavior", mask_behavior, source, OPSM_SOURCE_LIST,
+                                             OPSM_SOURCE_SAMPLER, "sampler", "whose log-probs drift is measured from")
+                                            NAME("mask.sign", mask_sign, sign, OPSM_SIGN_LIST, OPSM_SIGN_SEQUENCE,
+                                                 "sequence",
+                                                 "whose sign decides when "
+                                                 "advantages differ within "
+                                                 "a sequence") FLAG("mask.kl", mask_kl, 0, "false",
+                                                                    "true: what is dropped loses its KL penalty too "
+                                                                    "(ms-swift)")
+                                                REAL("mask.low", mask_low, UNSET, "auto", 0, 1, AUTO, "0..1, auto",
+                                                     "lower end of the band of geometric (auto: 0.99) and icepop "
+                                                     "(auto: 0.5)")
+                                                    REAL("mask.high", mask_high, UNSET, "auto", 1, INF, AUTO | OFF,
+                                                         ">= 1, off, auto",
+                                                         "upper end of the band of geometric (auto: 1.01) and icepop "
+                                                         "(auto: 5)") INTEGER("mask.seed", mask_seed, 1, "1", 0,
+                                                                              9007199254740992.0,
+                                                                              "0..2^53", "seed of mask.rule random")
+                                                        REAL("mask."
+                                                             "quantil"
+                                                             "e",
+                                                             mask_quantile,
+                                                             0.8, "0.8",
+                                                             0,
+                                                             1,
+                                                             PLAIN,
+                                                             "0..1",
+                                                             "policy "
+                                                             "quantile"
+                                                             ": the "
+                                                             "share "
+                                                             "of "
+                                                             "negative"
+                                                             "s to "
+                                                             "keep") REAL("mask.rate", mask_rate,
+                                                                          0.1, "0.1", 0, 1, OPEN_LOW, "0..1, not 0",
+                                                                          "policies quantile and controller: how far "
+                                                                          "log delta "
+                                                                          "moves towards what it should be, per step")
+                                                            REAL("mask.floor", mask_floor, 0.001, "0.001", 0, INF,
+                                                                 OPEN_LOW, "> 0", "adaptive policies: smallest delta")
+                                                                REAL(
+                                                                    "mask.ceiling", mask_ceiling, 0.1, "0.1", 0, INF,
+                                                                    OPEN_LOW | OFF, "> 0, off",
+                                                                    "adaptive policies: largest delta") REAL("mask."
+                                                                                                             "target",
+                                                                                                             mask_target,
+                                                                                                             0.01,
+                                                                                                             "0.01", 0,
+                                                                                                             INF,
+                                                                                                             OPEN_LOW, "> 0",
+                                                                                                             "policy "
+                                                                                                             "controlle"
+                                                                                                             "r: "
+                                                                                                             "wanted "
+                                                                                                             "mean "
+                                                                                                             "drift of "
+                                                                                                             "the "
+                                                                                                             "kept "
+                                                                                                             "negative"
+                                                                                                             "s")
+                                                                    REAL("mask.kappa", mask_kappa, 0.01, "0.01", 0, INF,
+                                                                         PLAIN,
+                                                                         ">= 0",
+                                                                         "policy length: drift "
+                                                                         "budget per token")
+                                                                        REAL("mask.z", mask_z, 2.0, "2", 0, INF, PLAIN,
+                                                                             ">= 0",
+                                                                             "policy length: standard deviations of "
+                                                                             "sampling noise")
+                                                                            REAL("penalty.beta", penalty_beta,
+                                                                                 0.0, "0", 0, INF, PLAIN, ">= 0",
+                                                                                 "weight of the KL penalty")
+                                                                                NAME("penalty.estimator",
+                                                                                     penalty_estimator, penalty,
+                                                                                     OPSM_PENALTY_LIST,
+                                                                                     OPSM_PENALTY_UNBIASED, "unbiased",
+                                                                                     "KL of one token against the "
+                                                                                     "reference")
+                                                                                    REAL("penalty.clamp", penalty_clamp,
+                                                                                         INF, "off", 0,
+                                                                                         INF, OPEN_LOW | OFF,
+                                                                                         "> 0, off",
+                                                                                         "tokens below "
+                                                                                         "the reference "
+                                                                                         "with a larger "
+                                                                                         "penalty are "
+                                                                                         "held at it, "
+                                                                                         "without "
+                                                                                         "gradient "
+                                                                                         "(AgileRL: 10)")
+                                                                                        NAME(
+                                                                                            "aggregation", aggregation,
+                                                                                            aggregation,
+                                                                                            OPSM_AGGREGATION_LIST,
+                                                                                            OPSM_AGGREGATION_SEQUENCE_MEAN,
+                                                                                            "sequence_mean",
+                                                                                            "weights of tokens and "
+                                                                                            "sequences in the loss")
+                                                                                            INTEGER(
+                                                                                                "max_length",
+                                                                                                max_length, 0, "0", 0,
+                                                                                                9007199254740992.0,
+                                                                                                ">= 0",
+                                                                                                "L_max of aggregation "
+                                                                                                "constant; 0: the "
+                                                                                                "longest "
+                                                                                                "sequence")
+                                                                                                NAME(
+                                                                                                    "denominator",
+                                                                                                    denominator,
+                                                                                                    denominator,
+                                                                                                    OPSM_DENOMINATOR_LIST,
+                                                                                                    OPSM_DENOMINATOR_ALL,
+                                                                                                    "all",
+                                                                                                    "whether dropped "
+                                                                                                    "sequences still "
+                                                                                                    "count")
+                                                                                                    NAME(
+                                                                                                        "guard", guard,
+                                                                                                        guard,
+                                                                                                        OPSM_GUARD_LIST,
+                                                                                                        OPSM_GUARD_NONE,
+                                                                                                        "none",
+                                                                                                        "brake on the "
+                                                                                                        "learning rate")
+                                                                                                        REAL("guard_"
+                                                                                                             "base",
+                                                                                                             guard_base,
+                                                                                                             1.0, "1",
+                                                                                                             0, 1,
+                                                                                                             OPEN_LOW,
+                                                                                                             "0..1, "
+                                                                                                             "not 0",
+                                                                                                             "guard "
+                                                                                                             "ess: "
+                                                                                                             "ESS that "
+                                                                                                             "needs no "
+                                                                                                             "brake")
+                                                                                                            REAL(
+                                                                                                                "guard_"
+                                                                                                                "cap",
+                                                                                                                guard_cap,
+                                                                                                                8.0,
+                                                                                                                "8", 0,
+                                                                                                                INF,
+                                                                                                                OPEN_LOW |
+                                                                                                                    OFF,
+                                                                                                                "> 0, "
+                                                                                                                "off",
+                                                                                                                "cap "
+                                                                                                                "of "
+                                                                                                                "the "
+                                                                                                                "weight"
+                                                                                                                "s "
+                                                                                                                "in "
+                                                                                                                "the "
+                                                                                                                "ESS")};
+
+enum { ROWS = sizeof table / sizeof table[0] };
+
+/* mask.policy is called threshold.policy where thresholds are discussed: both names work. */
+static const struct row *find(const char *key) {
+    if (key && strcmp(key, "threshold.policy") == 0) key = "mask.policy";
+    for (int i = 0; key && i < ROWS; i++)
+        if (strcmp(key, table[i].key) == 0) return &table[i];
+    return NULL;
+}
+
+/* Levenshtein distance, one row at a time; keys longer than the buffer count as far away. */
+static int distance(const char *a, const char *b) {
+    enum { MOST = 63 };
+    int previous[MOST + 1];
+    int columns = (int)strlen(b);
+    if (columns > MOST || strlen(a) > MOST) return MOST;
+    for (int j = 0; j <= columns; j++) previous[j] = j;
+    for (int i = 1; a[i - 1]; i++) {
+        int diagonal = previous[0];
+        previous[0] = i;
+        for (int j = 1; j <= columns; j++) {
+            int best = diagonal + (a[i - 1] != b[j - 1]);
+            if (previous[j] + 1 < best) best = previous[j] + 1;
+            if (previous[j - 1] + 1 < best) best = previous[j - 1] + 1;
+            diagonal = previous[j];
+            previous[j] = best;
+        }
+    }
+    return previous[columns];
+}
+
+static opsm_status unknown_key(const char *key, opsm_error *err) {
+    const char *nearest = table[0].key;
+    for (int i = 0; key && i < ROWS; i++)
+        if (distance(key, table[i].key) < distance(key, nearest)) nearest = table[i].key;
+    return opsm_fail(err, OPSM_INVALID, "unknown objective key \"%.60s\": did you mean %s?", key ? key : "(null)",
+                     nearest);
+}
+
+static opsm_status bad_value(const struct row *row, const char *value, opsm_error *err) {
+    const char *range = row->range;
+    return opsm_fail(err, OPSM_INVALID, "%s = \"%.60s\": expected %s%s", row->key, value ? value : "(null)",
+                     row->kind == KIND_INTEGER ? "a whole number, "
+                     : row->kind == KIND_REAL  ? "a number, "
+                                               : "",
+                     row->kind == KIND_NAME ? range + 3 : range);
+}
+
+/* Comparisons are written so that NaN fails. */
+static bool in_range(const struct row *row, double x) {
+    if (isnan(x)) return row->kind == KIND_REAL && (row->special & AUTO);
+    if (isinf(x)) return row->kind == KIND_REAL && x > 0 && (row->special & OFF);
+    return (row->special & OPEN_LOW ? x > row->low : x >= row->low) && x <= row->high;
+}
+
+/* A decimal number with a point whatever the locale says; false unless all of `text` is one. Hexadecimal, infinity and
+ * nan are not numbers here. */
+static bool parse_decimal(const char *text, double *value) {
+    char copy[64];
+    size_t length = strlen(text);
+    if (length == 0 || length >= sizeof copy || strspn(text, "+-.0123456789eE") != length) return false;
+    memcpy(copy, text, length + 1);
+    char *point = strchr(copy, '.');
+    if (point) *point = localeconv()->decimal_point[0];
+    char *end;
+    *value = strtod(copy, &end);
+    return *end == '\0' && isfinite(*value);
+}
+
+static void print_decimal(double value, char *text, size_t size) {
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, size, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    char *point = strchr(text, localeconv()->decimal_point[0]);
+    if (point) *point = '.';
+}
+
+static bool one_of(const char *value, const char *const names[]) {
+    for (int i = 0; names[i]; i++)
+        if (strcmp(value, names[i]) == 0) return true;
+    return false;
+}
+
+static bool parse_real(const struct row *row, const char *value, double *x) {
+    if ((row->special & OFF) && one_of(value, (const char *const[]){"off", "inf", ".inf", "infinity", "null", NULL})) {
+        *x = INF;
+        return true;
+    }
+    if ((row->special & AUTO) && one_of(value, (const char *const[]){"auto", "null", NULL})) {
+        *x = UNSET;
+        return true;
+    }
+    return parse_decimal(value, x);
+}
+
+static bool parse_integer(const char *value, int64_t *x) {
+    char *end;
+    errno = 0;
+    long long parsed = strtoll(value, &end, 10);
+    *x = (int64_t)parsed;
+    return end != value && *end == '\0' && errno == 0 && strspn(value, "+-0123456789") == strlen(value);
+}
+
+static bool parse_flag(const char *value, int *x) {
+    *x = one_of(value, (const char *const[]){"true", "1", "yes", "on", NULL});
+    return *x || one_of(value, (const char *const[]){"false", "0", "no", "off", NULL});
+}
+
+static void *field(opsm_objective *config, const struct row *row) {
+    return (char *)config + row->offset;
+}
+
+/* Enumerations are stored through int: every enum here has the representation of int or unsigned int. */
+_Static_assert(sizeof(opsm_rule) == sizeof(int), "the key table writes enums as int");
+
+static double field_number(const opsm_objective *config, const struct row *row) {
+    const char *at = (const char *)config + row->offset;
+    if (row->kind == KIND_REAL) {
+        double x;
+        memcpy(&x, at, sizeof x);
+        return x;
+    }
+    if (row->kind == KIND_INTEGER) {
+        int64_t x;
+        memcpy(&x, at, sizeof x);
+        return (double)x;
+    }
+    int x;
+    memcpy(&x, at, sizeof x);
+    return (double)x;
+}
+
+static bool known_to(const opsm_objective *config, const struct row *row) {
+    size_t width = row->kind == KIND_REAL || row->kind == KIND_INTEGER ? 8 : sizeof(int);
+    return config->size >= row->offset + width;
+}
+
+void opsm_objective_init(opsm_objective *config, size_t size) {
+    opsm_objective full = {.size = size < sizeof full ? size : sizeof full};
+    for (int i = 0; i < ROWS; i++) {
+        const struct row *row = &table[i];
+        int as_int = (int)(isfinite(row->initial) ? row->initial : 0);
+        int64_t as_wide = as_int;
+        if (row->kind == KIND_REAL)
+            memcpy(field(&full, row), &row->initial, sizeof row->initial);
+        else if (row->kind == KIND_INTEGER)
+            memcpy(field(&full, row), &as_wide, sizeof as_wide);
+        else
+            memcpy(field(&full, row), &as_int, sizeof as_int);
+    }
+    memcpy(config, &full, full.size);
+}
+
+opsm_status opsm_objective_set(opsm_objective *config, const char *key, const char *value, opsm_error *err) {
+    const struct row *row = find(key);
+    if (!row) return unknown_key(key, err);
+    if (!known_to(config, row))
+        return opsm_fail(err, OPSM_UNSUPPORTED, "%s: the program was compiled for an older libopsm", row->key);
+    if (!value) return bad_value(row, value, err);
+    if (row->kind == KIND_NAME) {
+        int x;
+        opsm_error inner;
+        if (names_parse(row->names, value, &x, &inner) != OPSM_OK) return bad_value(row, value, err);
+        memcpy(field(config, row), &x, sizeof x);
+    } else if (row->kind == KIND_REAL) {
+        double x;
+        if (!parse_real(row, value, &x) || !in_range(row, x)) return bad_value(row, value, err);
+        memcpy(field(config, row), &x, sizeof x);
+    } else if (row->kind == KIND_INTEGER) {
+        int64_t x;
+        if (!parse_integer(value, &x) || !in_range(row, (double)x)) return bad_value(row, value, err);
+        memcpy(field(config, row), &x, sizeof x);
+    } else {
+        int x;
+        if (!parse_flag(value, &x)) return bad_value(row, value, err);
+        memcpy(field(config, row), &x, sizeof x);
+    }
+    return OPSM_OK;
+}
+
+opsm_status opsm_objective_get(const opsm_objective *config, const char *key, char *text, size_t size,
+                               opsm_error *err) {
+    const struct row *row = find(key);
+    if (!row) return unknown_key(key, err);
+    if (!known_to(config, row))
+        return opsm_fail(err, OPSM_UNSUPPORTED, "%s: the program was compiled for an older libopsm", row->key);
+    double x = field_number(config, row);
+    if (row->kind == KIND_NAME)
+        snprintf(text, size, "%s", names_name(row->names, (int)x));
+    else if (row->kind == KIND_FLAG)
+        snprintf(text, size, "%s", x != 0 ? "true" : "false");
+    else if (isnan(x))
+        snprintf(text, size, "auto");
+    else if (isinf(x))
+        snprintf(text, size, "off");
+    else
+        print_decimal(x, text, size);
+    return OPSM_OK;
+}
+
+int opsm_objective_key_count(void) {
+    return ROWS;
+}
+
+opsm_key opsm_objective_key(int index) {
+    if (index < 0 || index >= ROWS) return (opsm_key){0};
+    const struct row *row = &table[index];
+    return (opsm_key){row->key, row->initial_text, row->kind == KIND_NAME ? row->range + 3 : row->range, row->doc};
+}
+
+static opsm_status check_fields(const opsm_objective *config, opsm_error *err) {
+    for (int i = 0; i < ROWS; i++) {
+        const struct row *row = &table[i];
+        double x = field_number(config, row);
+        bool good = row->kind == KIND_NAME ? x >= 0 && x < row->names->count : in_range(row, x);
+        if (good) continue;
+        char text[40];
+        snprintf(text, sizeof text, "%g", x);
+        return bad_value(row, text, err);
+    }
+    return OPSM_OK;
+}
+
+static opsm_status check_combination(const opsm_objective *config, opsm_error *err) {
+    bool adaptive = config->mask_policy == OPSM_POLICY_QUANTILE || config->mask_policy == OPSM_POLICY_CONTROLLER;
+    if (adaptive && !(config->mask_floor <= config->mask_ceiling))
+        return opsm_fail(err, OPSM_INVALID,
+                         "mask.floor = %g is above mask.ceiling = %g: no threshold lies between them",
+                         config->mask_floor, config->mask_ceiling);
+    if (config->surrogate_name == OPSM_SURROGATE_DPO && config->mask_sign == OPSM_SIGN_TOKEN)
+        return opsm_fail(err, OPSM_INVALID,
+                         "mask.sign = token has no meaning for surrogate.name = dpo: "
+                         "pairs are kept or rejected whole");
+    if (config->surrogate_name == OPSM_SURROGATE_DPO &&
+        (config->mask_rule == OPSM_RULE_ICEPOP || config->mask_rule == OPSM_RULE_TOKEN_K2))
+        return opsm_fail(err, OPSM_INVALID,
+                         "mask.rule = %s drops tokens, surrogate.name = dpo compares whole sequences: "
+                         "use a rule that drops sequences",
+                         opsm_rule_name(config->mask_rule));
+    return OPSM_OK;
+}
+
+opsm_status config_load(const opsm_objective *config, opsm_objective *full, opsm_error *err) {
+    if (!config || config->size < sizeof(size_t))
+        return opsm_fail(err, OPSM_INVALID, "objective configuration not initialised: call opsm_objective_defaults");
+    if (config->size > sizeof *full)
+        return opsm_fail(err, OPSM_UNSUPPORTED,
+                         "objective configuration of %zu bytes: this libopsm %s knows %zu; "
+                         "the program was compiled for a newer one",
+                         config->size, opsm_version(), sizeof *full);
+    opsm_objective_defaults(full);
+    memcpy(full, config, config->size);
+    full->size = sizeof *full;
+    opsm_status status = check_fields(full, err);
+    return status == OPSM_OK ? check_combination(full, err) : status;
+}
+
+opsm_status opsm_objective_check(const opsm_objective *config, opsm_error *err) {
+    opsm_objective full;
+    return config_load(config, &full, err);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "objective/names.h"
+#include <stdio.h>
+#include <string.h>
+
+#define ROW(C, name, doc) {name, doc},
+#define NAMES(Type, LIST)                                                                                              \
+    static const struct name Type##_rows[] = {LIST(ROW)};                                                              \
+    const struct name_list names_##Type = {#Type, Type##_rows, sizeof Type##_rows / sizeof Type##_rows[0]};            \
+    const char *opsm_##Type##_name(opsm_##Type value) {                                                                \
+        return names_name(&names_##Type, (int)value);                                                                  \
+    }                                                                                                                  \
+    opsm_status opsm_##Type##_parse(const char *name, opsm_##Type *value, opsm_error *err) {                           \
+        int found = 0;                                                                                                 \
+        opsm_status status = names_parse(&names_##Type, name, &found, err);                                            \
+        if (status == OPSM_OK) *value = (opsm_##Type)found;                                                            \
+        return status;                                                                                                 \
+    }
+
+NAMES(advantage, OPSM_ADVANTAGE_LIST)
+NAMES(surrogate, OPSM_SURROGATE_LIST)
+NAMES(rule, OPSM_RULE_LIST)
+NAMES(policy, OPSM_POLICY_LIST)
+NAMES(estimator, OPSM_ESTIMATOR_LIST)
+NAMES(reduce, OPSM_REDUCE_LIST)
+NAMES(source, OPSM_SOURCE_LIST)
+NAMES(sign, OPSM_SIGN_LIST)
+NAMES(penalty, OPSM_PENALTY_LIST)
+NAMES(aggregation, OPSM_AGGREGATION_LIST)
+NAMES(denominator, OPSM_DENOMINATOR_LIST)
+NAMES(guard, OPSM_GUARD_LIST)
+
+const char *names_name(const struct name_list *list, int value) {
+    return value >= 0 && value < list->count ? list->rows[value].name : "?";
+}
+
+void names_join(const struct name_list *list, const char *separator, char *text, size_t size) {
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; i < list->count && used < size; i++) {
+        int wrote = snprintf(text + used, size - used, "%s%s", i ? separator : "", list->rows[i].name);
+        used += wrote > 0 ? (size_t)wrote : 0;
+    }
+}
+
+opsm_status names_parse(const struct name_list *list, const char *name, int *value, opsm_error *err) {
+    for (int i = 0; name && i < list->count; i++)
+        if (strcmp(name, list->rows[i].name) == 0) {
+            *value = i;
+            return OPSM_OK;
+        }
+    char known[200];
+    names_join(list, ", ", known, sizeof known);
+    return opsm_fail(err, OPSM_INVALID, "unknown %s \"%.60s\": expected one of %s", list->what, name ? name : "(null)",
+                     known);
+}

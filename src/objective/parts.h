@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the objective share. The plan of one evaluation (evaluate.c):
+ *
+ *     drift.c      each sequence: X_i, k3, sums, non-finite values     \  records
+ *     mask.c       the rule: which tokens leave the surrogate          /
+ *     aggregate.c  denominators of the step -> w_i
+ *     surrogate.c, penalty.c, dpo.c   S, K and their derivatives, token by token, in blocks
+ *
+ * Tokens in the loss are gathered into blocks of doubles (block.h), so that arithmetic and rounding depend on the order
+ * of the loss tokens alone, never on how much padding lies between them.
+ */
+#ifndef OPSM_OBJECTIVE_PARTS_H
+#define OPSM_OBJECTIVE_PARTS_H
+#include <opsm/objective.h>
+#include <stdbool.h>
+
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "The objective's treatment of NaN and infinity does not survive -ffinite-math-only or -ffast-math"
+#endif
+
+/* Everything that one evaluation looks at, checked and resolved. */
+struct plan {
+    opsm_objective config;
+    opsm_batch batch;
+    const opsm_threshold *state; /* may be NULL */
+    const float *behavior;       /* log-probs the drift is measured from; NULL: none recorded and none needed */
+    const float *base;           /* log-probs below the ratio; NULL: no ratio needed */
+    bool penalised;              /* beta > 0 */
+    double log_low, log_high;    /* band of geometric and icepop, in nats */
+};
+
+/* The caller's structs, brought to this library's size: unknown trailing fields are refused, missing ones zero. */
+opsm_status config_load(const opsm_objective *config, opsm_objective *full, opsm_error *err);
+opsm_status batch_load(const opsm_batch *batch, opsm_batch *full, opsm_error *err);
+
+/* Offsets, array lengths, groups. */
+opsm_status batch_check_layout(const opsm_batch *batch, opsm_error *err);
+
+/* The name under which sequence i draws random numbers and breaks ties. */
+int64_t batch_id(const opsm_batch *batch, int64_t i);
+
+/* The mask's loss tokens of sequence i. */
+int64_t batch_tokens(const opsm_batch *batch, int64_t i);
+
+/* A_i: the sequence's advantage, or the masked mean of its tokens'. */
+double batch_advantage(const opsm_batch *batch, int64_t i);
+
+/* Resolves which arrays the objective needs; OPSM_MISSING for one that is not there. `forward`: log-probs are needed.
+ */
+opsm_status plan_make(struct plan *plan, const opsm_objective *config, const opsm_threshold *state,
+                      const opsm_batch *batch, bool forward, opsm_error *err);
+bool surrogate_uses_ratio(opsm_surrogate name);
+
+/* ---- mask.c ---- */
+
+/* The decision about one sequence: tokens on the given side of A = 0 leave the surrogate if `hit`; token rules look at
+ * each token besides. */
+enum side { SIDE_ANY, SIDE_NEGATIVE, SIDE_POSITIVE };
+struct decision {
+    bool hit;
+    bool by_token; /* the decision differs between tokens: ask decision_drops for each */
+    enum side side;
+};
+bool rule_needs_behavior(opsm_rule rule);
+struct decision mask_decide(const struct plan *plan, const opsm_sequence *record, int64_t id, double random_cut);
+bool mask_drops_token(const struct plan *plan, const struct decision *decision, double advantage, double log_ratio);
+double mask_random_unit(int64_t seed, int64_t step, int64_t id); /* [0, 1), a function of its arguments */
+
+/* ---- aggregate.c ---- */
+double aggregate_weight(const opsm_objective *config, const opsm_totals *totals, const opsm_sequence *record);
+
+/* ---- sort.c: no allocation, unlike qsort ---- */
+struct member {
+    int64_t group;
+    double value;
+    int64_t index;
+};
+void sort_doubles(double *x, int64_t n);
+void sort_members(struct member *x, int64_t n); /* by group, then value, then index */
+
+/* Linear interpolation between order statistics, as numpy's default; x sorted, n >= 1, 0 <= q <= 1. */
+double sorted_quantile(const double *x, int64_t n, double q);
+
+/* ---- workspace ---- */
+
+/* Hands out pieces of the caller's workspace, 64-byte aligned; NULL when it is too small. */
+struct arena {
+    char *at, *end;
+};
+opsm_status arena_open(struct arena *arena, void *workspace, size_t size, int64_t n_sequences, opsm_error *err);
+void *arena_take(struct arena *arena, int64_t count, size_t size);
+
+#endif
