@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * dW += dy^T x. The sum over rows goes in blocks of fixed length: the last one is filled up with zero rows. x is packed
+ * once per call; a task owns 64 rows of dW (64 columns of dy, which it transposes for itself), so every element of dW
+ * is summed by one thread in ascending order of blocks.
+ */
+#include "base/mem.h"
+#include "kernels/gemm.h"
+#include "kernels/gemm_cut.h"
+#include <omp.h>
+
+enum { PANEL = 64, BLOCK = 256, SHORT_BLOCK = 64 };
+
+struct gradient {
+    enum dtype type, compute;
+    int64_t m, n_out, n_in, block, n_blocks;
+    const char *dy, *x;
+    int64_t lddy, ldx;
+    float *dw;
+    struct gemm_cut cut;
+    struct gemm_packer *pack_full, *pack_tail;     /* straight from x */
+    struct gemm_packer *staged_full, *staged_tail; /* from a dense copy: converted, or filled up with zeros */
+    size_t slice_stride;
+    char *packed; /* [block][slice] */
+};
+
+static int64_t block_rows(const struct gradient *g, int64_t block) {
+    int64_t left = g->m - block * g->block;
+    return left < g->block ? left : g->block;
+}
+
+static float load(enum dtype type, const char *row, int64_t i) {
+    return type == DTYPE_BF16 ? bf16_to_f32(((const uint16_t *)(const void *)row)[i])
+                              : ((const float *)(const void *)row)[i];
+}
+
+/* ---- x ---- */
+
+static bool packs_directly(const struct gradient *g, int64_t block) {
+    return g->type == g->compute && block_rows(g, block) == g->block;
+}
+
+static void stage_x(const struct gradient *g, int64_t block, int64_t first, int64_t width, char *to) {
+    size_t size = dtype_size(g->compute);
+    int64_t rows = block_rows(g, block);
+    for (int64_t i = 0; i < rows; i++, to += (size_t)width * size) {
+        const char *from = g->x + (size_t)((block * g->block + i) * g->ldx + first) * dtype_size(g->type);
+        if (g->type == g->compute)
+            memcpy(to, from, (size_t)width * size);
+        else
+            for (int64_t j = 0; j < width; j++) ((float *)(void *)to)[j] = load(g->type, from, j);
+    }
+    memset(to, 0, (size_t)((g->block - rows) * width) * size);
+}
+
+static int pack_x(const struct gradient *g, int worker, int64_t block, int64_t slice) {
+    bool full = slice < g->cut.n_full;
+    int64_t first = slice * g->cut.width, width = full ? g->cut.width : g->cut.tail_width;
+    char *to = g->packed + (size_t)(block * g->cut.count + slice) * g->slice_stride;
+    if (packs_directly(g, block)) {
+        const char *from = g->x + (size_t)(block * g->block * g->ldx + first) * dtype_size(g->type);
+        return gemm_packer_run(full ? g->pack_full : g->pack_tail, worker, from, to);
+    }
+    char *staged = gemm_buffer_get(GEMM_BUFFER_IN, worker, (size_t)(g->block * width) * dtype_size(g->compute));
+    if (!staged) return GEMM_NO_MEMORY;
+    stage_x(g, block, first, width, staged);
+    return gemm_packer_run(full ? g->staged_full : g->staged_tail, worker, staged, to);
+}
+
+/* ---- dy ---- */
+
+/* In strips, so that the lines being read stay in the first-level cache while whole lines are written. */
+#define TRANSPOSE(TYPE_OUT, TYPE_IN, CONVERT)                                                                          \
+    do {                                                                                                               \
+        enum { STRIP = 64 / sizeof(TYPE_OUT) };                                                                        \
+        TYPE_OUT *out = to;                                                                                            \
+        const TYPE_IN *in = from;                                                                                      \
+        for (int64_t k0 = 0; k0 < rows; k0 += STRIP) {                                                                 \
+            int64_t end = k0 + STRIP < rows ? k0 + STRIP : rows;                                                       \
+            for (int64_t j = 0; j < columns; j++)                                                                      \
+                for (int64_t k = k0; k < end; k++) out[j * ld_to + k] = CONVERT(in[k * ld_from + j]);                  \
+        }                                                                                                              \
+    } while (0)
+#define SAME(value) (value)
+
+/* to[columns, ld_to] = from[rows, columns]^T. */
+static void transpose(const struct gradient *g, void *to, int64_t ld_to, const void *from, int64_t ld_from,
+                      int64_t rows, int64_t columns) {
+    if (g->type == DTYPE_F32)
+        TRANSPOSE(float, float, SAME);
+    else if (g->compute == DTYPE_BF16)
+        TRANSPOSE(uint16_t, uint16_t, SAME);
+    else
+        TRANSPOSE(float, uint16_t, bf16_to_f32);
+}
+
+/* Columns first .. first + PANEL - 1 of dy as [block][PANEL][rows of the block], zeros beyond the edges. */
+static void make_panel(const struct gradient *g, int64_t first, char *panel) {
+    size_t size = dtype_size(g->compute), bytes = (size_t)(PANEL * g->block) * size;
+    int64_t columns = g->n_out - first < PANEL ? g->n_out - first : PANEL;
+    for (int64_t block = 0; block < g->n_blocks; block++, panel += bytes) {
+        int64_t rows = block_rows(g, block);
+        if (rows < g->block || columns < PANEL) memset(panel, 0, bytes);
+        const char *from = g->dy + (size_t)(block * g->block * g->lddy + first) * dtype_size(g->type);
+        transpose(g, panel, g->block, from, g->lddy, rows, columns);
+    }
+}
+
+/* ---- products ---- */
+
+static int add_tile(const struct gradient *g, int worker, int64_t first, int64_t block, int64_t slice,
+                    const char *panel) {
+    struct gemm_kernel *kernel = gemm_cut_kernel(&g->cut, slice);
+    int64_t width = gemm_kernel_outs(kernel);
+    float *c = gemm_buffer_get(GEMM_BUFFER_OUT, worker, (size_t)(PANEL * width) * sizeof *c);
+    if (!c) return GEMM_NO_MEMORY;
+    const char *a = panel + (size_t)(block * PANEL * g->block) * dtype_size(g->compute);
+    const char *b = g->packed + (size_t)(block * g->cut.count + slice) * g->slice_stride;
+    int result = gemm_kernel_run(kernel, 0, worker, a, b, c);
+    int64_t rows = g->n_out - first < PANEL ? g->n_out - first : PANEL;
+    float *to = g->dw + first * g->n_in + slice * g->cut.width;
+    for (int64_t i = 0; i < rows && !result; i++, to += g->n_in, c += width)
+        for (int64_t j = 0; j < width; j++) to[j] += c[j];
+    return result;
+}
+
+static int run_panel(const struct gradient *g, int worker, int64_t first) {
+    size_t bytes = (size_t)(PANEL * g->block * g->n_blocks) * dtype_size(g->compute);
+    char *panel = gemm_buffer_get(GEMM_BUFFER_IN, worker, bytes);
+    if (!panel) return GEMM_NO_MEMORY;
+    make_panel(g, first, panel);
+    int result = 0;
+    for (int64_t slice = 0; slice < g->cut.count && !result; slice++)
+        for (int64_t block = 0; block < g->n_blocks && !result; block++)
+            result = add_tile(g, worker, first, block, slice, panel);
+    return result;
+}
+
+static int run_tasks(const struct gradient *g) {
+    int failure = 0, team = gemm_team((double)g->m * (double)g->n_out * (double)g->n_in);
+    int64_t n_packs = g->n_blocks * g->cut.count, n_panels = (g->n_out + PANEL - 1) / PANEL;
+#pragma omp parallel num_threads(team)
+    {
+        omp_set_num_threads(1); /* oneDNN asks OpenMP */
+        int worker = omp_get_thread_num();
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < n_packs; i++)
+            if (!gemm_noted(&failure)) gemm_note(&failure, pack_x(g, worker, i / g->cut.count, i % g->cut.count));
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < n_panels; i++)
+            if (!gemm_noted(&failure)) gemm_note(&failure, run_panel(g, worker, i * PANEL));
+    }
+    return failure;
+}
+
+static opsm_status get_packers(struct gradient *g, opsm_error *err) {
+    struct gemm_cut *cut = &g->cut;
+    opsm_status status = OPSM_OK;
+    if (packs_directly(g, 0)) {
+        status = gemm_packer_get(&g->pack_full, cut->full, g->type, g->ldx, 1, false, err);
+        if (status == OPSM_OK && cut->tail)
+            status = gemm_packer_get(&g->pack_tail, cut->tail, g->type, g->ldx, 1, false, err);
+    }
+    if (status != OPSM_OK || packs_directly(g, g->n_blocks - 1)) return status;
+    status = gemm_packer_get(&g->staged_full, cut->full, g->compute, cut->width, 1, false, err);
+    if (status == OPSM_OK && cut->tail)
+        status = gemm_packer_get(&g->staged_tail, cut->tail, g->compute, cut->tail_width, 1, false, err);
+    return status;
+}
+
+static opsm_status prepare(struct gradient *g, opsm_error *err) {
+    opsm_status status = gemm_cut_make(&g->cut, PANEL, g->n_in, g->block, g->compute, false, err);
+    if (status == OPSM_OK) status = get_packers(g, err);
+    if (status != OPSM_OK) return status;
+    g->slice_stride = gemm_cut_stride(&g->cut);
+    size_t bytes = (size_t)(g->n_blocks * g->cut.count) * g->slice_stride;
+    g->packed = gemm_shared_get(bytes);
+    return g->packed ? OPSM_OK : mem_exhausted(err, "the gradient of a weight matrix", bytes);
+}
+
+opsm_status gemm_dw(enum dtype type, int64_t m, int64_t n_out, int64_t n_in, const void *dy, int64_t lddy,
+                    const void *x, int64_t ldx, float *dw, opsm_error *err) {
+    if (m < 0 || n_out < 1 || n_in < 1 || lddy < n_out || ldx < n_in)
+        return opsm_fail(err, OPSM_INVALID,
+                         "the gradient of a weight matrix of %lld x %lld over %lld rows: rows of dy are %lld apart, "
+                         "rows of x %lld",
+                         (long long)n_out, (long long)n_in, (long long)m, (long long)lddy, (long long)ldx);
+    if (m == 0) return OPSM_OK;
+    int64_t block = m <= SHORT_BLOCK ? SHORT_BLOCK : BLOCK;
+    struct gradient gradient = {.type = type,
+                                .compute = gemm_compute_type(type),
+                                .m = m,
+                                .n_out = n_out,
+                                .n_in = n_in,
+                                .block = block,
+                                .n_blocks = (m + block - 1) / block,
+                                .dy = dy,
+                                .x = x,
+                                .lddy = lddy,
+                                .ldx = ldx,
+                                .dw = dw};
+    gemm_lock();
+    opsm_status status = prepare(&gradient, err);
+    int failure = status == OPSM_OK ? run_tasks(&gradient) : 0;
+    gemm_unlock();
+    return failure ? gemm_kernel_fail(err, failure) : status;
+}
