@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { WORD_MAX = 64, FIRST_ROOM = 128 };
@@ -53,6 +54,46 @@ void text_printf(struct text *text, const char *format, ...) {
         text->length += (size_t)length;
     }
     va_end(again);
+}
+
+void text_number(struct text *text, double value) {
+    char digits[32];
+    for (int precision = 15; precision <= 17; precision++) {
+        snprintf(digits, sizeof digits, "%.*g", precision, value);
+        if (strtod(digits, NULL) == value) break;
+    }
+    text_puts(text, digits);
+}
+
+size_t text_utf8_length(const char *bytes, size_t length) {
+    const unsigned char *s = (const unsigned char *)bytes;
+    if (length == 0) return 0;
+    if (s[0] < 0x80) return 1;
+    size_t n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+    if (n == 0 || n > length) return 0;
+    for (size_t k = 1; k < n; k++)
+        if ((s[k] & 0xc0) != 0x80) return 0;
+    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool beyond = (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf4 && s[1] >= 0x90);
+    return overlong || beyond ? 0 : n;
+}
+
+void text_json_string(struct text *text, const char *bytes, size_t length) {
+    text_puts(text, "\"");
+    for (size_t i = 0; i < length;) {
+        unsigned char c = (unsigned char)bytes[i];
+        size_t n = text_utf8_length(bytes + i, length - i);
+        if (n == 0)
+            text_puts(text, "\xef\xbf\xbd");
+        else if (c == '"' || c == '\\')
+            text_printf(text, "\\%c", c);
+        else if (c < 0x20)
+            text_printf(text, "\\u%04x", c);
+        else
+            text_append(text, bytes + i, n);
+        i += n ? n : 1;
+    }
+    text_puts(text, "\"");
 }
 
 void text_clear(struct text *text) {

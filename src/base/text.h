@@ -19,8 +19,19 @@ struct text {
 void text_append(struct text *text, const char *bytes, size_t length);
 void text_puts(struct text *text, const char *string);
 void text_printf(struct text *text, const char *format, ...) OPSM_PRINTF(2, 3);
+
+/* A finite number with the fewest digits (15 to 17) that read back as the same double. */
+void text_number(struct text *text, double value);
+
+/* A JSON string with its quotes. Bytes that are not valid UTF-8 become U+FFFD, so that the result is always JSON. */
+void text_json_string(struct text *text, const char *bytes, size_t length);
+
 void text_clear(struct text *text); /* empty again, the memory is kept */
 void text_free(struct text *text);
+
+/* Bytes of the UTF-8 character that begins `bytes`, 0 when none does: cut off, overlong, a surrogate, above U+10FFFF.
+ */
+size_t text_utf8_length(const char *bytes, size_t length);
 
 /* Edits (insert, delete, replace, swap of neighbours) that turn `a` into `b`; letters compare without case, and '_'
  * equals '-'. Words longer than 64 bytes are compared by their first 64. */

@@ -18,9 +18,12 @@ static const struct task_family *const FAMILIES[] = {
 #undef TASK_ENTRY
 };
 
-#define TASK_ONE(id, family) +1
-enum { TASK_COUNT = TASK_LIST(TASK_ONE) };
-#undef TASK_ONE
+enum task_id {
+#define TASK_ID(id, family) TASK_##id,
+    TASK_LIST(TASK_ID)
+#undef TASK_ID
+        TASK_COUNT
+};
 
 int task_count(void) {
     return TASK_COUNT;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "reward/verifier_type.h"
 
 static opsm_status create_format(void **state, const struct verifier_spec *spec, opsm_error *err) {
@@ -8,24 +9,10 @@ static opsm_status create_format(void **state, const struct verifier_spec *spec,
     return OPSM_OK;
 }
 
-/* Bytes of the UTF-8 character at text[i], 0 when it is not one (overlong, surrogate, cut off, above U+10FFFF). */
-static size_t utf8_length(struct span text, size_t i) {
-    const unsigned char *s = (const unsigned char *)text.at + i;
-    size_t left = text.length - i;
-    if (s[0] < 0x80) return 1;
-    size_t n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    if (n == 0 || n > left) return 0;
-    for (size_t k = 1; k < n; k++)
-        if ((s[k] & 0xc0) != 0x80) return 0;
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool beyond = (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf4 && s[1] >= 0x90);
-    return overlong || beyond ? 0 : n;
-}
-
 static bool is_clean(struct span text) {
     for (size_t i = 0; i < text.length;) {
         unsigned char c = (unsigned char)text.at[i];
-        size_t n = utf8_length(text, i);
+        size_t n = text_utf8_length(text.at + i, text.length - i);
         if (n == 0 || c == 0x7f || (c < 0x20 && c != '\n' && c != '\t' && c != '\r')) return false;
         i += n;
     }

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "check.h"
+#include <stdlib.h>
 #include <string.h>
 
 static void text_grows_and_formats(void **state) {
@@ -29,6 +30,38 @@ static void text_remembers_that_memory_ran_out(void **state) {
     assert_true(text.failed);
     mem_fail_at(0);
     assert_memory_equal(text.data, "kept", 4);
+    text_free(&text);
+}
+
+static void numbers_read_back_the_same(void **state) {
+    (void)state;
+    const struct {
+        double value;
+        const char *digits;
+    } rows[] = {{0, "0"},
+                {-0.0, "-0"},
+                {0.1, "0.1"},
+                {1.0 / 3, "0.3333333333333333"},
+                {1e300, "1e+300"},
+                {123456, "123456"},
+                {0.30000000000000004, "0.30000000000000004"},
+                {5e-324, "4.94065645841247e-324"},
+                {1e15 + 0.5, "1000000000000000.5"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct text text = {0};
+        text_number(&text, rows[i].value);
+        assert_string_equal(text.data, rows[i].digits);
+        assert_true(strtod(text.data, NULL) == rows[i].value);
+        text_free(&text);
+    }
+}
+
+static void json_strings(void **state) {
+    (void)state;
+    struct text text = {0};
+    const char bytes[] = "a\"b\\c\n\x01\0é\xff\xe2\x82";
+    text_json_string(&text, bytes, sizeof bytes - 1);
+    assert_string_equal(text.data, "\"a\\\"b\\\\c\\u000a\\u0001\\u0000é\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
     text_free(&text);
 }
 
@@ -66,6 +99,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_grows_and_formats),
         cmocka_unit_test(text_remembers_that_memory_ran_out),
+        cmocka_unit_test(numbers_read_back_the_same),
+        cmocka_unit_test(json_strings),
         cmocka_unit_test(distances),
         cmocka_unit_test(nearest_names),
     };

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/source.h"
+#include "base/mem.h"
+#include "data/shuffle.h"
+#include <inttypes.h>
+
+struct data_source {
+    bool is_task;
+    struct task_spec task;
+    struct dataset dataset;
+    uint64_t seed;
+    const char *verifier;
+};
+
+static opsm_status new_source(struct data_source **source, opsm_error *err) {
+    *source = mem_zalloc(1, sizeof **source);
+    return *source ? OPSM_OK : mem_exhausted(err, "a data source", sizeof **source);
+}
+
+opsm_status data_open_task(struct data_source **result, const struct task_spec *spec, opsm_error *err) {
+    *result = NULL;
+    opsm_status status = task_check(spec, err);
+    if (status == OPSM_OK) status = new_source(result, err);
+    if (status != OPSM_OK) return status;
+    **result = (struct data_source){.is_task = true, .task = *spec, .verifier = task_verifier(spec->family)};
+    return OPSM_OK;
+}
+
+static bool ends_in_digit(const char *text) {
+    char last = '\0';
+    for (; *text; text++)
+        if (*text != ' ' && *text != '\n' && *text != '.') last = *text;
+    return last >= '0' && last <= '9';
+}
+
+static const char *suitable_verifier(const struct dataset *dataset) {
+    bool numeric = true;
+    for (int split = DATA_TRAIN; split <= DATA_EVAL; split++) {
+        for (int64_t i = 0; i < dataset->count[split]; i++) {
+            const char *answer = dataset->rows[split][i].answer;
+            if (answer[0] == '\0') return NULL;
+            numeric = numeric && ends_in_digit(answer);
+        }
+    }
+    return numeric ? "numeric" : "exact";
+}
+
+opsm_status data_open_file(struct data_source **result, const struct dataset_spec *spec, uint64_t seed,
+                           opsm_error *err) {
+    opsm_status status = new_source(result, err);
+    if (status != OPSM_OK) return status;
+    (*result)->seed = seed;
+    status = dataset_load(&(*result)->dataset, spec, err);
+    if (status != OPSM_OK) {
+        data_close(*result);
+        *result = NULL;
+        return status;
+    }
+    (*result)->verifier = suitable_verifier(&(*result)->dataset);
+    return OPSM_OK;
+}
+
+void data_close(struct data_source *source) {
+    if (!source) return;
+    dataset_free(&source->dataset);
+    mem_free(source);
+}
+
+int64_t data_count(const struct data_source *source, enum data_split split) {
+    return source->is_task ? DATA_UNLIMITED : source->dataset.count[split];
+}
+
+opsm_status data_get(const struct data_source *source, enum data_split split, int64_t index, struct problem *problem,
+                     opsm_error *err) {
+    *problem = (struct problem){0};
+    if (source->is_task) return task_problem(&source->task, split, index, problem, err);
+    int64_t count = source->dataset.count[split];
+    if (count == 0)
+        return opsm_fail(err, OPSM_INVALID, "the dataset has no rows for %s; see data.eval_file and data.eval_share",
+                         data_split_name(split));
+    if (index < 0 || (split == DATA_EVAL && index >= count))
+        return opsm_fail(err, OPSM_INVALID, "the dataset has %" PRId64 " rows for %s, so there is no row %" PRId64,
+                         count, data_split_name(split), index);
+    int64_t row = index;
+    if (split == DATA_TRAIN)
+        row = (int64_t)shuffle_at(source->seed, (uint32_t)(index / count), (uint64_t)count, (uint64_t)(index % count));
+    *problem = source->dataset.rows[split][row];
+    problem->memory = NULL; /* a view: the dataset keeps the memory */
+    return OPSM_OK;
+}
+
+const char *data_verifier(const struct data_source *source) {
+    return source->verifier;
+}
+
+const struct task_spec *data_task(const struct data_source *source) {
+    return source->is_task ? &source->task : NULL;
+}
