@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rollout/generate.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "model/decode.h"
+#include "rollout/stop.h"
+#include <string.h>
+
+enum { STOP_MAX = 16 };
+
+/* A response while it grows, at a fixed place per sequence; rollouts are gathered from here in order at the end. */
+struct staged {
+    int32_t length, text_length;
+    uint8_t finish;
+};
+
+/* A place in the decode batch. */
+struct place {
+    int32_t sample_slot, sequence;
+    int32_t stop_state[STOP_MAX];
+    int64_t bytes; /* decoded so far */
+};
+
+/* A group whose prompt is in the cache. */
+struct prompt_place {
+    int32_t unfinished; /* samples; 0: the slot is free */
+};
+
+struct generator {
+    const struct model *model;
+    struct generator_limits limits;
+    struct kv_cache *cache;
+    struct sampler *sampler;
+    float *logits; /* [in_flight, n_vocab] */
+
+    struct staged *staged; /* [sequences] */
+    int32_t *tokens;       /* [sequences, max_tokens] */
+    float *logp;           /* likewise */
+    int64_t *kept_start;   /* likewise, truncating only: into kept */
+    int32_t *kept_count;   /* likewise */
+    int32_t *kept;         /* [kept_room] grows by doubling */
+    int64_t kept_used, kept_room;
+
+    struct place *places; /* [in_flight], the first n_active are decoding */
+    int32_t n_active;
+    int32_t *free_samples; /* [in_flight] stack of sample slots */
+    int32_t n_free;
+    struct prompt_place *prompts; /* [in_flight] by prompt slot */
+    int32_t *slot_of_group;       /* [sequences] prompt slot of a group, valid while it is in the cache */
+
+    /* Arguments of one step, [in_flight]. */
+    int32_t *step_samples, *step_tokens;
+    struct sample_key *keys;
+    struct sample_draw *draws;
+    struct decode_prompt *prefill;
+};
+
+/* What one call of generate() is about. */
+struct run {
+    struct generator *g;
+    const struct generate_request *request;
+    struct stop_set *stop;
+    struct generate_stats stats;
+    int32_t n_sequences;
+    int32_t next_sequence; /* the next to be given a place */
+    int32_t prefilled;     /* groups whose prompts have been computed */
+};
+
+size_t generator_bytes(const struct model *model, const struct generator_limits *l) {
+    size_t cells = (size_t)l->sequences * (size_t)l->max_tokens;
+    return kv_cache_bytes(model, l->in_flight, l->max_prompt, l->in_flight, l->max_tokens) +
+           sampler_bytes(model->config.n_vocab, l->in_flight, l->truncating) +
+           (size_t)l->in_flight * (size_t)model->config.n_vocab * sizeof(float) + cells * (l->truncating ? 20 : 8);
+}
+
+static opsm_status allocate(struct generator *g, opsm_error *err) {
+    const struct generator_limits *l = &g->limits;
+    size_t flight = (size_t)l->in_flight, cells = (size_t)l->sequences * (size_t)l->max_tokens;
+    g->logits = mem_alloc(flight, (size_t)g->model->config.n_vocab * sizeof(float));
+    g->staged = mem_alloc((size_t)l->sequences, sizeof *g->staged);
+    g->tokens = mem_alloc(cells, sizeof *g->tokens);
+    g->logp = mem_alloc(cells, sizeof *g->logp);
+    g->places = mem_alloc(flight, sizeof *g->places);
+    g->free_samples = mem_alloc(flight, sizeof *g->free_samples);
+    g->prompts = mem_alloc(flight, sizeof *g->prompts);
+    g->slot_of_group = mem_alloc((size_t)l->sequences, sizeof *g->slot_of_group);
+    g->step_samples = mem_alloc(flight, sizeof *g->step_samples);
+    g->step_tokens = mem_alloc(flight, sizeof *g->step_tokens);
+    g->keys = mem_alloc(flight, sizeof *g->keys);
+    g->draws = mem_alloc(flight, sizeof *g->draws);
+    g->prefill = mem_alloc(flight, sizeof *g->prefill);
+    bool whole = g->logits && g->staged && g->tokens && g->logp && g->places && g->free_samples && g->prompts &&
+                 g->slot_of_group && g->step_samples && g->step_tokens && g->keys && g->draws && g->prefill;
+    if (l->truncating) {
+        g->kept_start = mem_alloc(cells, sizeof *g->kept_start);
+        g->kept_count = mem_alloc(cells, sizeof *g->kept_count);
+        whole = whole && g->kept_start && g->kept_count;
+    }
+    return whole ? OPSM_OK : mem_exhausted(err, "the rollout buffers", generator_bytes(g->model, l));
+}
+
+opsm_status generator_create(struct generator **result, const struct model *model,
+                             const struct generator_limits *limits, opsm_error *err) {
+    *result = NULL;
+    if (limits->in_flight < 1 || limits->max_prompt < 1 || limits->max_tokens < 1 || limits->sequences < 1)
+        return opsm_fail(err, OPSM_INVALID,
+                         "generation needs at least one sequence and one token (in flight %d, "
+                         "prompt %d, response %d, sequences %d)",
+                         limits->in_flight, limits->max_prompt, limits->max_tokens, limits->sequences);
+    if (limits->max_prompt + limits->max_tokens > model->config.context)
+        return opsm_fail(err, OPSM_INVALID,
+                         "prompt and response may have %d + %d tokens, the model's context is %d: "
+                         "lower rollout.max_tokens or rollout.max_prompt",
+                         limits->max_prompt, limits->max_tokens, model->config.context);
+    struct generator *g = mem_zalloc(1, sizeof *g);
+    if (!g) return mem_exhausted(err, "a generator", sizeof *g);
+    g->model = model;
+    g->limits = *limits;
+    if (g->limits.in_flight > g->limits.sequences) g->limits.in_flight = g->limits.sequences;
+    int32_t flight = g->limits.in_flight;
+    opsm_status status = allocate(g, err);
+    if (status == OPSM_OK)
+        status = kv_cache_create(&g->cache, model, flight, limits->max_prompt, flight, limits->max_tokens, err);
+    if (status == OPSM_OK) status = sampler_create(&g->sampler, model->config.n_vocab, flight, limits->truncating, err);
+    if (status != OPSM_OK) {
+        generator_free(g);
+        return status;
+    }
+    *result = g;
+    return OPSM_OK;
+}
+
+void generator_free(struct generator *g) {
+    if (!g) return;
+    kv_cache_free(g->cache);
+    sampler_free(g->sampler);
+    mem_free(g->logits);
+    mem_free(g->staged);
+    mem_free(g->tokens);
+    mem_free(g->logp);
+    mem_free(g->kept_start);
+    mem_free(g->kept_count);
+    mem_free(g->kept);
+    mem_free(g->places);
+    mem_free(g->free_samples);
+    mem_free(g->prompts);
+    mem_free(g->slot_of_group);
+    mem_free(g->step_samples);
+    mem_free(g->step_tokens);
+    mem_free(g->keys);
+    mem_free(g->draws);
+    mem_free(g->prefill);
+    mem_free(g);
+}
+
+/* ---- recording ----------------------------------------------------------------------------------------------------
+ */
+
+static opsm_status record_kept(struct generator *g, int64_t cell, struct softmax_kept kept, opsm_error *err) {
+    g->kept_start[cell] = g->kept_used;
+    g->kept_count[cell] = kept.ids ? kept.n : 0;
+    if (!kept.ids) return OPSM_OK;
+    if (g->kept_used + kept.n > g->kept_room) {
+        int64_t room = g->kept_room * 2 > g->kept_used + kept.n ? g->kept_room * 2 : g->kept_used + kept.n + 4096;
+        int32_t *grown = mem_resize(g->kept, (size_t)g->kept_room, (size_t)room, sizeof *grown);
+        if (!grown) return mem_exhausted(err, "the kept sets of truncated sampling", (size_t)room * sizeof *grown);
+        g->kept = grown;
+        g->kept_room = room;
+    }
+    memcpy(g->kept + g->kept_used, kept.ids, (size_t)kept.n * sizeof *g->kept);
+    g->kept_used += kept.n;
+    return OPSM_OK;
+}
+
+static opsm_status record(struct run *run, int32_t sequence, const struct sample_draw *draw, opsm_error *err) {
+    struct generator *g = run->g;
+    struct staged *s = &g->staged[sequence];
+    int64_t cell = (int64_t)sequence * g->limits.max_tokens + s->length++;
+    g->tokens[cell] = draw->token;
+    g->logp[cell] = draw->logp;
+    return sampling_truncates(&run->request->sampling) ? record_kept(g, cell, draw->kept, err) : OPSM_OK;
+}
+
+static struct sample_key key_of(const struct run *run, int32_t sequence, int32_t token) {
+    int32_t group = run->request->group;
+    return (struct sample_key){run->request->seed, run->request->iteration, (uint32_t)(sequence / group),
+                               (uint32_t)(sequence % group), (uint32_t)token};
+}
+
+/* Looks at the last recorded token of the sequence at `place`; true when it ends there. */
+static bool is_finished(struct run *run, struct place *place) {
+    struct generator *g = run->g;
+    const struct tokenizer *tokenizer = g->model->tokenizer;
+    struct staged *s = &g->staged[place->sequence];
+    int32_t token = g->tokens[(int64_t)place->sequence * g->limits.max_tokens + s->length - 1];
+    int32_t group = run->request->group;
+    if (run->request->on_token)
+        run->request->on_token(run->request->user, place->sequence / group, place->sequence % group, token);
+    s->finish = FINISH_LENGTH;
+    if (tokenizer_is_end(tokenizer, token)) {
+        s->finish = FINISH_END;
+    } else if (!tokenizer_is_special(tokenizer, token)) { /* special tokens are no text: tokenizer_decode skips them */
+        struct gguf_string piece = tokenizer_piece(tokenizer, token);
+        size_t matched = 0, fed = stop_feed(run->stop, place->stop_state, piece.data, piece.length, &matched);
+        if (fed) {
+            s->finish = FINISH_STOP;
+            place->bytes += (int64_t)fed - (int64_t)matched;
+        } else {
+            place->bytes += (int64_t)piece.length;
+        }
+    }
+    s->text_length = (int32_t)place->bytes;
+    return s->finish != FINISH_LENGTH || s->length >= run->request->max_tokens;
+}
+
+/* ---- scheduling ---------------------------------------------------------------------------------------------------
+ */
+
+/* Computes the prompts of the next groups, as many as the free places can use, and draws the first token of all their
+ * samples: the prompt's logits need not be kept until the last of them finds a place. */
+static opsm_status prefill(struct run *run, opsm_error *err) {
+    struct generator *g = run->g;
+    const struct generate_request *q = run->request;
+    int32_t wanted = (g->n_free + q->group - 1) / q->group, n = 0;
+    if (wanted > q->n_prompts - run->prefilled) wanted = q->n_prompts - run->prefilled;
+    /* Every group in the cache has a sample in flight, so there are at least n_free free slots. */
+    for (int32_t slot = 0; n < wanted && slot < g->limits.in_flight; slot++) {
+        if (g->prompts[slot].unfinished) continue;
+        int32_t group = run->prefilled + n;
+        int64_t first = q->prompt_offset[group];
+        g->prefill[n++] =
+            (struct decode_prompt){slot, q->prompt_tokens + first, (int32_t)(q->prompt_offset[group + 1] - first)};
+        g->prompts[slot].unfinished = q->group;
+        g->slot_of_group[group] = slot;
+        run->stats.prompt_tokens += g->prefill[n - 1].n_tokens;
+    }
+    opsm_status status = decode_prompts(g->cache, g->model, n, g->prefill, g->logits, err);
+    for (int32_t i = 0; status == OPSM_OK && i < n; i++) {
+        int32_t first = (run->prefilled + i) * q->group;
+        const float *row = g->logits + (int64_t)i * g->model->config.n_vocab;
+        for (int32_t done = 0; status == OPSM_OK && done < q->group; done += g->limits.in_flight) {
+            int32_t part = q->group - done < g->limits.in_flight ? q->group - done : g->limits.in_flight;
+            for (int32_t j = 0; j < part; j++) g->keys[j] = key_of(run, first + done + j, 0);
+            status = sampler_draw(g->sampler, &q->sampling, part, row, 0, g->keys, g->draws, err);
+            for (int32_t j = 0; status == OPSM_OK && j < part; j++)
+                status = record(run, first + done + j, &g->draws[j], err);
+        }
+    }
+    run->prefilled += n;
+    return status;
+}
+
+static void leave(struct run *run, const struct place *place) {
+    struct generator *g = run->g;
+    g->free_samples[g->n_free++] = place->sample_slot;
+    g->prompts[g->slot_of_group[place->sequence / run->request->group]].unfinished--;
+}
+
+/* Gives free places to the next sequences. */
+static opsm_status refill(struct run *run, opsm_error *err) {
+    struct generator *g = run->g;
+    while (g->n_free > 0 && run->next_sequence < run->n_sequences) {
+        int32_t sequence = run->next_sequence, group = sequence / run->request->group;
+        if (group >= run->prefilled) {
+            opsm_status status = prefill(run, err);
+            if (status != OPSM_OK) return status;
+        }
+        struct place *place = &g->places[g->n_active];
+        *place = (struct place){.sample_slot = g->free_samples[--g->n_free], .sequence = sequence};
+        decode_begin(g->cache, place->sample_slot, g->slot_of_group[group]);
+        run->next_sequence++;
+        if (is_finished(run, place))
+            leave(run, place);
+        else
+            g->n_active++;
+    }
+    return OPSM_OK;
+}
+
+/* One token for every active sequence; the finished ones leave, the others close ranks. */
+static opsm_status advance(struct run *run, opsm_error *err) {
+    struct generator *g = run->g;
+    int32_t n = g->n_active;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t sequence = g->places[i].sequence, length = g->staged[sequence].length;
+        g->step_samples[i] = g->places[i].sample_slot;
+        g->step_tokens[i] = g->tokens[(int64_t)sequence * g->limits.max_tokens + length - 1];
+        g->keys[i] = key_of(run, sequence, length);
+    }
+    opsm_status status = decode_step(g->cache, g->model, n, g->step_samples, g->step_tokens, g->logits, err);
+    if (status == OPSM_OK)
+        status = sampler_draw(g->sampler, &run->request->sampling, n, g->logits, g->model->config.n_vocab, g->keys,
+                              g->draws, err);
+    for (int32_t i = 0; status == OPSM_OK && i < n; i++) status = record(run, g->places[i].sequence, &g->draws[i], err);
+    if (status != OPSM_OK) return status;
+    run->stats.decode_steps++;
+    int32_t kept = 0;
+    for (int32_t i = 0; i < n; i++) {
+        if (is_finished(run, &g->places[i]))
+            leave(run, &g->places[i]);
+        else
+            g->places[kept++] = g->places[i];
+    }
+    g->n_active = kept;
+    return OPSM_OK;
+}
+
+/* ---- the result ---------------------------------------------------------------------------------------------------
+ */
+
+static opsm_status gather(struct run *run, struct rollouts *out, opsm_error *err) {
+    struct generator *g = run->g;
+    const struct generate_request *q = run->request;
+    bool truncated = sampling_truncates(&q->sampling);
+    int64_t n_tokens = 0, n_prompt = q->prompt_offset[q->n_prompts] - q->prompt_offset[0];
+    for (int32_t i = 0; i < run->n_sequences; i++) n_tokens += g->staged[i].length;
+    opsm_status status =
+        rollouts_allocate(out, q->n_prompts, q->group, n_prompt, n_tokens, truncated ? g->kept_used : -1, err);
+    if (status != OPSM_OK) return status;
+    out->inv_temperature = sampling_inv_temperature(&q->sampling);
+    for (int32_t i = 0; i <= q->n_prompts; i++) out->prompt_offset[i] = q->prompt_offset[i] - q->prompt_offset[0];
+    memcpy(out->prompt_tokens, q->prompt_tokens + q->prompt_offset[0], (size_t)n_prompt * sizeof *out->prompt_tokens);
+    int64_t t = 0, kept = 0;
+    for (int32_t i = 0; i < run->n_sequences; i++) {
+        const struct staged *s = &g->staged[i];
+        int64_t cell = (int64_t)i * g->limits.max_tokens;
+        out->offset[i] = t;
+        out->finish[i] = s->finish;
+        out->text_length[i] = s->text_length;
+        out->version[i] = g->model->version;
+        memcpy(out->tokens + t, g->tokens + cell, (size_t)s->length * sizeof *out->tokens);
+        memcpy(out->logp + t, g->logp + cell, (size_t)s->length * sizeof *out->logp);
+        for (int32_t j = 0; truncated && j < s->length; j++) {
+            int32_t n = g->kept_count[cell + j];
+            out->kept_offset[t + j] = kept;
+            if (n) memcpy(out->kept + kept, g->kept + g->kept_start[cell + j], (size_t)n * sizeof *out->kept);
+            kept += n;
+        }
+        t += s->length;
+    }
+    out->offset[run->n_sequences] = t;
+    if (truncated) out->kept_offset[t] = kept;
+    run->stats.tokens = t;
+    return OPSM_OK;
+}
+
+static opsm_status check_request(const struct generator *g, const struct generate_request *q, opsm_error *err) {
+    opsm_status status = sampling_check(&q->sampling, err);
+    if (status != OPSM_OK) return status;
+    const struct generator_limits *l = &g->limits;
+    if (q->n_prompts < 0 || q->group < 1 || (int64_t)q->n_prompts * q->group > l->sequences)
+        return opsm_fail(err, OPSM_INVALID, "%d prompts x %d samples: there is room for %d sequences", q->n_prompts,
+                         q->group, l->sequences);
+    if (q->max_tokens < 1 || q->max_tokens > l->max_tokens)
+        return opsm_fail(err, OPSM_INVALID, "responses of %d tokens: there is room for 1 to %d", q->max_tokens,
+                         l->max_tokens);
+    if (q->n_stop < 0 || q->n_stop > STOP_MAX)
+        return opsm_fail(err, OPSM_INVALID, "%d stop strings: at most %d are possible", q->n_stop, STOP_MAX);
+    if (sampling_truncates(&q->sampling) && !l->truncating)
+        return opsm_fail(err, OPSM_INTERNAL, "this generator was created without room for truncated sampling");
+    for (int32_t i = 0; i < q->n_prompts; i++) {
+        int64_t n = q->prompt_offset[i + 1] - q->prompt_offset[i];
+        if (n < 1 || n > l->max_prompt)
+            return opsm_fail(err, OPSM_INVALID, "prompt %d has %lld tokens: expected 1 to %d (rollout.max_prompt)", i,
+                             (long long)n, l->max_prompt);
+    }
+    return OPSM_OK;
+}
+
+static void reset(struct run *run) {
+    struct generator *g = run->g;
+    g->n_active = 0;
+    g->n_free = 0;
+    g->kept_used = 0;
+    for (int32_t i = g->limits.in_flight - 1; i >= 0; i--) g->free_samples[g->n_free++] = i;
+    memset(g->prompts, 0, (size_t)g->limits.in_flight * sizeof *g->prompts);
+    memset(g->staged, 0, (size_t)run->n_sequences * sizeof *g->staged);
+}
+
+opsm_status generate(struct generator *g, const struct generate_request *request, struct rollouts *rollouts,
+                     struct generate_stats *stats, opsm_error *err) {
+    double start = clock_seconds();
+    rollouts_free(rollouts);
+    opsm_status status = check_request(g, request, err);
+    if (status != OPSM_OK) return status;
+    struct run run = {.g = g, .request = request, .n_sequences = request->n_prompts * request->group};
+    status = stop_create(&run.stop, request->stop, request->n_stop, err);
+    if (status != OPSM_OK) return status;
+    reset(&run);
+    do {
+        if (request->interrupt && atomic_load(request->interrupt))
+            status = opsm_fail(err, OPSM_INTERRUPTED, "generation was interrupted");
+        if (status == OPSM_OK) status = refill(&run, err);
+        if (status == OPSM_OK && g->n_active) status = advance(&run, err);
+    } while (status == OPSM_OK && g->n_active);
+    if (status == OPSM_OK) status = gather(&run, rollouts, err);
+    stop_free(run.stop);
+    run.stats.seconds = clock_seconds() - start;
+    if (stats) *stats = run.stats;
+    return status;
+}

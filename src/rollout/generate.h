@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Batched generation from our own model. A fixed number of sequences decode side by side; a finished one gives its
+ * place to the next sample, or to the next group, whose prompt is computed once for all its samples.
+ *
+ * Which sequences share a decode step depends on their lengths and on `in_flight`; what they say does not: every kernel
+ * is row-invariant, every draw is keyed by (seed, iteration, prompt, sample, token).
+ */
+#ifndef OPSM_ROLLOUT_GENERATE_H
+#define OPSM_ROLLOUT_GENERATE_H
+#include "model/model.h"
+#include "rollout/rollouts.h"
+#include "rollout/sampler.h"
+#include <stdatomic.h>
+
+/* Room that is allocated once. */
+struct generator_limits {
+    int32_t in_flight;  /* sequences side by side */
+    int32_t max_prompt; /* tokens */
+    int32_t max_tokens; /* per response */
+    int32_t sequences;  /* per call of generate */
+    bool truncating;    /* some call uses top_k, top_p or min_p */
+};
+
+struct generator;
+/* `model` is borrowed and may get new weights between calls. */
+opsm_status generator_create(struct generator **generator, const struct model *model,
+                             const struct generator_limits *limits, opsm_error *err);
+void generator_free(struct generator *generator); /* NULL is allowed */
+size_t generator_bytes(const struct model *model, const struct generator_limits *limits);
+
+struct generate_request {
+    int32_t n_prompts, group;
+    const int64_t *prompt_offset; /* [n_prompts + 1] */
+    const int32_t *prompt_tokens;
+    struct sampling sampling;
+    int32_t max_tokens;
+    const char *const *stop; /* [n_stop] */
+    int32_t n_stop;
+    uint64_t seed;
+    uint32_t iteration;
+    /* Looked at between decode steps; true: OPSM_INTERRUPTED. NULL: never. */
+    const atomic_bool *interrupt;
+    /* Called for every token as it is drawn, sequences interleaved. NULL: not. */
+    void (*on_token)(void *user, int32_t prompt, int32_t sample, int32_t token);
+    void *user;
+};
+
+struct generate_stats {
+    int64_t prompt_tokens, tokens, decode_steps;
+    double seconds;
+};
+
+/* Fills `rollouts` (freed first). `stats` may be NULL. */
+opsm_status generate(struct generator *generator, const struct generate_request *request, struct rollouts *rollouts,
+                     struct generate_stats *stats, opsm_error *err);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stop strings, found in the decoded bytes as they come, also across token boundaries: one Knuth-Morris-Pratt automaton
+ * per string, whose state per sequence is a number. Nothing is searched twice and nothing is buffered.
+ */
+#ifndef OPSM_ROLLOUT_STOP_H
+#define OPSM_ROLLOUT_STOP_H
+#include <opsm/status.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct stop_set; /* immutable after creation */
+
+/* `strings` are copied. OPSM_INVALID for an empty string. n == 0 gives a set that never matches. */
+opsm_status stop_create(struct stop_set **set, const char *const *strings, int n, opsm_error *err);
+void stop_free(struct stop_set *set); /* NULL is allowed */
+int stop_count(const struct stop_set *set);
+
+/* Feeds bytes to the automata of one sequence: state [stop_count], zeros at the start. Returns the number of bytes fed
+ * up to and including the end of the first match (*matched receives its length), 0 when there is none. */
+size_t stop_feed(const struct stop_set *set, int32_t *state, const void *bytes, size_t n, size_t *matched);
+
+#endif
