@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/record.h"
+#include <string.h>
+
+enum { WORD = 8, HEADER = 3 * WORD };
+
+/* Different when read on a machine of the other byte order. */
+static const uint64_t ORDER_MARK = 0x0102030405060708ull;
+
+static size_t padded(size_t size) {
+    return (size + WORD - 1) / WORD * WORD;
+}
+
+/* One multiply and one shift a word: a bijection of the running sum for every word, so a changed word always shows. */
+static uint64_t add_words(uint64_t sum, const void *data, size_t size) {
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < size; i += WORD) {
+        uint64_t word;
+        memcpy(&word, bytes + i, WORD);
+        sum = (sum ^ word) * 0x9E3779B97F4A7C15ull;
+        sum ^= sum >> 32;
+    }
+    return sum;
+}
+
+static void put(struct record_out *out, const void *data, size_t size) {
+    out->sum = add_words(out->sum, data, size);
+    file_write(out->file, data, size);
+}
+
+opsm_status record_create(struct record_out *out, const char *path, const char *magic, uint64_t version,
+                          opsm_error *err) {
+    *out = (struct record_out){0};
+    opsm_status status = file_create(&out->file, path, err);
+    if (status != OPSM_OK) return status;
+    put(out, magic, WORD);
+    put(out, &version, WORD);
+    put(out, &ORDER_MARK, WORD);
+    return OPSM_OK;
+}
+
+void record_write(struct record_out *out, const void *data, size_t size) {
+    size_t whole = size / WORD * WORD;
+    put(out, data, whole);
+    if (whole == size) return;
+    uint8_t tail[WORD] = {0};
+    memcpy(tail, (const uint8_t *)data + whole, size - whole);
+    put(out, tail, WORD);
+}
+
+void record_write_i64(struct record_out *out, int64_t value) {
+    put(out, &value, WORD);
+}
+
+opsm_status record_commit(struct record_out *out, opsm_error *err) {
+    uint64_t sum = out->sum;
+    file_write(out->file, &sum, WORD);
+    struct file_out *file = out->file;
+    *out = (struct record_out){0};
+    return file_commit(file, err);
+}
+
+void record_abort(struct record_out *out) {
+    file_abort(out->file);
+    *out = (struct record_out){0};
+}
+
+static opsm_status check_whole(const struct record_in *in, const char *magic, uint64_t version, opsm_error *err) {
+    const uint8_t *data = in->map.data;
+    size_t size = in->map.size;
+    if (size < HEADER + WORD || size % WORD || memcmp(data, magic, WORD) != 0)
+        return opsm_fail(err, OPSM_FORMAT, "'%s' is not a whole file of ours: %zu bytes, expected the mark %.8s",
+                         in->path, size, magic);
+    uint64_t found_version, order, sum;
+    memcpy(&found_version, data + WORD, WORD);
+    memcpy(&order, data + 2 * WORD, WORD);
+    memcpy(&sum, data + size - WORD, WORD);
+    if (order != ORDER_MARK)
+        return opsm_fail(err, OPSM_FORMAT, "'%s' was written on a machine of the other byte order", in->path);
+    if (found_version != version)
+        return opsm_fail(err, OPSM_UNSUPPORTED, "'%s' has format version %llu, this program reads %llu", in->path,
+                         (unsigned long long)found_version, (unsigned long long)version);
+    if (add_words(0, data, size - WORD) != sum)
+        return opsm_fail(err, OPSM_FORMAT, "'%s' is damaged: its checksum does not fit its %zu bytes", in->path, size);
+    return OPSM_OK;
+}
+
+opsm_status record_open(struct record_in *in, const char *path, const char *magic, uint64_t version, opsm_error *err) {
+    *in = (struct record_in){.path = path};
+    opsm_status status = file_map_open(&in->map, path, err);
+    if (status != OPSM_OK) return status;
+    status = check_whole(in, magic, version, err);
+    if (status != OPSM_OK) {
+        record_close(in);
+        return status;
+    }
+    in->position = HEADER;
+    in->end = in->map.size - WORD;
+    return OPSM_OK;
+}
+
+opsm_status record_read(struct record_in *in, void *data, size_t size, opsm_error *err) {
+    size_t left = in->end - in->position;
+    if (size > left)
+        return opsm_fail(err, OPSM_FORMAT, "'%s': %zu bytes expected at byte %zu, %zu are left", in->path, size,
+                         in->position, left);
+    if (size) memcpy(data, in->map.data + in->position, size);
+    in->position += padded(size);
+    return OPSM_OK;
+}
+
+opsm_status record_read_i64(struct record_in *in, int64_t lowest, int64_t highest, int64_t *value, opsm_error *err) {
+    size_t at = in->position;
+    opsm_status status = record_read(in, value, WORD, err);
+    if (status != OPSM_OK) return status;
+    if (*value < lowest || *value > highest)
+        return opsm_fail(err, OPSM_FORMAT, "'%s': %lld at byte %zu, expected %lld to %lld", in->path, (long long)*value,
+                         at, (long long)lowest, (long long)highest);
+    return OPSM_OK;
+}
+
+opsm_status record_finish(struct record_in *in, opsm_error *err) {
+    if (in->position == in->end) return OPSM_OK;
+    return opsm_fail(err, OPSM_FORMAT, "'%s': %zu bytes too many", in->path, in->end - in->position);
+}
+
+void record_close(struct record_in *in) {
+    file_map_close(&in->map);
+    *in = (struct record_in){0};
+}
