@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/checkpoint.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FORMAT_VERSION = 1, NAME_ROOM = 64, CONFIG_LIMIT = 1 << 20 };
+
+static const char STATE_MAGIC[] = "opsmSTAT", QUEUE_MAGIC[] = "opsmQUEU", PREFIX[] = "checkpoint-";
+
+/* ---- saving ---------------------------------------------------------------------------------------------------------
+ */
+
+static opsm_status write_state(const char *path, const struct checkpoint *c, opsm_error *err) {
+    struct record_out out;
+    opsm_status status = record_create(&out, path, STATE_MAGIC, FORMAT_VERSION, err);
+    if (status != OPSM_OK) return status;
+    size_t n = (size_t)c->model->n_params * sizeof(float);
+    record_write(&out, c->position, sizeof *c->position);
+    record_write(&out, c->threshold, sizeof *c->threshold);
+    record_write_i64(&out, c->optim->updates);
+    record_write_i64(&out, c->optim->nonfinite);
+    record_write_i64(&out, c->model->n_params);
+    record_write(&out, c->model->params, n);
+    record_write(&out, c->optim->m, n);
+    record_write(&out, c->optim->v, n);
+    return record_commit(&out, err);
+}
+
+static opsm_status write_queue(const char *path, const struct checkpoint *c, opsm_error *err) {
+    struct record_out out;
+    opsm_status status = record_create(&out, path, QUEUE_MAGIC, FORMAT_VERSION, err);
+    if (status != OPSM_OK) return status;
+    record_write_i64(&out, c->n_queue);
+    for (int32_t i = 0; i < c->n_queue; i++) batch_write(&c->queue[i], &out);
+    return record_commit(&out, err);
+}
+
+static opsm_status write_config(const char *path, const struct checkpoint *c, opsm_error *err) {
+    struct file_out *out;
+    opsm_status status = file_create(&out, path, err);
+    if (status != OPSM_OK) return status;
+    file_write(out, c->config, strlen(c->config));
+    return file_commit(out, err);
+}
+
+/* Calls `work` on dir/name. */
+static opsm_status in_directory(const char *dir, const char *name, const struct checkpoint *c,
+                                opsm_status (*work)(const char *, const struct checkpoint *, opsm_error *),
+                                opsm_error *err) {
+    char *path = file_join(dir, name);
+    if (!path) return mem_exhausted(err, "a file name", strlen(dir) + strlen(name));
+    opsm_status status = work(path, c, err);
+    mem_free(path);
+    return status;
+}
+
+static opsm_status write_directory(const char *dir, const struct checkpoint *c, opsm_error *err) {
+    opsm_status status = file_remove_tree(dir, err);
+    if (status == OPSM_OK) status = file_make_dirs(dir, err);
+    if (status == OPSM_OK) status = in_directory(dir, "config.yaml", c, write_config, err);
+    if (status == OPSM_OK) status = in_directory(dir, "queue.bin", c, write_queue, err);
+    if (status == OPSM_OK) status = in_directory(dir, "state.bin", c, write_state, err);
+    return status;
+}
+
+/* ---- the checkpoints of a run ---------------------------------------------------------------------------------------
+ */
+
+static int newest_first(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* -1 when the name is not that of a complete checkpoint. */
+static int64_t number_of(const char *name) {
+    if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0) return -1;
+    const char *digits = name + sizeof PREFIX - 1;
+    size_t n = strspn(digits, "0123456789");
+    return n >= 1 && n <= 18 && !digits[n] ? atoll(digits) : -1;
+}
+
+/* Numbers of the complete checkpoints, newest first; release with mem_free. No directory: none. */
+static opsm_status list_checkpoints(const char *run, int64_t **numbers, size_t *count, opsm_error *err) {
+    *numbers = NULL;
+    *count = 0;
+    DIR *dir = opendir(run);
+    if (!dir && errno == ENOENT) return OPSM_OK;
+    if (!dir) return opsm_fail(err, OPSM_IO, "cannot open the directory '%s': %s", run, strerror(errno));
+    size_t room = 0;
+    opsm_status status = OPSM_OK;
+    for (struct dirent *entry; status == OPSM_OK && (entry = readdir(dir));) {
+        int64_t number = number_of(entry->d_name);
+        if (number < 0) continue;
+        if (*count == room) {
+            int64_t *grown = mem_resize(*numbers, room, room + 64, sizeof *grown);
+            if (!grown) status = mem_exhausted(err, "a list of checkpoints", (room + 64) * sizeof *grown);
+            if (!grown) break;
+            *numbers = grown;
+            room += 64;
+        }
+        (*numbers)[(*count)++] = number;
+    }
+    closedir(dir);
+    if (status == OPSM_OK && *count) qsort(*numbers, *count, sizeof **numbers, newest_first);
+    return status;
+}
+
+static char *checkpoint_path(const char *run, int64_t number, const char *suffix) {
+    char name[NAME_ROOM];
+    snprintf(name, sizeof name, "%s%" PRId64 "%s", PREFIX, number, suffix);
+    return file_join(run, name);
+}
+
+static opsm_status prune(const char *run, int32_t keep, opsm_error *err) {
+    int64_t *numbers;
+    size_t count;
+    opsm_status status = list_checkpoints(run, &numbers, &count, err);
+    for (size_t i = (size_t)keep; status == OPSM_OK && i < count; i++) {
+        char *path = checkpoint_path(run, numbers[i], "");
+        status = path ? file_remove_tree(path, err) : mem_exhausted(err, "a file name", strlen(run));
+        mem_free(path);
+    }
+    mem_free(numbers);
+    return status;
+}
+
+opsm_status checkpoint_save(const char *run, const struct checkpoint *c, int32_t keep, opsm_error *err) {
+    char *final = checkpoint_path(run, c->position->steps, "");
+    char *temporary = checkpoint_path(run, c->position->steps, ".tmp");
+    opsm_status status = final && temporary ? OPSM_OK : mem_exhausted(err, "a file name", strlen(run));
+    bool there = final && file_exists(final);
+    if (status == OPSM_OK && !there) {
+        status = write_directory(temporary, c, err);
+        if (status == OPSM_OK) status = file_rename(temporary, final, err);
+        if (status != OPSM_OK) file_remove_tree(temporary, NULL);
+    }
+    mem_free(final);
+    mem_free(temporary);
+    return status == OPSM_OK ? prune(run, keep, err) : status;
+}
+
+opsm_status checkpoint_clean(const char *run, opsm_error *err) {
+    DIR *dir = opendir(run);
+    if (!dir) return OPSM_OK;
+    opsm_status status = OPSM_OK;
+    for (struct dirent *entry; status == OPSM_OK && (entry = readdir(dir));) {
+        const char *mark = strstr(entry->d_name, ".tmp");
+        bool ours = !strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) || !strncmp(entry->d_name, "model.gguf", 10) ||
+                    !strncmp(entry->d_name, "config.yaml", 11);
+        if (!mark || !ours) continue;
+        char *path = file_join(run, entry->d_name);
+        status = path ? file_remove_tree(path, err) : mem_exhausted(err, "a file name", strlen(run));
+        mem_free(path);
+    }
+    closedir(dir);
+    return status;
+}
+
+/* ---- restoring ------------------------------------------------------------------------------------------------------
+ */
+
+static opsm_status read_config(const char *path, const struct checkpoint *c, opsm_error *err) {
+    char *saved;
+    size_t size;
+    opsm_status status = file_read(path, CONFIG_LIMIT, &saved, &size, err);
+    if (status != OPSM_OK) return status;
+    /* The run's directory, for the sentence: two levels above the file. */
+    char *run = mem_strdup(path);
+    for (int level = 0; run && level < 2; level++) {
+        char *slash = strrchr(run, '/');
+        if (slash) *slash = '\0';
+    }
+    status = run ? checkpoint_match(run, saved, c->config, err) : mem_exhausted(err, "a file name", size);
+    mem_free(run);
+    mem_free(saved);
+    return status;
+}
+
+static opsm_status read_state_body(struct record_in *in, const struct checkpoint *c, opsm_error *err) {
+    struct run_position position;
+    int64_t n_params;
+    opsm_status status = record_read(in, &position, sizeof position, err);
+    if (status == OPSM_OK && position.initial_sum != c->position->initial_sum)
+        return opsm_fail(err, OPSM_INVALID,
+                         "the model file has changed since the run of '%s' began; take another output, or bring the "
+                         "old file back",
+                         in->path);
+    if (status == OPSM_OK) status = record_read(in, c->threshold, sizeof *c->threshold, err);
+    if (status == OPSM_OK) status = opsm_threshold_check(c->threshold, err);
+    if (status == OPSM_OK) status = record_read_i64(in, 0, INT64_MAX, &c->optim->updates, err);
+    if (status == OPSM_OK) status = record_read_i64(in, 0, INT64_MAX, &c->optim->nonfinite, err);
+    if (status == OPSM_OK) status = record_read_i64(in, c->model->n_params, c->model->n_params, &n_params, err);
+    size_t n = (size_t)c->model->n_params * sizeof(float);
+    if (status == OPSM_OK) status = record_read(in, c->model->params, n, err);
+    if (status == OPSM_OK) status = record_read(in, c->optim->m, n, err);
+    if (status == OPSM_OK) status = record_read(in, c->optim->v, n, err);
+    if (status == OPSM_OK) status = record_finish(in, err);
+    if (status == OPSM_OK) *c->position = position;
+    return status;
+}
+
+static opsm_status read_state(const char *path, const struct checkpoint *c, opsm_error *err) {
+    struct record_in in;
+    opsm_status status = record_open(&in, path, STATE_MAGIC, FORMAT_VERSION, err);
+    if (status != OPSM_OK) return status;
+    status = read_state_body(&in, c, err);
+    record_close(&in);
+    return status;
+}
+
+/* Checks the whole file before anything of the run is touched: the state, once read, has no way back. */
+static opsm_status check_state(const char *path, const struct checkpoint *c, opsm_error *err) {
+    (void)c;
+    struct record_in in;
+    opsm_status status = record_open(&in, path, STATE_MAGIC, FORMAT_VERSION, err);
+    if (status == OPSM_OK) record_close(&in);
+    return status;
+}
+
+static opsm_status read_queue(const char *path, struct checkpoint *c, opsm_error *err) {
+    struct record_in in;
+    opsm_status status = record_open(&in, path, QUEUE_MAGIC, FORMAT_VERSION, err);
+    if (status != OPSM_OK) return status;
+    int64_t count = 0;
+    status = record_read_i64(&in, 0, c->queue_room, &count, err);
+    c->n_queue = 0;
+    for (int64_t i = 0; status == OPSM_OK && i < count; i++) {
+        status = batch_read(&c->queue[i], &in, err);
+        c->n_queue += status == OPSM_OK;
+    }
+    if (status == OPSM_OK) status = record_finish(&in, err);
+    for (int32_t i = 0; status != OPSM_OK && i < c->n_queue; i++) batch_free(&c->queue[i]);
+    if (status != OPSM_OK) c->n_queue = 0;
+    record_close(&in);
+    return status;
+}
+
+static opsm_status restore_one(const char *dir, struct checkpoint *c, opsm_error *err) {
+    opsm_status status = in_directory(dir, "config.yaml", c, read_config, err);
+    if (status == OPSM_OK) status = in_directory(dir, "state.bin", c, check_state, err);
+    if (status != OPSM_OK) return status;
+    char *queue = file_join(dir, "queue.bin");
+    status = queue ? read_queue(queue, c, err) : mem_exhausted(err, "a file name", strlen(dir));
+    mem_free(queue);
+    return status == OPSM_OK ? in_directory(dir, "state.bin", c, read_state, err) : status;
+}
+
+opsm_status checkpoint_restore(const char *run, struct checkpoint *c, bool *found, opsm_error *err) {
+    *found = false;
+    int64_t *numbers;
+    size_t count;
+    opsm_status status = list_checkpoints(run, &numbers, &count, err);
+    for (size_t i = 0; status == OPSM_OK && !*found && i < count; i++) {
+        char *dir = checkpoint_path(run, numbers[i], "");
+        opsm_error why = {0};
+        status = dir ? restore_one(dir, c, &why) : mem_exhausted(&why, "a file name", strlen(run));
+        *found = status == OPSM_OK;
+        bool damaged = status == OPSM_FORMAT || status == OPSM_IO || status == OPSM_MISSING;
+        if (damaged) {
+            log_line(LOG_WARN, "checkpoint-%" PRId64 " is not usable, going back to the one before: %s", numbers[i],
+                     why.text);
+            status = OPSM_OK;
+        } else if (status != OPSM_OK && err) {
+            *err = why;
+        }
+        mem_free(dir);
+    }
+    mem_free(numbers);
+    return status;
+}

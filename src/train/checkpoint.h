@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Everything that a run needs to go on as if it had never stopped: OUTPUT/checkpoint-N/, N being the optimiser steps
+ * done, with
+ *
+ *   config.yaml   the configuration in force
+ *   state.bin     counters, threshold, weights, moments            (record.h: checksummed)
+ *   queue.bin     the rollout batches that are still to be trained on
+ *
+ * Random numbers are counter-based: the counters are all of their state. A checkpoint is written under a temporary
+ * name, made durable, and renamed: it is whole or it is not there. One that was damaged later is recognised by its
+ * checksums, and the one before it is used.
+ */
+#ifndef OPSM_TRAIN_CHECKPOINT_H
+#define OPSM_TRAIN_CHECKPOINT_H
+#include "optim/optim.h"
+#include "train/batch.h"
+#include <opsm/objective.h>
+
+enum { POSITION_TALLIES = 24 };
+
+/* Where a run stands. Plain numbers, saved as bytes. */
+struct run_position {
+    int64_t iteration;                /* done, or in progress when iteration_steps > 0 */
+    int64_t iteration_steps;          /* optimiser steps of the iteration in progress */
+    int64_t steps;                    /* optimiser steps over the run, skipped ones included */
+    int64_t skipped;                  /* of these, not applied */
+    int64_t generated;                /* rollout batches */
+    uint64_t version;                 /* of the weights */
+    uint64_t metrics_bytes;           /* of metrics.jsonl: what lies beyond is cut off on resume */
+    uint64_t initial_sum;             /* of the weights the run started from */
+    double seconds;                   /* of work before this process */
+    double tallies[POSITION_TALLIES]; /* of the iteration in progress, for its metrics */
+};
+
+/* What is saved; everything borrowed. */
+struct checkpoint {
+    struct run_position *position;
+    const char *config; /* text of the configuration */
+    struct model *model;
+    struct optim *optim;
+    opsm_threshold *threshold;
+    struct batch *queue; /* [queue_room], the first n_queue are filled */
+    int32_t n_queue, queue_room;
+};
+
+/* Writes RUN/checkpoint-<steps>, then removes all but the newest `keep`. Does nothing if it is there already. On
+ * failure the earlier ones are intact. */
+opsm_status checkpoint_save(const char *run, const struct checkpoint *checkpoint, int32_t keep, opsm_error *err);
+
+/* Loads the newest whole checkpoint of RUN into position, model (not published), optim, threshold and queue; *found
+ * tells whether there was one. A damaged one is passed over with a warning. OPSM_INVALID when it belongs to another
+ * configuration or other initial weights. */
+opsm_status checkpoint_restore(const char *run, struct checkpoint *checkpoint, bool *found, opsm_error *err);
+
+/* Removes what an interrupted process left under temporary names. */
+opsm_status checkpoint_clean(const char *run, opsm_error *err);
+
+/* Compares two configuration texts. OPSM_INVALID names the first key that differs. Free to differ: output, train.keep,
+ * train.checkpoint_every; and train.iterations and sft.steps may grow. `run` is for the sentence. */
+opsm_status checkpoint_match(const char *run, const char *saved, const char *wanted, opsm_error *err);
+
+#endif
