@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/threads.h"
+#include "kernels/vec.h"
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -182,7 +183,7 @@ static double mass_within(const struct ranked *r, struct cut cut) {
     return sum;
 }
 
-/* The heaviest weight is 1 by construction: min_p compares with it directly. */
+/* The heaviest weight is 1 by construction: min_p needs no reference. */
 static struct cut choose_cut(const struct ranked *r, const struct sampling *s) {
     struct cut cut = {-1.0f, 0};
     if (s->top_k > 0 && s->top_k < r->n_vocab) cut = find_cut(r, cut, s->top_k, HUGE_VAL);
@@ -195,11 +196,10 @@ static struct cut choose_cut(const struct ranked *r, const struct sampling *s) {
 /* ---- one row ------------------------------------------------------------------------------------------------------
  */
 
-/* weights[j] = exp((logits[j] - largest) * inv_temperature), in [0, 1]. A NaN in the row stays a NaN in its weight. */
+/* weights[j] = exp((logits[j] - largest) * inv_temperature), at most 1 up to rounding. A NaN stays a NaN. */
 static void row_weights(float *weights, const float *logits, int64_t n, float inv_temperature) {
-    float largest = -INFINITY;
-    for (int64_t j = 0; j < n; j++) largest = logits[j] > largest ? logits[j] : largest;
-    for (int64_t j = 0; j < n; j++) weights[j] = exp_f32((logits[j] - largest) * inv_temperature);
+    float largest = vec()->max_of(logits, n);
+    vec()->exp_scaled(weights, DTYPE_F32, logits, inv_temperature, largest * inv_temperature, 1.0f, n);
 }
 
 static double sum_block(const float *weights, int64_t n) {

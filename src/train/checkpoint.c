@@ -252,6 +252,16 @@ static opsm_status restore_one(const char *dir, struct checkpoint *c, opsm_error
     return status == OPSM_OK ? in_directory(dir, "state.bin", c, read_state, err) : status;
 }
 
+/* Out of the way: the run will come to the same number again. */
+static opsm_status set_aside(const char *run, int64_t number, opsm_error *err) {
+    char *from = checkpoint_path(run, number, ""), *to = checkpoint_path(run, number, ".damaged");
+    opsm_status status = from && to ? file_remove_tree(to, err) : mem_exhausted(err, "a file name", strlen(run));
+    if (status == OPSM_OK) status = file_rename(from, to, err);
+    mem_free(from);
+    mem_free(to);
+    return status;
+}
+
 opsm_status checkpoint_restore(const char *run, struct checkpoint *c, bool *found, opsm_error *err) {
     *found = false;
     int64_t *numbers;
@@ -266,7 +276,7 @@ opsm_status checkpoint_restore(const char *run, struct checkpoint *c, bool *foun
         if (damaged) {
             log_line(LOG_WARN, "checkpoint-%" PRId64 " is not usable, going back to the one before: %s", numbers[i],
                      why.text);
-            status = OPSM_OK;
+            status = set_aside(run, numbers[i], err);
         } else if (status != OPSM_OK && err) {
             *err = why;
         }
