@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Chat templates against tests/golden/chat.json, which holds what transformers renders (make_chat.py).
+ */
+#include "base/file.h"
+#include "base/mem.h"
+#include "check.h"
+#include "text/chat.h"
+#include <jansson.h>
+#include <string.h>
+
+enum { MAX_MESSAGES = 8 };
+
+static int read_messages(const json_t *conversation, struct chat_message *messages) {
+    int n = (int)json_array_size(conversation);
+    assert_in_range(n, 1, MAX_MESSAGES);
+    for (int i = 0; i < n; i++) {
+        const json_t *message = json_array_get(conversation, (size_t)i);
+        messages[i].role = json_string_value(json_object_get(message, "role"));
+        messages[i].content = json_string_value(json_object_get(message, "content"));
+    }
+    return n;
+}
+
+/* NULL where the template refuses the conversation. */
+static char *render_json(const struct chat_template *chat, const json_t *conversation) {
+    struct chat_message messages[MAX_MESSAGES];
+    int n = read_messages(conversation, messages);
+    opsm_error err = {0};
+    char *text;
+    opsm_status status = chat_render(chat, messages, n, &text, &err);
+    if (status == OPSM_OK) return text;
+    assert_int_equal(status, OPSM_INVALID);
+    assert_true(strlen(err.text) > 20);
+    return NULL;
+}
+
+static int check_template(const json_t *template, const json_t *conversations) {
+    opsm_error err = {0};
+    struct chat_template chat;
+    const char *source = json_string_value(json_object_get(template, "template"));
+    assert_ok(chat_template_parse(&chat, source, strlen(source), &err));
+    const json_t *prompts = json_object_get(template, "prompts");
+    int checked = 0;
+    for (size_t i = 0; i < json_array_size(conversations); i++) {
+        const char *expected = json_string_value(json_array_get(prompts, i));
+        char *text = render_json(&chat, json_array_get(conversations, i));
+        if (!expected)
+            assert_null(text);
+        else
+            assert_string_equal(text, expected);
+        mem_free(text);
+        checked++;
+    }
+    chat_template_free(&chat);
+    return checked;
+}
+
+static void known_templates_render_as_published(void **state) {
+    (void)state;
+    json_error_t error;
+    json_t *golden = json_load_file("tests/golden/chat.json", 0, &error);
+    assert_non_null(golden);
+    const json_t *templates = json_object_get(golden, "templates");
+    assert_true(json_array_size(templates) >= 9);
+    int checked = 0;
+    for (size_t i = 0; i < json_array_size(templates); i++)
+        checked += check_template(json_array_get(templates, i), json_object_get(golden, "conversations"));
+    assert_true(checked >= 9 * 17);
+    json_decref(golden);
+}
+
+/* Templates that look like a known one and are not, and whatever else a file may hold. */
+static void unknown_templates_say_how_to_go_on(void **state) {
+    (void)state;
+    static const char *const sources[] = {
+        "",
+        "{",
+        "{{",
+        "{{ '",
+        "{{ \"\\",
+        "{# never closed",
+        "{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}",
+        "{{'<|im_start|>' + message['role'] + '<|im_sep|>' + message['content'] + '<|im_end|>'}}",
+        "{{ '<|im_start|>system\\n' }}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + "
+        "'<|im_end|>\\n'}}",
+        "{% set system_message = 'x' %}{{'<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n'}}",
+        "{# {{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n'}} #}",
+        "'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n'",
+        "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] + '<|eot_id|>' }}",
+        "{{ '<start_of_turn>' + role + message['content'] + '<end_of_turn>' }}",
+    };
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        opsm_error err = {0};
+        struct chat_template chat;
+        assert_int_equal(chat_template_parse(&chat, sources[i], strlen(sources[i]), &err), OPSM_UNSUPPORTED);
+        assert_non_null(strstr(err.text, "data.template_prefix"));
+        assert_non_null(strstr(err.text, "data.template_suffix"));
+        assert_null(chat.opening);
+    }
+}
+
+static void default_system_message_is_read_from_the_template(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct chat_template chat;
+    const char *source = "{{ \"<|im_start|>system\\nSay \\\"it's\\\" in \\\\boxed{}.<|im_end|>\\n\" }}"
+                         "{{ '<|im_start|>' + message.role + \"\\n\" + message.content + '<|im_end|>' + '\n' }}";
+    assert_ok(chat_template_parse(&chat, source, strlen(source), &err));
+    assert_int_equal(chat.kind, CHAT_CHATML);
+    assert_string_equal(chat.system, "Say \"it's\" in \\boxed{}.");
+    chat_template_free(&chat);
+}
+
+static void plain_and_custom(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    const struct chat_message messages[] = {{"system", "S"}, {"user", "Q"}, {"assistant", "A"}, {"user", "R"}};
+    struct chat_template chat = {0};
+    char *text;
+    assert_ok(chat_render(&chat, messages, 4, &text, &err));
+    assert_string_equal(text, "S\nQ\nA\nR");
+    mem_free(text);
+    assert_ok(chat_template_custom(&chat, "[", "]>", &err));
+    assert_ok(chat_render(&chat, messages, 4, &text, &err));
+    assert_string_equal(text, "S[Q]>A[R]>");
+    mem_free(text);
+    chat_template_free(&chat);
+    assert_ok(chat_template_custom(&chat, NULL, NULL, &err));
+    assert_ok(chat_render(&chat, messages + 1, 1, &text, &err));
+    assert_string_equal(text, "Q");
+    mem_free(text);
+    chat_template_free(&chat);
+    for (int kind = CHAT_PLAIN; kind <= CHAT_CUSTOM; kind++) assert_true(strlen(chat_kind_name(kind)) > 3);
+}
+
+static void bad_conversations_get_a_sentence(void **state) {
+    (void)state;
+    const struct chat_message bad[] = {{"tool", "x"}, {"user", NULL}, {NULL, "x"}, {"", "x"}};
+    const struct chat_template chat = {0};
+    char *text;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        opsm_error err = {0};
+        assert_int_equal(chat_render(&chat, &bad[i], 1, &text, &err), OPSM_INVALID);
+        assert_null(text);
+        assert_non_null(strstr(err.text, "message 0"));
+    }
+    opsm_error err = {0};
+    assert_int_equal(chat_render(&chat, bad, 0, &text, &err), OPSM_INVALID);
+}
+
+/* Every allocation fails once: OPSM_NOMEM, nothing leaks (the sanitizers look), nothing half-made is handed out. */
+static void out_of_memory_is_an_error(void **state) {
+    (void)state;
+    const char *source =
+        "{{ '<|im_start|>system\\nHi<|im_end|>\\n' }}{{ '<|im_start|>' + message.role + '\\n' + message.content"
+        " + '<|im_end|>\\n' }}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+    const struct chat_message messages[] = {{"user", "a long enough message to make the buffer grow more than once"}};
+    int failures = 0;
+    for (int nth = 1;; nth++) {
+        opsm_error err = {0};
+        struct chat_template chat;
+        char *text = NULL;
+        mem_fail_at(nth);
+        opsm_status status = chat_template_parse(&chat, source, strlen(source), &err);
+        if (status == OPSM_OK) {
+            status = chat_render(&chat, messages, 1, &text, &err);
+            chat_template_free(&chat);
+        }
+        mem_fail_at(0);
+        mem_free(text);
+        if (status == OPSM_OK) break;
+        assert_int_equal(status, OPSM_NOMEM);
+        assert_null(text);
+        failures++;
+    }
+    assert_true(failures >= 5);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(known_templates_render_as_published),
+        cmocka_unit_test(unknown_templates_say_how_to_go_on),
+        cmocka_unit_test(default_system_message_is_read_from_the_template),
+        cmocka_unit_test(plain_and_custom),
+        cmocka_unit_test(bad_conversations_get_a_sentence),
+        cmocka_unit_test(out_of_memory_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
