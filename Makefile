@@ -38,6 +38,9 @@ asan:                                      ## the suite under AddressSanitizer a
 	@cmake --build build-asan
 	@scripts/test.sh build-asan
 
+fuzz:                                      ## fuzz the file readers, SECONDS=60 each
+	@scripts/fuzz.sh $(or $(SECONDS),60)
+
 clean:
 	@rm -rf build build-asan build-fuzz
 

@@ -124,12 +124,13 @@ static size_t value_offset(const struct gguf *file, const struct gguf_kv *kv) {
     return (size_t)(kv->data - file->bytes);
 }
 
-static opsm_status require(const struct gguf *file, const char *key, const struct gguf_kv **kv, opsm_error *err) {
-    *kv = gguf_find(file, key);
-    if (*kv) return OPSM_OK;
-    return opsm_fail(err, OPSM_MISSING,
-                     "'%.150s': metadata key '%.150s' is missing; this model file lacks what is needed", file->path,
-                     key);
+/* The entry of a key, NULL with the sentence when it is missing. */
+static const struct gguf_kv *require(const struct gguf *file, const char *key, opsm_error *err) {
+    const struct gguf_kv *kv = gguf_find(file, key);
+    if (!kv)
+        opsm_fail(err, OPSM_MISSING, "'%.150s': metadata key '%.150s' is missing; the model file is incomplete",
+                  file->path, key);
+    return kv;
 }
 
 static opsm_status wrong_type(const struct gguf *file, const char *key, const struct gguf_kv *kv, const char *expected,
@@ -149,16 +150,16 @@ static opsm_status out_of_range(const struct gguf *file, const char *key, const 
 
 static opsm_status require_scalar(const struct gguf *file, const char *key, bool (*accept)(enum gguf_type),
                                   const char *expected, const struct gguf_kv **kv, opsm_error *err) {
-    opsm_status status = require(file, key, kv, err);
-    if (status != OPSM_OK) return status;
+    *kv = require(file, key, err);
+    if (!*kv) return OPSM_MISSING;
     if (!accept((*kv)->type)) return wrong_type(file, key, *kv, expected, err);
     return OPSM_OK;
 }
 
 static opsm_status require_array(const struct gguf *file, const char *key, bool (*accept)(enum gguf_type),
                                  const char *expected, const struct gguf_kv **kv, opsm_error *err) {
-    opsm_status status = require(file, key, kv, err);
-    if (status != OPSM_OK) return status;
+    *kv = require(file, key, err);
+    if (!*kv) return OPSM_MISSING;
     if ((*kv)->type != GGUF_ARRAY || !accept((*kv)->element)) return wrong_type(file, key, *kv, expected, err);
     return OPSM_OK;
 }

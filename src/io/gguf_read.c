@@ -318,7 +318,7 @@ static void place_tensors(struct cursor *c, struct gguf *file) {
             cursor_fail(c, OPSM_FORMAT, c->size,
                         "the file ends here, but tensor %s takes bytes %llu to %llu; the file is truncated or damaged",
                         quote(shown, t->name, strlen(t->name)), (unsigned long long)at,
-                        (unsigned long long)(at + t->size));
+                        (unsigned long long)at + t->size);
             return;
         }
         t->data = c->data + at;

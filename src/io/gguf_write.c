@@ -133,34 +133,34 @@ static opsm_status check_length(const struct gguf_writer *w, const char *key, ui
                      w->path, key, (unsigned long long)length, GGUF_LENGTH_LIMIT);
 }
 
-/* The entry of a new key, its value still empty. */
-static opsm_status append_entry(struct gguf_writer *w, const char *key, size_t length, struct entry **entry,
-                                opsm_error *err) {
+/* The entry of a new key, its value still empty; NULL when out of memory. */
+static struct entry *append_entry(struct gguf_writer *w, const char *key, size_t length) {
     void *table = w->entries;
-    opsm_status status = make_room(&table, w->n_entries, &w->entries_room, sizeof *w->entries, err);
+    opsm_status status = make_room(&table, w->n_entries, &w->entries_room, sizeof *w->entries, NULL);
     w->entries = table;
-    if (status != OPSM_OK) return status;
+    if (status != OPSM_OK) return NULL;
     char *copy = mem_strndup(key, length);
     uint32_t index = (uint32_t)w->n_entries;
     if (!copy || name_map_add(&w->keys, copy, length, &index) != OPSM_OK) {
         mem_free(copy);
-        return mem_exhausted(err, "the metadata of a GGUF writer", length);
+        return NULL;
     }
-    *entry = &w->entries[w->n_entries++];
-    **entry = (struct entry){.key = copy, .key_length = length};
-    return OPSM_OK;
+    struct entry *entry = &w->entries[w->n_entries++];
+    *entry = (struct entry){.key = copy, .key_length = length};
+    return entry;
 }
 
 /* Takes `bytes` (of mem_alloc, NULL when that failed) as what follows the key; replaces the value of a known key. */
 static opsm_status take_value(struct gguf_writer *w, const char *key, size_t length, uint8_t *bytes, size_t size,
                               opsm_error *err) {
-    if (!bytes) return mem_exhausted(err, "the metadata of a GGUF writer", size);
-    int64_t known = name_map_find(&w->keys, key, length);
-    struct entry *entry = known >= 0 ? &w->entries[known] : NULL;
-    opsm_status status = entry ? OPSM_OK : append_entry(w, key, length, &entry, err);
-    if (status != OPSM_OK) {
+    struct entry *entry = NULL;
+    if (bytes) {
+        int64_t known = name_map_find(&w->keys, key, length);
+        entry = known >= 0 ? &w->entries[known] : append_entry(w, key, length);
+    }
+    if (!entry) {
         mem_free(bytes);
-        return status;
+        return mem_exhausted(err, "the metadata of a GGUF writer", size);
     }
     mem_free(entry->bytes);
     entry->bytes = bytes;

@@ -25,38 +25,40 @@ struct jsonl {
     opsm_status stuck; /* an error that going on cannot cure */
 };
 
-static opsm_status create(struct jsonl **result, const char *name, size_t limit, opsm_error *err) {
-    *result = NULL;
+/* A reader without input; NULL with the sentence when out of memory. */
+static struct jsonl *create(const char *name, size_t limit, opsm_error *err) {
     struct jsonl *lines = mem_zalloc(1, sizeof *lines);
-    if (!lines) return mem_exhausted(err, "a JSON lines reader", sizeof *lines);
-    lines->fd = -1;
-    lines->limit = limit;
-    lines->path = mem_strdup(name);
-    lines->buffer = mem_alloc(FIRST_ROOM, 1);
-    lines->room = FIRST_ROOM;
-    if (!lines->path || !lines->buffer) {
+    if (lines) {
+        lines->fd = -1;
+        lines->limit = limit;
+        lines->path = mem_strdup(name);
+        lines->buffer = mem_alloc(FIRST_ROOM, 1);
+        lines->room = FIRST_ROOM;
+        if (lines->path && lines->buffer) return lines;
+    }
+    jsonl_close(lines);
+    mem_exhausted(err, "a JSON lines reader", FIRST_ROOM);
+    return NULL;
+}
+
+opsm_status jsonl_open(struct jsonl **result, const char *path, size_t limit, opsm_error *err) {
+    *result = NULL;
+    struct jsonl *lines = create(path, limit, err);
+    if (!lines) return OPSM_NOMEM;
+    lines->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (lines->fd < 0) {
+        opsm_fail(err, OPSM_IO, "cannot open '%.300s': %s", path, strerror(errno));
         jsonl_close(lines);
-        return mem_exhausted(err, "a JSON lines reader", FIRST_ROOM);
+        return OPSM_IO;
     }
     *result = lines;
     return OPSM_OK;
 }
 
-opsm_status jsonl_open(struct jsonl **result, const char *path, size_t limit, opsm_error *err) {
-    opsm_status status = create(result, path, limit, err);
-    if (status != OPSM_OK) return status;
-    (*result)->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if ((*result)->fd >= 0) return OPSM_OK;
-    status = opsm_fail(err, OPSM_IO, "cannot open '%.300s': %s", path, strerror(errno));
-    jsonl_close(*result);
-    *result = NULL;
-    return status;
-}
-
 opsm_status jsonl_open_memory(struct jsonl **result, const void *data, size_t size, const char *name, size_t limit,
                               opsm_error *err) {
-    opsm_status status = create(result, name, limit, err);
-    if (status != OPSM_OK) return status;
+    *result = create(name, limit, err);
+    if (!*result) return OPSM_NOMEM;
     (*result)->memory = data;
     (*result)->memory_left = size;
     return OPSM_OK;

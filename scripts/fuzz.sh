@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Builds the libFuzzer targets from the readers' own sources and runs each for a time.
+# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl. CLANG chooses the compiler.
+# Seeds come from tests/fuzz/corpus; what is found on the way stays in build-fuzz/, a crashing input too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:-60}
+shift || true
+targets=("$@")
+[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl)
+clang=${CLANG:-$(command -v clang-14 || command -v clang || true)}
+[ -n "$clang" ] || { echo "fuzz: clang is missing; scripts/install-deps.sh installs it" >&2; exit 1; }
+mkdir -p build-fuzz
+
+flags=(-std=c17 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fno-omit-frame-pointer
+       -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Isrc)
+base=(src/base/status.c src/base/mem.c src/base/file.c src/base/clock.c)
+for target in "${targets[@]}"; do
+  case $target in
+    gguf) sources=(src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c src/io/quote.c src/io/name_map.c src/io/quant*.c)
+          libraries=(-lm) ;;
+    jsonl) sources=(src/io/jsonl.c)
+           libraries=($(pkg-config --libs jansson)) ;;
+    *) echo "fuzz: unknown target '$target', known are gguf and jsonl" >&2; exit 2 ;;
+  esac
+  program=build-fuzz/fuzz_$target
+  "$clang" "${flags[@]}" "tests/fuzz/fuzz_$target.c" "${sources[@]}" "${base[@]}" -o "$program" "${libraries[@]}"
+  mkdir -p "build-fuzz/corpus-$target"
+  echo "fuzzing $target for $seconds s"
+  log=build-fuzz/$target.log
+  if ! "$program" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+       -dict="tests/fuzz/$target.dict" -artifact_prefix="build-fuzz/$target-" \
+       "build-fuzz/corpus-$target" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    echo "fuzz: $target failed; the input is in build-fuzz/, the log in $log" >&2
+    exit 1
+  fi
+  executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  coverage=$(grep -o 'cov: [0-9]*' "$log" | tail -n 1)
+  echo "$target: $executed inputs in $seconds s, $coverage, no failure"
+done

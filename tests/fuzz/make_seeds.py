@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the seed files of the fuzz targets, tests/fuzz/corpus/: small valid inputs from which mutation starts. The GGUF
+ones come from the `gguf` package (pip install gguf numpy)."""
+import pathlib
+
+import gguf
+import numpy as np
+from gguf import GGMLQuantizationType as T
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+
+
+def write_gguf(name, fill):
+    w = gguf.GGUFWriter(CORPUS / "gguf" / name, "llama")
+    fill(w)
+    w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
+
+
+def metadata(w):
+    w.add_uint8("a", 1), w.add_int8("b", 2), w.add_uint16("c", 3), w.add_int16("d", 4), w.add_uint32("e", 5)
+    w.add_int32("f", 6), w.add_uint64("g", 7), w.add_int64("h", 8), w.add_float32("i", 9.0), w.add_float64("j", 10.0)
+    w.add_bool("k", True), w.add_string("l", "text"), w.add_array("m", ["one", "two"]), w.add_array("n", [1, 2])
+    w.add_array("o", [1.5]), w.add_array("p", [True, False])
+
+
+def tensors(*kinds):
+    def fill(w):
+        for kind in kinds:
+            block, size = gguf.GGML_QUANT_SIZES[kind]
+            if kind in (T.F32, T.F16):
+                w.add_tensor(kind.name, np.ones(3, np.float32 if kind is T.F32 else np.float16))
+            else:
+                w.add_tensor(kind.name, np.full((2, size), 0x11, np.uint8), raw_dtype=kind)
+    return fill
+
+
+def aligned(w):
+    w.add_custom_alignment(8)
+    tensors(T.F32, T.Q8_0)(w)
+
+
+def main():
+    (CORPUS / "gguf").mkdir(parents=True, exist_ok=True)
+    (CORPUS / "jsonl").mkdir(exist_ok=True)
+    write_gguf("metadata", metadata)
+    write_gguf("plain", tensors(T.F32, T.F16, T.BF16))
+    write_gguf("classic", tensors(T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1))
+    write_gguf("k_quants", tensors(T.Q4_K, T.Q5_K, T.Q6_K, T.Q2_K))
+    write_gguf("aligned", aligned)
+    version_2 = bytearray((CORPUS / "gguf" / "plain").read_bytes())
+    version_2[4] = 2
+    (CORPUS / "gguf" / "version_2").write_bytes(version_2)
+    rows = '{"group": 17, "reward": 1.0, "tokens": [1, 2], "mask": null}\n{"a": {"b": [true, -1e-3, "\\u00e9\\n"]}}'
+    for name, text in {"rows": rows + "\n", "no_newline": rows, "crlf": rows.replace("\n", "\r\n") + "\r\n\r\n",
+                       "faulty": '{"a":1}\n[]\n{"a":1,"a":2}\n{\n\n{}'}.items():
+        (CORPUS / "jsonl" / name).write_bytes(b"\xff" + text.encode())
+    (CORPUS / "jsonl" / "short_limit").write_bytes(b"\x08" + rows.encode())
+
+
+if __name__ == "__main__":
+    main()
