@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The configuration of a run: one YAML file plus key.path=value words of the command line, checked against one table of
+ * keys (type, range, default, one line of documentation). Unknown keys, wrong types and values out of range are errors
+ * with file, line and the nearest known key. The same table prints the help and writes the full configuration in force.
+ *
+ *   struct run_config config;
+ *   config_defaults(&config);
+ *   config_load(&config, "demo.yaml", &err);
+ *   config_override(&config, "optim.lr=3e-5", &err);
+ *   config_check(&config, &err);              what depends on more than one key
+ */
+#ifndef OPSM_TRAIN_CONFIG_H
+#define OPSM_TRAIN_CONFIG_H
+#include "kernels/dtype.h"
+#include <opsm/objective.h>
+#include <opsm/status.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { CONFIG_LIST_MAX = 16 };
+
+/* Owned strings; NULL: not set. */
+struct config_strings {
+    char *items[CONFIG_LIST_MAX];
+    int32_t count;
+};
+
+enum config_style { STYLE_AUTO, STYLE_BARE, STYLE_WORDS }; /* AUTO: words for a model with a chat template */
+enum config_template { TEMPLATE_CHAT, TEMPLATE_PLAIN, TEMPLATE_AUTO };
+
+struct config_reward {
+    char *type;    /* exact, numeric, regex, contains, format, expression */
+    char *pattern; /* regex, contains; NULL otherwise */
+    double weight;
+};
+
+struct run_config {
+    char *model, *output; /* owned; model may be NULL until config_check */
+    uint64_t seed;
+    enum dtype precision;
+
+    struct {
+        char *name;         /* NULL: no built-in task, then data.file */
+        int32_t difficulty; /* 0: the task's default */
+        double noise;       /* of demonstrations (sft) */
+        enum config_style style;
+    } task;
+
+    struct {
+        char *file, *eval_file; /* JSON lines */
+        char *prompt, *answer;  /* names of fields */
+        enum config_template template;
+        char *template_prefix, *template_suffix; /* around the prompt, instead of the model's own chat template */
+        char *system;                            /* system message; NULL: the template's own default */
+    } data;
+
+    struct {
+        int32_t prompts, group; /* groups per iteration, samples per group */
+        int32_t max_tokens, max_prompt;
+        int32_t in_flight; /* sequences decoded side by side */
+        double temperature, top_p, min_p;
+        int32_t top_k; /* 0: off */
+        struct config_strings stop;
+        bool save; /* RUN/rollouts/ITERATION.jsonl */
+    } rollout;
+
+    struct config_reward rewards[CONFIG_LIST_MAX];
+    int32_t n_rewards; /* 0: the task's natural verifier */
+
+    struct {
+        int32_t minibatches, epochs, staleness;
+    } schedule;
+
+    opsm_objective_config objective;
+
+    struct {
+        double lr, beta1, beta2, eps, weight_decay, clip_norm;
+        int32_t warmup; /* optimiser steps */
+    } optim;
+
+    struct {
+        int32_t iterations, eval_every, checkpoint_every, keep;
+        int32_t micro_batch; /* tokens whose activations are held at once */
+        char *save_type;     /* type of RUN/model.gguf: f32, f16, bf16, q8_0 */
+        int32_t lora_rank;
+        double lora_alpha;
+    } train;
+
+    struct {
+        int32_t problems, samples;
+        double temperature;
+    } eval;
+
+    struct {
+        int32_t steps, batch; /* optimiser steps, examples per step */
+    } sft;
+};
+
+void config_defaults(struct run_config *config);
+void config_free(struct run_config *config);
+
+opsm_status config_load(struct run_config *config, const char *path, opsm_error *err);
+
+/* One "key.path=value"; the value is YAML (numbers, [lists], {maps}). */
+opsm_status config_override(struct run_config *config, const char *assignment, opsm_error *err);
+
+/* What depends on more than one key. */
+opsm_status config_check(const struct run_config *config, opsm_error *err);
+
+/* The full configuration in force as YAML, mem_alloc'ed; two configurations are the same run when these texts are
+ * equal. Loading it gives the same configuration back. NULL when out of memory. */
+char *config_text(const struct run_config *config);
+
+/* The table as help text: key, default, range, what it does. */
+void config_help(FILE *out);
+
+#endif
