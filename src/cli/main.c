@@ -1,7 +1,161 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
+#include "base/cpu.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/threads.h"
+#include "cli/cli.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
 
-int main(void) {
-    fprintf(stderr, "opsm " OPSM_VERSION "\n");
-    return 2;
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+#define CLI_ENTRY(name) {#name, cmd_##name},
+    CLI_COMMANDS(CLI_ENTRY)
+#undef CLI_ENTRY
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+int cli_fail(opsm_status status, const opsm_error *err) {
+    fprintf(stderr, "opsm: %s\n", err && *err->text ? err->text : opsm_status_text(status));
+    return status == OPSM_INVALID ? EXIT_USAGE : status == OPSM_INTERRUPTED ? EXIT_INTERRUPTED : EXIT_FAILED;
+}
+
+int cli_usage(const char *name, const char *format, ...) {
+    fprintf(stderr, "opsm %s: ", name);
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    const struct cli_text *text = cli_help_text(name);
+    if (text) fprintf(stderr, "\nusage: opsm %s %s", name, text->synopsis);
+    fputc('\n', stderr);
+    return EXIT_USAGE;
+}
+
+bool cli_parse_int(const char *text, int64_t low, int64_t high, int64_t *value) {
+    char *end;
+    errno = 0;
+    long long n = strtoll(text, &end, 10);
+    if (end == text || *end || errno || n < low || n > high) return false;
+    *value = n;
+    return true;
+}
+
+bool cli_parse_real(const char *text, double low, double high, double *value) {
+    char *end;
+    double x = strtod(text, &end);
+    if (end == text || *end || !(x >= low && x <= high)) return false;
+    *value = x;
+    return true;
+}
+
+int cli_finish(int code) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
+        fprintf(stderr, "opsm: cannot write the output: %s\n", strerror(errno));
+        return EXIT_FAILED;
+    }
+    return code;
+}
+
+/* ---- help ----------------------------------------------------------------------------------------------------------
+ */
+
+static void print_overview(FILE *out) {
+    fputs("opsm " OPSM_VERSION
+          ": reinforcement-learning post-training of language models from off-policy data, on CPUs\n\n"
+          "usage: opsm [-q | -v] COMMAND [ARGUMENTS]\n\n",
+          out);
+    for (int i = 0; i < N_COMMANDS; i++) {
+        const struct cli_text *text = cli_help_text(commands[i].name);
+        fprintf(out, "  %-10s %s\n", commands[i].name, text ? text->summary : "");
+    }
+    fputs("\n`opsm help COMMAND` tells more; `opsm help config` lists the keys of a configuration.\n", out);
+}
+
+static int unknown_command(const char *word) {
+    const char *names[N_COMMANDS + 1];
+    for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
+    const char *nearest = text_nearest(word, names, N_COMMANDS);
+    fprintf(stderr, "opsm: unknown command '%s'", word);
+    if (nearest) fprintf(stderr, "; did you mean '%s'?", nearest);
+    fputs("; `opsm help` lists the commands\n", stderr);
+    return EXIT_USAGE;
+}
+
+static int help(int argc, char **argv) {
+    bool man = argc > 1 && !strcmp(argv[1], "--man");
+    const char *name = argc > 1 + man ? argv[1 + man] : NULL;
+    if (!name) {
+        print_overview(stdout);
+        return 0;
+    }
+    const struct cli_text *text = cli_help_text(name);
+    if (!text) return unknown_command(name);
+    (man ? cli_print_man : cli_print_help)(text, stdout);
+    return 0;
+}
+
+/* ---- start ---------------------------------------------------------------------------------------------------------
+ */
+
+static enum log_level quietest = LOG_INFO;
+
+static void print_log(enum log_level level, const char *line, void *user) {
+    (void)user;
+    if (level >= quietest) fprintf(stderr, "%s%s\n", level == LOG_WARN ? "warning: " : "", line);
+}
+
+/* Takes -q and -v out of the words, wherever they stand before a "--". */
+static int take_verbosity(int argc, char **argv) {
+    int kept = 0;
+    bool options = true;
+    for (int i = 0; i < argc; i++) {
+        if (options && !strcmp(argv[i], "-q"))
+            quietest = LOG_WARN;
+        else if (options && !strcmp(argv[i], "-v"))
+            quietest = LOG_DEBUG;
+        else
+            argv[kept++] = argv[i];
+        options = options && strcmp(argv[i], "--") != 0;
+    }
+    argv[kept] = NULL;
+    return kept;
+}
+
+static int run(int argc, char **argv) {
+    const char *name = argv[1];
+    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) return help(argc - 1, argv + 1);
+    if (!strcmp(name, "--version")) {
+        puts("opsm " OPSM_VERSION);
+        return 0;
+    }
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) != 0) continue;
+        bool wants_help = argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
+        if (wants_help) return help(2, (char *[]){argv[1], argv[1], NULL});
+        return commands[i].run(argc - 1, argv + 1);
+    }
+    return unknown_command(name);
+}
+
+int main(int argc, char **argv) {
+    argc = take_verbosity(argc, argv);
+    log_install(print_log, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe becomes a write error, which cli_finish reports */
+    opsm_error err = {0};
+    opsm_status status = cpu_check_environment(&err);
+    if (status == OPSM_OK) status = threads_check_environment(&err);
+    if (status != OPSM_OK) return cli_fail(status, &err);
+    if (argc < 2) {
+        print_overview(stderr);
+        return EXIT_USAGE;
+    }
+    return cli_finish(run(argc, argv));
 }

@@ -73,7 +73,7 @@ struct run_config {
         int32_t minibatches, epochs, staleness;
     } schedule;
 
-    opsm_objective_config objective;
+    opsm_objective objective;
 
     struct {
         double lr, beta1, beta2, eps, weight_decay, clip_norm;

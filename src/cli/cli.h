@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the subcommands share. A subcommand is one thin file `NAME.c` with `int cmd_NAME(int argc, char **argv)`,
+ * argv[0] being its name, over the library; its help text (also its man page) stands in help.c.
+ *
+ * Results go to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130
+ * interrupted with the state saved.
+ */
+#ifndef OPSM_CLI_CLI_H
+#define OPSM_CLI_CLI_H
+#include <opsm/status.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* X(NAME): the subcommands, in the order of `opsm help`. */
+#define CLI_COMMANDS(X)
+
+#define CLI_DECLARE(name) int cmd_##name(int argc, char **argv);
+CLI_COMMANDS(CLI_DECLARE)
+#undef CLI_DECLARE
+
+struct cli_text {
+    const char *name;
+    const char *synopsis; /* after "opsm NAME " */
+    const char *summary;  /* one line */
+    const char *text;     /* paragraphs; options as "  --name VALUE   what it does" */
+};
+
+/* The help of a subcommand, NULL for an unknown name. */
+const struct cli_text *cli_help_text(const char *name);
+void cli_print_help(const struct cli_text *text, FILE *out);
+void cli_print_man(const struct cli_text *text, FILE *out);
+
+/* Prints the sentence and returns the exit code for `status`. */
+int cli_fail(opsm_status status, const opsm_error *err);
+
+/* Prints "opsm NAME: sentence" and the synopsis, returns 2. */
+int cli_usage(const char *name, const char *format, ...) OPSM_PRINTF(2, 3);
+
+/* All of `text` as a number in [low, high]; false otherwise. */
+bool cli_parse_int(const char *text, int64_t low, int64_t high, int64_t *value);
+bool cli_parse_real(const char *text, double low, double high, double *value);
+
+/* Flushes stdout; a full disk or a closed pipe is a failure with a sentence. Returns the exit code to end with. */
+int cli_finish(int code);
+
+#endif

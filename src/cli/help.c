@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The text of every subcommand, once: `opsm help NAME` prints it, `opsm help --man NAME` makes the man page of it.
+ */
+#include "cli/cli.h"
+#include "train/config.h"
+#include <ctype.h>
+#include <string.h>
+
+static const struct cli_text texts[] = {
+    {"config", "", "keys of a configuration file", NULL},
+    {"train", "CONFIG.yaml [key.path=value ...]", "post-train a model by reinforcement learning",
+     "Generates answers in groups, scores them, and takes several optimiser steps on each batch under the configured\n"
+     "objective and mask. Writes metrics.jsonl, config.yaml, checkpoints and model.gguf to `output`.\n\n"
+     "Run the same command again to go on where a run stopped: with the same configuration it resumes from the last\n"
+     "complete checkpoint, bit-identical to a run that was never interrupted. SIGINT and SIGTERM finish the step, "
+     "save\n"
+     "and exit with 130.\n\n"
+     "`opsm help config` lists the keys.\n"},
+    {"sft", "CONFIG.yaml [key.path=value ...]", "supervised warm start on solutions",
+     "Trains by cross-entropy on a built-in task's worked-out solutions, or on prompt and answer of a JSON-lines "
+     "file.\n"
+     "Same configuration file as train; sft.steps and sft.batch set its length.\n"},
+    {"eval", "MODEL (--task NAME | --data FILE) [options]", "accuracy and pass@k with 95% intervals",
+     "  --task NAME          built-in task; --difficulty N, --style bare|words\n"
+     "  --data FILE          JSON lines; --prompt FIELD, --answer FIELD\n"
+     "  -n N                 problems (default 128)\n"
+     "  --samples K          responses per problem (default 1)\n"
+     "  --temperature X      0: greedy (default)\n"
+     "  --max-tokens N       longest response\n"
+     "  --precision f32|bf16 GEMM inputs (default bf16)\n"
+     "  --seed N             seed of problems and sampling\n"
+     "  --json               one JSON object instead of text\n"},
+    {"generate", "MODEL -p TEXT [options]", "sample from a model",
+     "  -p TEXT              prompt\n"
+     "  -n N                 samples (default 1)\n"
+     "  --chat               put the prompt into the model's chat template\n"
+     "  --temperature X, --top-p X, --top-k N, --min-p X\n"
+     "  --max-tokens N       longest response (default 256)\n"
+     "  --stop TEXT          end at this text; may be given several times\n"
+     "  --seed N             seed of sampling\n"
+     "  --precision f32|bf16 GEMM inputs (default bf16)\n"
+     "  --jsonl              one object per sample with token ids and log-probs\n"},
+    {"score", "MODEL [--jsonl] [--precision f32|bf16] < TEXT", "log-prob of every token of a text",
+     "Reads text on stdin; writes one line per token: id, piece, log-prob in nats; the last line has the number of\n"
+     "tokens, the mean and the perplexity.\n"},
+    {"info", "MODEL [--tensors]", "what a model file holds and what opsm can do with it",
+     "Architecture, sizes, tokenizer, chat template, number formats; --tensors lists every tensor.\n"},
+    {"audit", "ROLLOUTS.jsonl [--delta D ...] [--json] [--gradient] [key=value ...]",
+     "what the objective and the mask do to recorded rollouts",
+     "Reads rollouts of any trainer, one sequence a line, and reports drift, what each threshold would drop, loss and\n"
+     "gradient. Keys are those of `objective:` without the prefix, e.g. mask.delta=0.3 surrogate.name=is.\n"},
+    {"bench", "[gemm | generate | train | objective] MODEL [--json]", "throughput and share of the machine's ceiling",
+     "Measures tokens a second of generation or training, or the GEMM ceiling of this machine, in one run.\n"},
+};
+
+const struct cli_text *cli_help_text(const char *name) {
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!strcmp(texts[i].name, name)) return &texts[i];
+    return NULL;
+}
+
+void cli_print_help(const struct cli_text *text, FILE *out) {
+    if (!text->text) {
+        config_help(out);
+        return;
+    }
+    fprintf(out, "opsm %s: %s\n\nusage: opsm %s %s\n\n%s", text->name, text->summary, text->name, text->synopsis,
+            text->text);
+}
+
+/* roff: a line that begins with a dot or quote would be a request, a backslash an escape. */
+static void print_roff(const char *text, FILE *out) {
+    for (bool start = true; *text; start = *text == '\n', text++) {
+        if (start && (*text == '.' || *text == '\'')) fputs("\\&", out);
+        if (*text == '\\')
+            fputs("\\e", out);
+        else if (*text == '-')
+            fputs("\\-", out);
+        else
+            putc(*text, out);
+    }
+}
+
+void cli_print_man(const struct cli_text *text, FILE *out) {
+    fprintf(out, ".TH OPSM\\-");
+    for (const char *c = text->name; *c; c++) putc(toupper((unsigned char)*c), out);
+    fprintf(out, " 1 \"\" \"opsm " OPSM_VERSION "\"\n.SH NAME\nopsm\\-%s \\- ", text->name);
+    print_roff(text->summary, out);
+    fprintf(out, "\n.SH SYNOPSIS\n.B opsm %s\n", text->name);
+    print_roff(text->synopsis, out);
+    fputs("\n.SH DESCRIPTION\n.nf\n", out);
+    if (text->text)
+        print_roff(text->text, out);
+    else
+        config_help(out);
+    fputs("\n.fi\n.SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted (state saved).\n",
+          out);
+}

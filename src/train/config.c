@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/config.h"
+#include "base/mem.h"
+#include "train/config_keys.h"
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(sizeof(enum config_style) == sizeof(unsigned) && sizeof(enum config_template) == sizeof(unsigned) &&
+                   sizeof(enum dtype) == sizeof(unsigned),
+               "set_choice() stores an unsigned");
+
+void config_defaults(struct run_config *config) {
+    *config = (struct run_config){
+        .seed = 1,
+        .precision = DTYPE_BF16,
+        .data.template = TEMPLATE_AUTO,
+        .rollout = {.prompts = 64,
+                    .group = 8,
+                    .max_tokens = 64,
+                    .max_prompt = 512,
+                    .in_flight = 64,
+                    .temperature = 1.0,
+                    .top_p = 1.0},
+        .schedule = {.minibatches = 16, .epochs = 1},
+        .optim = {.lr = 1e-5, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip_norm = 1.0},
+        .train = {.iterations = 100,
+                  .eval_every = 10,
+                  .checkpoint_every = 10,
+                  .keep = 2,
+                  .micro_batch = 2048,
+                  .lora_alpha = 16},
+        .eval = {.problems = 128, .samples = 1, .temperature = 0},
+        .sft = {.steps = 1000, .batch = 64},
+    };
+    opsm_objective_defaults(&config->objective);
+}
+
+void config_free(struct run_config *config) {
+    for (int i = 0; i < config_n_keys; i++) {
+        void *slot = (char *)config + config_keys[i].offset;
+        if (config_keys[i].kind == KEY_TEXT) mem_free(*(char **)slot);
+        if (config_keys[i].kind == KEY_TEXTS)
+            for (int32_t k = 0; k < ((struct config_strings *)slot)->count; k++)
+                mem_free(((struct config_strings *)slot)->items[k]);
+    }
+    for (int32_t i = 0; i < config->n_rewards; i++) {
+        mem_free(config->rewards[i].type);
+        mem_free(config->rewards[i].pattern);
+    }
+    *config = (struct run_config){0};
+}
+
+/* ---- checks across keys ------------------------------------------------------------------------------------------ */
+
+static bool known_save_type(const char *type) {
+    return !type || !strcmp(type, "f32") || !strcmp(type, "f16") || !strcmp(type, "bf16") || !strcmp(type, "q8_0");
+}
+
+opsm_status config_check(const struct run_config *config, opsm_error *err) {
+    if (!config->model) return opsm_fail(err, OPSM_INVALID, "model: expected the path of a GGUF file, found nothing");
+    if (!config->output || !*config->output)
+        return opsm_fail(err, OPSM_INVALID, "output: expected a directory for the run, found nothing");
+    if (!config->task.name == !config->data.file)
+        return opsm_fail(err, OPSM_INVALID,
+                         "give either task.name (a built-in task) or data.file (your own problems)%s",
+                         config->task.name ? ", not both" : "");
+    if (config->rollout.group < 2 && config->objective.advantage != OPSM_ADVANTAGE_GIVEN)
+        return opsm_fail(err, OPSM_INVALID,
+                         "rollout.group is 1: a response is compared with the mean of its group; use at least 2");
+    if (config->schedule.minibatches > (int64_t)config->rollout.prompts * config->rollout.group)
+        return opsm_fail(err, OPSM_INVALID, "schedule.minibatches is %d: more than the %lld sequences of an iteration",
+                         config->schedule.minibatches, (long long)config->rollout.prompts * config->rollout.group);
+    if (!known_save_type(config->train.save_type))
+        return opsm_fail(err, OPSM_INVALID, "train.save_type: expected f32, f16, bf16 or q8_0, found '%s'",
+                         config->train.save_type);
+    if (config->train.lora_rank > 0)
+        return opsm_fail(err, OPSM_UNSUPPORTED, "train.lora.rank is %d: low-rank adapters are not available yet; use 0",
+                         config->train.lora_rank);
+    if (!config->data.template_prefix != !config->data.template_suffix)
+        return opsm_fail(err, OPSM_INVALID, "data.template_prefix and data.template_suffix go together: give both");
+    return opsm_objective_check(&config->objective, err);
+}
+
+/* ---- text -------------------------------------------------------------------------------------------------------- */
+
+/* Opens the YAML maps that lead from the previous key's section to this one; returns the last word of the path. */
+static const char *open_sections(const char *previous, const char *path, FILE *out) {
+    size_t same = 0; /* length of the common prefix that ends in a dot */
+    for (size_t i = 0; previous[i] && previous[i] == path[i]; i++)
+        if (path[i] == '.') same = i + 1;
+    int depth = 0;
+    const char *word = path;
+    for (const char *dot; (dot = strchr(word, '.')); word = dot + 1, depth++)
+        if ((size_t)(word - path) >= same) fprintf(out, "%*s%.*s:\n", depth * 2, "", (int)(dot - word), word);
+    fprintf(out, "%*s%s: ", depth * 2, "", word);
+    return path;
+}
+
+static void print_objective(const struct run_config *config, FILE *out) {
+    const char *previous = "";
+    char path[128], last[128] = "";
+    for (int i = 0; i < opsm_objective_key_count(); i++) {
+        opsm_key key = opsm_objective_key(i);
+        char value[128] = "";
+        opsm_objective_get(&config->objective, key.key, value, sizeof value, NULL);
+        snprintf(path, sizeof path, "objective.%s", key.key);
+        open_sections(previous, path, out);
+        fprintf(out, "%s\n", value);
+        memcpy(last, path, sizeof last);
+        previous = last;
+    }
+}
+
+static void print_rewards(const struct run_config *config, FILE *out) {
+    if (config->n_rewards == 0) {
+        fputs("reward: []\n", out);
+        return;
+    }
+    fputs("reward:\n", out);
+    for (int32_t i = 0; i < config->n_rewards; i++) {
+        fprintf(out, "  - {type: ");
+        config_print_text(config->rewards[i].type, out);
+        fprintf(out, ", weight: %.17g, pattern: ", config->rewards[i].weight);
+        config_print_text(config->rewards[i].pattern, out);
+        fputs("}\n", out);
+    }
+}
+
+char *config_text(const struct run_config *config) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return NULL;
+    const char *previous = "";
+    for (int i = 0; i < config_n_keys; i++) {
+        previous = open_sections(previous, config_keys[i].path, out);
+        config_key_print(config, &config_keys[i], out);
+        putc('\n', out);
+    }
+    print_rewards(config, out);
+    print_objective(config, out);
+    bool failed = ferror(out) != 0;
+    if (fclose(out) != 0 || failed) {
+        free(text);
+        return NULL;
+    }
+    char *copy = mem_strdup(text);
+    free(text);
+    return copy;
+}
+
+void config_help(FILE *out) {
+    struct run_config defaults;
+    config_defaults(&defaults);
+    fprintf(out, "%-28s %s\n", "KEY (default)", "MEANING");
+    for (int i = 0; i < config_n_keys; i++) {
+        const struct config_key *key = &config_keys[i];
+        fprintf(out, "%s (", key->path);
+        config_key_print(&defaults, key, out);
+        fprintf(out, ")\n    %s", key->doc);
+        if (key->choices) fprintf(out, " [%s]", key->choices);
+        if (key->kind == KEY_INT || key->kind == KEY_REAL || key->kind == KEY_PAIR)
+            fprintf(out, " [%g to %g]", key->low, key->high);
+        putc('\n', out);
+    }
+    fputs("reward ([])\n    list of {type, weight, pattern}; empty: the task's own verifier\n", out);
+    for (int i = 0; i < opsm_objective_key_count(); i++) {
+        opsm_key key = opsm_objective_key(i);
+        fprintf(out, "objective.%s (%s)\n    %s [%s]\n", key.key, key.default_value, key.doc, key.range);
+    }
+    config_free(&defaults);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The table of configuration keys, internal to config_*.c. Keys under `objective.` live in libopsm's own table
+ * (opsm_objective_set), `reward` is a list of maps and is handled by config_load.c.
+ */
+#ifndef OPSM_TRAIN_CONFIG_KEYS_H
+#define OPSM_TRAIN_CONFIG_KEYS_H
+#include "train/config.h"
+#include <stddef.h>
+
+enum key_kind {
+    KEY_INT,    /* int32_t in [low, high] */
+    KEY_SEED,   /* uint64_t */
+    KEY_REAL,   /* double in [low, high] */
+    KEY_PAIR,   /* two doubles in [low, high], one after the other in the struct */
+    KEY_BOOL,   /* bool */
+    KEY_CHOICE, /* an enum whose values number the words of `choices` */
+    KEY_TEXT,   /* char *, owned; null allowed */
+    KEY_TEXTS   /* struct config_strings */
+};
+
+struct config_key {
+    const char *path;
+    enum key_kind kind;
+    size_t offset;
+    double low, high;
+    const char *choices; /* words parted by '|' */
+    const char *doc;
+};
+
+extern const struct config_key config_keys[];
+extern const int config_n_keys;
+
+const struct config_key *config_key_find(const char *path); /* NULL: unknown */
+
+/* The key's value as YAML text in `out`; the objective's keys have their own function. */
+void config_key_print(const struct run_config *config, const struct config_key *key, FILE *out);
+
+/* One scalar's text into the key's field. Sentences start with the key's name; the caller adds the place. */
+opsm_status config_key_set(struct run_config *config, const struct config_key *key, const char *text, opsm_error *err);
+
+/* A number in [low, high] from all of `text`, for lists; OPSM_INVALID with a sentence otherwise. */
+opsm_status config_parse_real(const char *path, const char *text, double low, double high, double *value,
+                              opsm_error *err);
+
+/* Text as a YAML double-quoted scalar, or null. */
+void config_print_text(const char *text, FILE *out);
+
+/* Replaces an owned string by a copy of `text` (NULL: nothing). */
+opsm_status config_replace_text(char **slot, const char *text, opsm_error *err);
+
+#endif

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * YAML (libyaml's document tree) into the table of keys.
+ */
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "train/config_keys.h"
+#include <math.h>
+#include <string.h>
+#include <yaml.h>
+
+enum { CONFIG_FILE_LIMIT = 1 << 20, PATH_ROOM = 128, WORDS_MAX = 256 };
+
+/* What a walk over one document needs; `origin` is the file's name or the command line's word. */
+struct walk {
+    struct run_config *config;
+    yaml_document_t *document;
+    const char *origin;
+    bool is_file; /* sentences get a line number */
+    opsm_error *err;
+};
+
+/* Puts file and line before the sentence that is in `err`. */
+static opsm_status at(const struct walk *walk, const yaml_node_t *node, opsm_status status) {
+    if (status == OPSM_OK || !walk->err) return status;
+    char sentence[sizeof walk->err->text];
+    memcpy(sentence, walk->err->text, sizeof sentence);
+    if (walk->is_file)
+        return opsm_fail(walk->err, status, "%s:%zu: %s", walk->origin, node->start_mark.line + 1, sentence);
+    return opsm_fail(walk->err, status, "in '%s': %s", walk->origin, sentence);
+}
+
+/* The text of a scalar; NULL for YAML's null (plain `null`, `~` or nothing). */
+static const char *scalar_text(const yaml_node_t *node) {
+    const char *text = (const char *)node->data.scalar.value;
+    bool plain = node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    if (plain && (!*text || !strcmp(text, "~") || !strcmp(text, "null"))) return NULL;
+    if (plain && !strcmp(text, ".inf")) return "inf";
+    return text;
+}
+
+static bool has_nul(const yaml_node_t *node) {
+    return node->type == YAML_SCALAR_NODE && strlen((const char *)node->data.scalar.value) != node->data.scalar.length;
+}
+
+static bool is_section(const char *path) {
+    size_t n = strlen(path);
+    if (!strcmp(path, "objective")) return true;
+    for (int i = 0; i < config_n_keys; i++)
+        if (!strncmp(config_keys[i].path, path, n) && config_keys[i].path[n] == '.') return true;
+    if (strncmp(path, "objective.", 10)) return false;
+    for (int i = 0; i < opsm_objective_key_count(); i++) {
+        const char *name = opsm_objective_key(i).key;
+        if (!strncmp(name, path + 10, n - 10) && name[n - 10] == '.') return true;
+    }
+    return false;
+}
+
+static opsm_status unknown_key(const char *path, opsm_error *err) {
+    static const char prefix[] = "objective.";
+    const char *words[WORDS_MAX];
+    char names[WORDS_MAX][PATH_ROOM];
+    size_t n = 0;
+    for (int i = 0; i < config_n_keys && n < WORDS_MAX; i++) words[n++] = config_keys[i].path;
+    for (int i = 0; i < opsm_objective_key_count() && n < WORDS_MAX; i++, n++) {
+        snprintf(names[n], PATH_ROOM, "%s%s", prefix, opsm_objective_key(i).key);
+        words[n] = names[n];
+    }
+    if (n < WORDS_MAX) words[n++] = "reward";
+    const char *nearest = text_nearest(path, words, n);
+    if (!nearest) return opsm_fail(err, OPSM_INVALID, "unknown key '%.100s'; `opsm help config` lists the keys", path);
+    return opsm_fail(err, OPSM_INVALID, "unknown key '%.100s'; did you mean '%s'?", path, nearest);
+}
+
+static const char *kind_of(const yaml_node_t *node) {
+    return node->type == YAML_MAPPING_NODE ? "a map" : node->type == YAML_SEQUENCE_NODE ? "a list" : "a single value";
+}
+
+static int list_length(const yaml_node_t *node) {
+    return (int)(node->data.sequence.items.top - node->data.sequence.items.start);
+}
+
+static yaml_node_t *list_item(const struct walk *walk, const yaml_node_t *node, int i) {
+    return yaml_document_get_node(walk->document, node->data.sequence.items.start[i]);
+}
+
+static opsm_status set_pair(struct walk *walk, const struct config_key *key, yaml_node_t *node) {
+    double *slot = (double *)(void *)((char *)walk->config + key->offset);
+    if (list_length(node) != 2)
+        return opsm_fail(walk->err, OPSM_INVALID, "%s: expected a list of two numbers, found %d", key->path,
+                         list_length(node));
+    for (int i = 0; i < 2; i++) {
+        const yaml_node_t *item = list_item(walk, node, i);
+        const char *text = item->type == YAML_SCALAR_NODE ? (const char *)item->data.scalar.value : "";
+        opsm_status status = config_parse_real(key->path, text, key->low, key->high, &slot[i], walk->err);
+        if (status != OPSM_OK) return status;
+    }
+    return OPSM_OK;
+}
+
+static opsm_status set_texts(struct walk *walk, const struct config_key *key, yaml_node_t *node) {
+    struct config_strings *list = (struct config_strings *)(void *)((char *)walk->config + key->offset);
+    int n = list_length(node);
+    if (n > CONFIG_LIST_MAX)
+        return opsm_fail(walk->err, OPSM_INVALID, "%s: at most %d entries, found %d", key->path, CONFIG_LIST_MAX, n);
+    for (int32_t i = 0; i < list->count; i++) mem_free(list->items[i]);
+    *list = (struct config_strings){0};
+    for (int i = 0; i < n; i++) {
+        const yaml_node_t *item = list_item(walk, node, i);
+        if (item->type != YAML_SCALAR_NODE || has_nul(item) || item->data.scalar.length == 0)
+            return opsm_fail(walk->err, OPSM_INVALID, "%s: entry %d: expected a string that is not empty", key->path,
+                             i + 1);
+        opsm_status status = config_replace_text(&list->items[i], (const char *)item->data.scalar.value, walk->err);
+        if (status != OPSM_OK) return status;
+        list->count = i + 1;
+    }
+    return OPSM_OK;
+}
+
+/* ---- reward: a list of {type, weight, pattern} --------------------------------------------------------------------
+ */
+
+static opsm_status set_reward_field(struct walk *walk, struct config_reward *reward, const yaml_node_t *key,
+                                    const yaml_node_t *value) {
+    const char *name = (const char *)key->data.scalar.value;
+    if (value->type != YAML_SCALAR_NODE || has_nul(value))
+        return opsm_fail(walk->err, OPSM_INVALID, "reward.%s: expected a single value, found %s", name, kind_of(value));
+    const char *text = scalar_text(value);
+    if (!strcmp(name, "type")) return config_replace_text(&reward->type, text, walk->err);
+    if (!strcmp(name, "pattern")) return config_replace_text(&reward->pattern, text, walk->err);
+    if (!strcmp(name, "weight"))
+        return config_parse_real("reward.weight", text ? text : "", -1e6, 1e6, &reward->weight, walk->err);
+    return opsm_fail(walk->err, OPSM_INVALID, "unknown key 'reward.%.60s': expected type, weight or pattern", name);
+}
+
+static opsm_status set_reward(struct walk *walk, struct config_reward *reward, yaml_node_t *node) {
+    if (node->type != YAML_MAPPING_NODE)
+        return opsm_fail(walk->err, OPSM_INVALID, "reward: expected maps like {type: numeric, weight: 1.0}, found %s",
+                         kind_of(node));
+    reward->weight = 1.0;
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = yaml_document_get_node(walk->document, p->key);
+        const yaml_node_t *value = yaml_document_get_node(walk->document, p->value);
+        if (key->type != YAML_SCALAR_NODE)
+            return opsm_fail(walk->err, OPSM_INVALID, "reward: a key is %s", kind_of(key));
+        opsm_status status = set_reward_field(walk, reward, key, value);
+        if (status != OPSM_OK) return at(walk, value, status);
+    }
+    if (!reward->type) return opsm_fail(walk->err, OPSM_INVALID, "reward: an entry has no type");
+    return OPSM_OK;
+}
+
+static opsm_status set_rewards(struct walk *walk, yaml_node_t *node) {
+    struct run_config *config = walk->config;
+    if (node->type != YAML_SEQUENCE_NODE)
+        return opsm_fail(walk->err, OPSM_INVALID, "reward: expected a list of {type, weight}, found %s", kind_of(node));
+    int n = list_length(node);
+    if (n > CONFIG_LIST_MAX)
+        return opsm_fail(walk->err, OPSM_INVALID, "reward: at most %d entries, found %d", CONFIG_LIST_MAX, n);
+    for (int32_t i = 0; i < config->n_rewards; i++) {
+        mem_free(config->rewards[i].type);
+        mem_free(config->rewards[i].pattern);
+        config->rewards[i] = (struct config_reward){0};
+    }
+    config->n_rewards = n; /* entries are zero until set, so that config_free() is right at any time */
+    for (int i = 0; i < n; i++) {
+        opsm_status status = set_reward(walk, &config->rewards[i], list_item(walk, node, i));
+        if (status != OPSM_OK) return status;
+    }
+    return OPSM_OK;
+}
+
+/* ---- the walk ------------------------------------------------------------------------------------------------------
+ */
+
+static opsm_status set_objective(struct walk *walk, const char *name, const yaml_node_t *node) {
+    const char *text = node->type == YAML_SCALAR_NODE ? scalar_text(node) : NULL;
+    if (!text)
+        return opsm_fail(walk->err, OPSM_INVALID, "objective.%s: expected a single value, found %s", name,
+                         node->type == YAML_SCALAR_NODE ? "nothing" : kind_of(node));
+    return opsm_objective_set(&walk->config->objective, name, text, walk->err);
+}
+
+static opsm_status set_value(struct walk *walk, const struct config_key *key, yaml_node_t *node) {
+    if (node->type == YAML_SEQUENCE_NODE && key->kind == KEY_PAIR) return set_pair(walk, key, node);
+    if (node->type == YAML_SEQUENCE_NODE && key->kind == KEY_TEXTS) return set_texts(walk, key, node);
+    if (node->type != YAML_SCALAR_NODE)
+        return opsm_fail(walk->err, OPSM_INVALID, "%s: expected a single value, found %s", key->path, kind_of(node));
+    if (has_nul(node)) return opsm_fail(walk->err, OPSM_INVALID, "%s: the value holds a NUL byte", key->path);
+    return config_key_set(walk->config, key, scalar_text(node), walk->err);
+}
+
+static bool is_objective_key(const char *path) {
+    if (strncmp(path, "objective.", 10)) return false;
+    for (int i = 0; i < opsm_objective_key_count(); i++)
+        if (!strcmp(opsm_objective_key(i).key, path + 10)) return true;
+    return false;
+}
+
+static opsm_status apply_map(struct walk *walk, const char *path, yaml_node_t *node);
+
+static opsm_status apply(struct walk *walk, const char *path, yaml_node_t *node) {
+    const struct config_key *key = config_key_find(path);
+    if (!strcmp(path, "reward")) return at(walk, node, set_rewards(walk, node));
+    if (key) return at(walk, node, set_value(walk, key, node));
+    if (is_objective_key(path)) return at(walk, node, set_objective(walk, path + 10, node));
+    if (!is_section(path)) return at(walk, node, unknown_key(path, walk->err));
+    if (node->type != YAML_MAPPING_NODE)
+        return at(walk, node,
+                  opsm_fail(walk->err, OPSM_INVALID, "%s: expected a map of keys, found %s", path, kind_of(node)));
+    return apply_map(walk, path, node);
+}
+
+/* Recursion ends at the table's own depth: a path that is not one of its sections is an error. */
+static opsm_status apply_map(struct walk *walk, const char *path, yaml_node_t *node) {
+    yaml_node_pair_t *first = node->data.mapping.pairs.start;
+    for (yaml_node_pair_t *p = first; p < node->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = yaml_document_get_node(walk->document, p->key);
+        if (key->type != YAML_SCALAR_NODE || has_nul(key))
+            return at(walk, key,
+                      opsm_fail(walk->err, OPSM_INVALID, "expected the name of a key, found %s", kind_of(key)));
+        const char *name = (const char *)key->data.scalar.value;
+        for (yaml_node_pair_t *q = first; q < p; q++)
+            if (!strcmp((const char *)yaml_document_get_node(walk->document, q->key)->data.scalar.value, name))
+                return at(walk, key, opsm_fail(walk->err, OPSM_INVALID, "key '%.60s' is given twice", name));
+        char child[PATH_ROOM];
+        int n = snprintf(child, sizeof child, "%s%s%s", path, *path ? "." : "", name);
+        if (n >= PATH_ROOM) return at(walk, key, opsm_fail(walk->err, OPSM_INVALID, "unknown key '%.60s...'", name));
+        opsm_status status = apply(walk, child, yaml_document_get_node(walk->document, p->value));
+        if (status != OPSM_OK) return status;
+    }
+    return OPSM_OK;
+}
+
+static opsm_status parse_error(const struct walk *walk, const yaml_parser_t *parser) {
+    const char *problem = parser->problem ? parser->problem : "out of memory";
+    if (walk->is_file)
+        return opsm_fail(walk->err, OPSM_INVALID, "%s:%zu: not valid YAML: %s", walk->origin,
+                         parser->problem_mark.line + 1, problem);
+    return opsm_fail(walk->err, OPSM_INVALID, "in '%s': not valid YAML: %s", walk->origin, problem);
+}
+
+/* Parses `text` and applies its root node under `path` ("" for a whole file). */
+static opsm_status apply_yaml(struct walk *walk, const char *path, const char *text, size_t size) {
+    yaml_parser_t parser;
+    yaml_document_t document;
+    if (!yaml_parser_initialize(&parser)) return mem_exhausted(walk->err, "the YAML parser", sizeof parser);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
+    if (!yaml_parser_load(&parser, &document)) {
+        opsm_status status = parse_error(walk, &parser);
+        yaml_parser_delete(&parser);
+        return status;
+    }
+    walk->document = &document;
+    yaml_node_t *root = yaml_document_get_root_node(&document);
+    yaml_node_t nothing = {.type = YAML_SCALAR_NODE,
+                           .data.scalar = {.value = (unsigned char *)"", .style = YAML_PLAIN_SCALAR_STYLE}};
+    opsm_status status;
+    if (*path)
+        status = apply(walk, path, root ? root : &nothing);
+    else if (!root)
+        status = opsm_fail(walk->err, OPSM_INVALID, "%s: the file is empty", walk->origin);
+    else if (root->type != YAML_MAPPING_NODE)
+        status = at(walk, root, opsm_fail(walk->err, OPSM_INVALID, "expected a map of keys, found %s", kind_of(root)));
+    else
+        status = apply_map(walk, "", root);
+    yaml_document_delete(&document);
+    yaml_parser_delete(&parser);
+    return status;
+}
+
+opsm_status config_load(struct run_config *config, const char *path, opsm_error *err) {
+    char *text;
+    size_t size;
+    opsm_status status = file_read(path, CONFIG_FILE_LIMIT, &text, &size, err);
+    if (status != OPSM_OK) return status;
+    struct walk walk = {.config = config, .origin = path, .is_file = true, .err = err};
+    status = apply_yaml(&walk, "", text, size);
+    mem_free(text);
+    return status;
+}
+
+opsm_status config_override(struct run_config *config, const char *assignment, opsm_error *err) {
+    const char *equals = strchr(assignment, '=');
+    char path[PATH_ROOM];
+    size_t n = equals ? (size_t)(equals - assignment) : 0;
+    if (n == 0 || n >= sizeof path)
+        return opsm_fail(err, OPSM_INVALID, "'%.100s': expected key.path=value", assignment);
+    memcpy(path, assignment, n);
+    path[n] = '\0';
+    struct walk walk = {.config = config, .origin = assignment, .err = err};
+    return apply_yaml(&walk, path, equals + 1, strlen(equals + 1));
+}

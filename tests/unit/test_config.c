@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/mem.h"
+#include "check.h"
+#include "train/config.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char path[64];
+
+/* Loads `yaml` from a file; the config is the caller's to free. */
+static opsm_status load(struct run_config *config, const char *yaml, opsm_error *err) {
+    strcpy(path, "/tmp/opsm-config-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, yaml, strlen(yaml)), (ssize_t)strlen(yaml));
+    close(fd);
+    config_defaults(config);
+    opsm_status status = config_load(config, path, err);
+    unlink(path);
+    return status;
+}
+
+static void refused(const char *yaml, const char *expected) {
+    struct run_config config;
+    opsm_error err = {0};
+    opsm_status status = load(&config, yaml, &err);
+    if (status == OPSM_OK) status = config_check(&config, &err);
+    config_free(&config);
+    if (status == OPSM_OK || !strstr(err.text, expected)) {
+        print_error("for: %s\nexpected: %s\nfound: %s\n", yaml, expected, err.text);
+        fail();
+    }
+}
+
+static const char complete[] =
+    "model: models/tiny.gguf\n"
+    "output: 'runs/de mo'\n"
+    "seed: 18446744073709551615\n"
+    "precision: f32\n"
+    "task: {name: running-sum, difficulty: 6}\n"
+    "rollout: {prompts: 64, group: 8, max_tokens: 64, top_p: 0.95, stop: [\"\\n\", \"END\"]}\n"
+    "reward:\n"
+    "  - {type: numeric, weight: 1.0}\n"
+    "  - {type: regex, weight: 0.25, pattern: \"a\\\"b\\\\d\"}\n"
+    "schedule: {minibatches: 16, epochs: 2, staleness: 8}\n"
+    "objective:\n"
+    "  advantage: grpo\n"
+    "  surrogate: {name: ppo, clip_low: 0.2, clip_high: 0.28}\n"
+    "  mask: {rule: opsm, delta: 0.03}\n"
+    "  penalty: {beta: 0.001, estimator: k3}\n"
+    "  aggregation: token_mean\n"
+    "optim: {lr: 1.0e-5, betas: [0.9, 0.99], clip_norm: 1.0}\n"
+    "train: {iterations: 7, lora: {rank: 0, alpha: 16}}\n";
+
+static void a_complete_file_is_read(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct run_config c;
+    assert_ok(load(&c, complete, &err));
+    assert_ok(config_check(&c, &err));
+    assert_string_equal(c.model, "models/tiny.gguf");
+    assert_string_equal(c.output, "runs/de mo");
+    assert_true(c.seed == UINT64_MAX);
+    assert_int_equal(c.precision, DTYPE_F32);
+    assert_int_equal(c.task.difficulty, 6);
+    assert_near(c.rollout.top_p, 0.95, 0);
+    assert_int_equal(c.rollout.stop.count, 2);
+    assert_string_equal(c.rollout.stop.items[0], "\n");
+    assert_int_equal(c.n_rewards, 2);
+    assert_string_equal(c.rewards[1].pattern, "a\"b\\d");
+    assert_near(c.rewards[1].weight, 0.25, 0);
+    assert_int_equal(c.objective.advantage, OPSM_ADVANTAGE_GRPO);
+    assert_near(c.objective.surrogate_clip_high, 0.28, 0);
+    assert_near(c.objective.mask_delta, 0.03, 0);
+    assert_int_equal(c.objective.aggregation, OPSM_AGGREGATION_TOKEN_MEAN);
+    assert_near(c.optim.beta2, 0.99, 0);
+    config_free(&c);
+}
+
+static void the_written_text_reads_back_as_itself(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct run_config c, again;
+    assert_ok(load(&c, complete, &err));
+    assert_ok(config_override(&c, "data.system=be \\ \"brief\"", &err));
+    char *text = config_text(&c);
+    assert_non_null(text);
+    assert_ok(load(&again, text, &err));
+    char *second = config_text(&again);
+    assert_string_equal(text, second);
+    mem_free(text);
+    mem_free(second);
+    config_free(&c);
+    config_free(&again);
+}
+
+static void the_command_line_overrides(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct run_config c;
+    config_defaults(&c);
+    assert_ok(config_override(&c, "optim.lr=3e-4", &err));
+    assert_ok(config_override(&c, "optim.betas=[0.8, 0.95]", &err));
+    assert_ok(config_override(&c, "objective.mask.delta=.inf", &err));
+    assert_ok(config_override(&c, "rollout={group: 4, stop: [x]}", &err));
+    assert_ok(config_override(&c, "reward=[{type: exact}]", &err));
+    assert_ok(config_override(&c, "output=a=b", &err));
+    assert_near(c.optim.lr, 3e-4, 0);
+    assert_near(c.optim.beta1, 0.8, 0);
+    assert_true(c.objective.mask_delta > 1e300);
+    assert_int_equal(c.rollout.group, 4);
+    assert_int_equal(c.n_rewards, 1);
+    assert_string_equal(c.output, "a=b");
+    assert_ok(config_override(&c, "output=", &err));
+    assert_null(c.output);
+    assert_int_equal(config_override(&c, "optim.lr", &err), OPSM_INVALID);
+    assert_int_equal(config_override(&c, "=3", &err), OPSM_INVALID);
+    assert_int_equal(config_override(&c, "optim.lr=[", &err), OPSM_INVALID);
+    config_free(&c);
+}
+
+static void bad_files_get_line_and_reason(void **state) {
+    (void)state;
+    refused("seed: 1\noptm: {lr: 1}\n", ":2: unknown key 'optm'; did you mean 'optim");
+    refused("optim:\n  lr: fast\n", ":2: optim.lr: expected a number, found 'fast'");
+    refused("optim: {lr: -1}\n", "optim.lr: expected a number from 0 to 10, found -1");
+    refused("optim: {lr: nan}\n", "optim.lr: expected a number from");
+    refused("rollout: {group: 8.5}\n", "rollout.group: expected a whole number, found '8.5'");
+    refused("rollout: {group: 99999999999999999999}\n", "from 1 to 4096");
+    refused("precision: fp8\n", "precision: expected one of f32|bf16, found 'fp8'");
+    refused("objective: {mask: {dleta: 1}}\n", "did you mean 'objective.mask.delta'");
+    refused("objective: {mask: {delta: -1}}\n", "delta");
+    refused("objective: 3\n", "objective: expected a map of keys, found a single value");
+    refused("optim: {lr: [1]}\n", "optim.lr: expected a single value, found a list");
+    refused("optim: {betas: [1, 2, 3]}\n", "expected a list of two numbers, found 3");
+    refused("rollout: {stop: [\"\"]}\n", "entry 1: expected a string");
+    refused("reward: [{weight: 1}]\n", "has no type");
+    refused("reward: [{type: exact, wieght: 1}]\n", "unknown key 'reward.wieght'");
+    refused("seed: 1\nseed: 2\n", ":2: key 'seed' is given twice");
+    refused("seed: [1\n", "not valid YAML");
+    refused("", "the file is empty");
+    refused("- 1\n", "expected a map of keys, found a list");
+    refused("output: \"a\\0b\"\n", "NUL");
+    refused("&a [*a]: 1\n", "expected the name of a key");
+}
+
+static void keys_that_contradict_each_other(void **state) {
+    (void)state;
+    refused("output: o\ntask: {name: x}\n", "model: expected the path");
+    refused("model: m\ntask: {name: x}\n", "output: expected a directory");
+    refused("model: m\noutput: o\n", "either task.name");
+    refused("model: m\noutput: o\ntask: {name: x}\ndata: {file: y}\n", "not both");
+    refused("model: m\noutput: o\ntask: {name: x}\nrollout: {group: 1}\n", "use at least 2");
+    refused("model: m\noutput: o\ntask: {name: x}\nrollout: {prompts: 1, group: 2}\nschedule: {minibatches: 3}\n",
+            "more than the 2 sequences");
+    refused("model: m\noutput: o\ntask: {name: x}\ntrain: {save_type: q4}\n", "train.save_type");
+    refused("model: m\noutput: o\ntask: {name: x}\ntrain: {lora: {rank: 8}}\n", "low-rank adapters");
+}
+
+static void running_out_of_memory_leaks_nothing(void **state) {
+    (void)state;
+    for (int nth = 1; nth < 1000; nth++) {
+        opsm_error err = {0};
+        struct run_config c;
+        mem_fail_at(nth);
+        opsm_status status = load(&c, complete, &err);
+        mem_fail_at(0);
+        config_free(&c);
+        if (status == OPSM_OK) return;
+        assert_int_equal(status, OPSM_NOMEM);
+    }
+    fail();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_complete_file_is_read),         cmocka_unit_test(the_written_text_reads_back_as_itself),
+        cmocka_unit_test(the_command_line_overrides),      cmocka_unit_test(bad_files_get_line_and_reason),
+        cmocka_unit_test(keys_that_contradict_each_other), cmocka_unit_test(running_out_of_memory_leaks_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
