@@ -36,18 +36,26 @@ void config_defaults(struct run_config *config) {
 }
 
 void config_free(struct run_config *config) {
-    for (int i = 0; i < config_n_keys; i++) {
-        void *slot = (char *)config + config_keys[i].offset;
-        if (config_keys[i].kind == KEY_TEXT) mem_free(*(char **)slot);
-        if (config_keys[i].kind == KEY_TEXTS)
-            for (int32_t k = 0; k < ((struct config_strings *)slot)->count; k++)
-                mem_free(((struct config_strings *)slot)->items[k]);
-    }
-    for (int32_t i = 0; i < config->n_rewards; i++) {
-        mem_free(config->rewards[i].type);
-        mem_free(config->rewards[i].pattern);
-    }
+    config_keys_release(config, config_keys, config_n_keys);
+    for (int32_t i = 0; i < config->n_rewards; i++)
+        config_keys_release(&config->rewards[i], config_reward_keys, config_n_reward_keys);
     *config = (struct run_config){0};
+}
+
+struct verifier_spec config_verifier(const struct config_reward *reward) {
+    return (struct verifier_spec){
+        .type = reward->type,
+        .weight = reward->weight,
+        .pattern = reward->pattern,
+        .tolerance = reward->tolerance,
+        .ignore_case = reward->ignore_case,
+        .unfinished_ok = reward->unfinished_ok,
+        .max_length = reward->max_length,
+        .prefix = reward->prefix,
+        .suffix = reward->suffix,
+        .tags = (const char *const *)reward->tags.items,
+        .n_tags = reward->tags.count,
+    };
 }
 
 /* ---- checks across keys ------------------------------------------------------------------------------------------ */
@@ -118,10 +126,10 @@ static void print_rewards(const struct run_config *config, FILE *out) {
     }
     fputs("reward:\n", out);
     for (int32_t i = 0; i < config->n_rewards; i++) {
-        fprintf(out, "  - {type: ");
-        config_print_text(config->rewards[i].type, out);
-        fprintf(out, ", weight: %.17g, pattern: ", config->rewards[i].weight);
-        config_print_text(config->rewards[i].pattern, out);
+        for (int k = 0; k < config_n_reward_keys; k++) {
+            fprintf(out, "%s%s: ", k == 0 ? "  - {" : ", ", config_reward_keys[k].path);
+            config_key_print(&config->rewards[i], &config_reward_keys[k], out);
+        }
         fputs("}\n", out);
     }
 }
@@ -163,7 +171,9 @@ void config_help(FILE *out) {
             fprintf(out, " [%g to %g]", key->low, key->high);
         putc('\n', out);
     }
-    fputs("reward ([])\n    list of {type, weight, pattern}; empty: the task's own verifier\n", out);
+    fputs("reward ([])\n    list of maps; empty: the task's own verifier; each with\n", out);
+    for (int i = 0; i < config_n_reward_keys; i++)
+        fprintf(out, "      %-14s %s\n", config_reward_keys[i].path, config_reward_keys[i].doc);
     for (int i = 0; i < opsm_objective_key_count(); i++) {
         opsm_key key = opsm_objective_key(i);
         fprintf(out, "objective.%s (%s)\n    %s [%s]\n", key.key, key.default_value, key.doc, key.range);

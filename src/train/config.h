@@ -13,6 +13,7 @@
 #ifndef OPSM_TRAIN_CONFIG_H
 #define OPSM_TRAIN_CONFIG_H
 #include "kernels/dtype.h"
+#include "reward/verifier.h"
 #include <opsm/objective.h>
 #include <opsm/status.h>
 #include <stdbool.h>
@@ -30,10 +31,13 @@ struct config_strings {
 enum config_style { STYLE_AUTO, STYLE_BARE, STYLE_WORDS }; /* AUTO: words for a model with a chat template */
 enum config_template { TEMPLATE_CHAT, TEMPLATE_PLAIN, TEMPLATE_AUTO };
 
+/* One verifier of the weighted sum; fields as in struct verifier_spec. Strings are owned. */
 struct config_reward {
-    char *type;    /* exact, numeric, regex, contains, format, expression */
-    char *pattern; /* regex, contains; NULL otherwise */
-    double weight;
+    char *type, *pattern, *prefix, *suffix;
+    double weight, tolerance;
+    bool ignore_case, unfinished_ok;
+    int32_t max_length;
+    struct config_strings tags;
 };
 
 struct run_config {
@@ -108,6 +112,9 @@ opsm_status config_override(struct run_config *config, const char *assignment, o
 
 /* What depends on more than one key. */
 opsm_status config_check(const struct run_config *config, opsm_error *err);
+
+/* An entry of `reward:` as reward_create wants it; borrows from `config`. */
+struct verifier_spec config_verifier(const struct config_reward *reward);
 
 /* The full configuration in force as YAML, mem_alloc'ed; two configurations are the same run when these texts are
  * equal. Loading it gives the same configuration back. NULL when out of memory. */

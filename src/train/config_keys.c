@@ -85,10 +85,41 @@ const struct config_key config_keys[] = {
 };
 const int config_n_keys = sizeof config_keys / sizeof *config_keys;
 
-const struct config_key *config_key_find(const char *path) {
-    for (int i = 0; i < config_n_keys; i++)
-        if (!strcmp(config_keys[i].path, path)) return &config_keys[i];
+#undef AT
+#define AT(field) offsetof(struct config_reward, field)
+
+const struct config_key config_reward_keys[] = {
+    TEXT("type", type, "verifier: exact, numeric, regex, contains, format or expression"),
+    REAL("weight", weight, -1e6, 1e6, "factor in the sum"),
+    TEXT("pattern", pattern, "regex, contains: what to look for"),
+    REAL("tolerance", tolerance, 0, 1, "numeric: relative tolerance"),
+    {"ignore_case", KEY_BOOL, AT(ignore_case), 0, 0, NULL, "exact, regex, contains: letters compare without case"},
+    {"unfinished_ok", KEY_BOOL, AT(unfinished_ok), 0, 0, NULL, "judge responses that were cut off, too"},
+    INT("max_length", max_length, 0, INT32_MAX, "format: longest response in bytes; 0: any"),
+    TEXT("prefix", prefix, "format: how the response begins"),
+    TEXT("suffix", suffix, "format: how the response ends"),
+    {"tags", KEY_TEXTS, AT(tags), 0, 0, NULL, "format: texts that occur once each, in this order"},
+};
+const int config_n_reward_keys = sizeof config_reward_keys / sizeof *config_reward_keys;
+
+const struct config_key *config_key_find(const struct config_key *keys, int n_keys, const char *path) {
+    for (int i = 0; i < n_keys; i++)
+        if (!strcmp(keys[i].path, path)) return &keys[i];
     return NULL;
+}
+
+void config_keys_release(void *base, const struct config_key *keys, int n_keys) {
+    for (int i = 0; i < n_keys; i++) {
+        void *slot = (char *)base + keys[i].offset;
+        if (keys[i].kind == KEY_TEXT) {
+            mem_free(*(char **)slot);
+            *(char **)slot = NULL;
+        } else if (keys[i].kind == KEY_TEXTS) {
+            struct config_strings *list = slot;
+            for (int32_t k = 0; k < list->count; k++) mem_free(list->items[k]);
+            *list = (struct config_strings){0};
+        }
+    }
 }
 
 opsm_status config_replace_text(char **slot, const char *text, opsm_error *err) {
@@ -160,8 +191,8 @@ static opsm_status set_choice(void *slot, const struct config_key *key, const ch
     return OPSM_OK;
 }
 
-opsm_status config_key_set(struct run_config *config, const struct config_key *key, const char *text, opsm_error *err) {
-    void *slot = (char *)config + key->offset;
+opsm_status config_key_set(void *base, const struct config_key *key, const char *text, opsm_error *err) {
+    void *slot = (char *)base + key->offset;
     if (!text && key->kind != KEY_TEXT)
         return opsm_fail(err, OPSM_INVALID, "%s: expected a value, found nothing", key->path);
     switch (key->kind) {
@@ -228,8 +259,8 @@ static void print_texts(const struct config_strings *list, FILE *out) {
     putc(']', out);
 }
 
-void config_key_print(const struct run_config *config, const struct config_key *key, FILE *out) {
-    const void *slot = (const char *)config + key->offset;
+void config_key_print(const void *base, const struct config_key *key, FILE *out) {
+    const void *slot = (const char *)base + key->offset;
     const double *reals = slot;
     switch (key->kind) {
     case KEY_INT:

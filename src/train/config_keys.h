@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The table of configuration keys, internal to config_*.c. Keys under `objective.` live in libopsm's own table
- * (opsm_objective_set), `reward` is a list of maps and is handled by config_load.c.
+ * (opsm_objective_set); `reward` is a list of maps with a table of its own.
  */
 #ifndef OPSM_TRAIN_CONFIG_KEYS_H
 #define OPSM_TRAIN_CONFIG_KEYS_H
@@ -28,16 +28,23 @@ struct config_key {
     const char *doc;
 };
 
-extern const struct config_key config_keys[];
+extern const struct config_key config_keys[]; /* offsets into struct run_config */
 extern const int config_n_keys;
+extern const struct config_key config_reward_keys[]; /* offsets into struct config_reward; paths without "reward." */
+extern const int config_n_reward_keys;
 
-const struct config_key *config_key_find(const char *path); /* NULL: unknown */
+/* NULL: unknown. */
+const struct config_key *config_key_find(const struct config_key *keys, int n_keys, const char *path);
 
-/* The key's value as YAML text in `out`; the objective's keys have their own function. */
-void config_key_print(const struct run_config *config, const struct config_key *key, FILE *out);
+/* The value of a key of the struct at `base` as YAML text. */
+void config_key_print(const void *base, const struct config_key *key, FILE *out);
 
-/* One scalar's text into the key's field. Sentences start with the key's name; the caller adds the place. */
-opsm_status config_key_set(struct run_config *config, const struct config_key *key, const char *text, opsm_error *err);
+/* One scalar's text (NULL: YAML's null) into the key's field. Sentences start with the key's name; the caller adds the
+ * place. */
+opsm_status config_key_set(void *base, const struct config_key *key, const char *text, opsm_error *err);
+
+/* Releases what the keys of the struct at `base` own, and forgets it. */
+void config_keys_release(void *base, const struct config_key *keys, int n_keys);
 
 /* A number in [low, high] from all of `text`, for lists; OPSM_INVALID with a sentence otherwise. */
 opsm_status config_parse_real(const char *path, const char *text, double low, double high, double *value,

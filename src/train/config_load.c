@@ -85,8 +85,8 @@ static yaml_node_t *list_item(const struct walk *walk, const yaml_node_t *node, 
     return yaml_document_get_node(walk->document, node->data.sequence.items.start[i]);
 }
 
-static opsm_status set_pair(struct walk *walk, const struct config_key *key, yaml_node_t *node) {
-    double *slot = (double *)(void *)((char *)walk->config + key->offset);
+static opsm_status set_pair(struct walk *walk, void *base, const struct config_key *key, yaml_node_t *node) {
+    double *slot = (double *)(void *)((char *)base + key->offset);
     if (list_length(node) != 2)
         return opsm_fail(walk->err, OPSM_INVALID, "%s: expected a list of two numbers, found %d", key->path,
                          list_length(node));
@@ -99,8 +99,8 @@ static opsm_status set_pair(struct walk *walk, const struct config_key *key, yam
     return OPSM_OK;
 }
 
-static opsm_status set_texts(struct walk *walk, const struct config_key *key, yaml_node_t *node) {
-    struct config_strings *list = (struct config_strings *)(void *)((char *)walk->config + key->offset);
+static opsm_status set_texts(struct walk *walk, void *base, const struct config_key *key, yaml_node_t *node) {
+    struct config_strings *list = (struct config_strings *)(void *)((char *)base + key->offset);
     int n = list_length(node);
     if (n > CONFIG_LIST_MAX)
         return opsm_fail(walk->err, OPSM_INVALID, "%s: at most %d entries, found %d", key->path, CONFIG_LIST_MAX, n);
@@ -118,21 +118,18 @@ static opsm_status set_texts(struct walk *walk, const struct config_key *key, ya
     return OPSM_OK;
 }
 
-/* ---- reward: a list of {type, weight, pattern} --------------------------------------------------------------------
- */
-
-static opsm_status set_reward_field(struct walk *walk, struct config_reward *reward, const yaml_node_t *key,
-                                    const yaml_node_t *value) {
-    const char *name = (const char *)key->data.scalar.value;
-    if (value->type != YAML_SCALAR_NODE || has_nul(value))
-        return opsm_fail(walk->err, OPSM_INVALID, "reward.%s: expected a single value, found %s", name, kind_of(value));
-    const char *text = scalar_text(value);
-    if (!strcmp(name, "type")) return config_replace_text(&reward->type, text, walk->err);
-    if (!strcmp(name, "pattern")) return config_replace_text(&reward->pattern, text, walk->err);
-    if (!strcmp(name, "weight"))
-        return config_parse_real("reward.weight", text ? text : "", -1e6, 1e6, &reward->weight, walk->err);
-    return opsm_fail(walk->err, OPSM_INVALID, "unknown key 'reward.%.60s': expected type, weight or pattern", name);
+/* A node into the field of `key` in the struct at `base`. */
+static opsm_status set_value(struct walk *walk, void *base, const struct config_key *key, yaml_node_t *node) {
+    if (node->type == YAML_SEQUENCE_NODE && key->kind == KEY_PAIR) return set_pair(walk, base, key, node);
+    if (node->type == YAML_SEQUENCE_NODE && key->kind == KEY_TEXTS) return set_texts(walk, base, key, node);
+    if (node->type != YAML_SCALAR_NODE)
+        return opsm_fail(walk->err, OPSM_INVALID, "%s: expected a single value, found %s", key->path, kind_of(node));
+    if (has_nul(node)) return opsm_fail(walk->err, OPSM_INVALID, "%s: the value holds a NUL byte", key->path);
+    return config_key_set(base, key, scalar_text(node), walk->err);
 }
+
+/* ---- reward: a list of maps -----------------------------------------------------------------------------------------
+ */
 
 static opsm_status set_reward(struct walk *walk, struct config_reward *reward, yaml_node_t *node) {
     if (node->type != YAML_MAPPING_NODE)
@@ -140,12 +137,16 @@ static opsm_status set_reward(struct walk *walk, struct config_reward *reward, y
                          kind_of(node));
     reward->weight = 1.0;
     for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
-        const yaml_node_t *key = yaml_document_get_node(walk->document, p->key);
-        const yaml_node_t *value = yaml_document_get_node(walk->document, p->value);
-        if (key->type != YAML_SCALAR_NODE)
-            return opsm_fail(walk->err, OPSM_INVALID, "reward: a key is %s", kind_of(key));
-        opsm_status status = set_reward_field(walk, reward, key, value);
-        if (status != OPSM_OK) return at(walk, value, status);
+        const yaml_node_t *name = yaml_document_get_node(walk->document, p->key);
+        if (name->type != YAML_SCALAR_NODE)
+            return opsm_fail(walk->err, OPSM_INVALID, "reward: expected the name of a key, found %s", kind_of(name));
+        const char *word = (const char *)name->data.scalar.value;
+        const struct config_key *key = config_key_find(config_reward_keys, config_n_reward_keys, word);
+        if (!key)
+            return opsm_fail(walk->err, OPSM_INVALID, "unknown key 'reward.%.60s'; `opsm help config` lists them",
+                             word);
+        opsm_status status = set_value(walk, reward, key, yaml_document_get_node(walk->document, p->value));
+        if (status != OPSM_OK) return status;
     }
     if (!reward->type) return opsm_fail(walk->err, OPSM_INVALID, "reward: an entry has no type");
     return OPSM_OK;
@@ -158,11 +159,9 @@ static opsm_status set_rewards(struct walk *walk, yaml_node_t *node) {
     int n = list_length(node);
     if (n > CONFIG_LIST_MAX)
         return opsm_fail(walk->err, OPSM_INVALID, "reward: at most %d entries, found %d", CONFIG_LIST_MAX, n);
-    for (int32_t i = 0; i < config->n_rewards; i++) {
-        mem_free(config->rewards[i].type);
-        mem_free(config->rewards[i].pattern);
-        config->rewards[i] = (struct config_reward){0};
-    }
+    for (int32_t i = 0; i < config->n_rewards; i++)
+        config_keys_release(&config->rewards[i], config_reward_keys, config_n_reward_keys);
+    memset(config->rewards, 0, sizeof config->rewards);
     config->n_rewards = n; /* entries are zero until set, so that config_free() is right at any time */
     for (int i = 0; i < n; i++) {
         opsm_status status = set_reward(walk, &config->rewards[i], list_item(walk, node, i));
@@ -182,15 +181,6 @@ static opsm_status set_objective(struct walk *walk, const char *name, const yaml
     return opsm_objective_set(&walk->config->objective, name, text, walk->err);
 }
 
-static opsm_status set_value(struct walk *walk, const struct config_key *key, yaml_node_t *node) {
-    if (node->type == YAML_SEQUENCE_NODE && key->kind == KEY_PAIR) return set_pair(walk, key, node);
-    if (node->type == YAML_SEQUENCE_NODE && key->kind == KEY_TEXTS) return set_texts(walk, key, node);
-    if (node->type != YAML_SCALAR_NODE)
-        return opsm_fail(walk->err, OPSM_INVALID, "%s: expected a single value, found %s", key->path, kind_of(node));
-    if (has_nul(node)) return opsm_fail(walk->err, OPSM_INVALID, "%s: the value holds a NUL byte", key->path);
-    return config_key_set(walk->config, key, scalar_text(node), walk->err);
-}
-
 static bool is_objective_key(const char *path) {
     if (strncmp(path, "objective.", 10)) return false;
     for (int i = 0; i < opsm_objective_key_count(); i++)
@@ -201,9 +191,9 @@ static bool is_objective_key(const char *path) {
 static opsm_status apply_map(struct walk *walk, const char *path, yaml_node_t *node);
 
 static opsm_status apply(struct walk *walk, const char *path, yaml_node_t *node) {
-    const struct config_key *key = config_key_find(path);
+    const struct config_key *key = config_key_find(config_keys, config_n_keys, path);
     if (!strcmp(path, "reward")) return at(walk, node, set_rewards(walk, node));
-    if (key) return at(walk, node, set_value(walk, key, node));
+    if (key) return at(walk, node, set_value(walk, walk->config, key, node));
     if (is_objective_key(path)) return at(walk, node, set_objective(walk, path + 10, node));
     if (!is_section(path)) return at(walk, node, unknown_key(path, walk->err));
     if (node->type != YAML_MAPPING_NODE)

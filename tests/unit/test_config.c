@@ -42,7 +42,8 @@ static const char complete[] =
     "rollout: {prompts: 64, group: 8, max_tokens: 64, top_p: 0.95, stop: [\"\\n\", \"END\"]}\n"
     "reward:\n"
     "  - {type: numeric, weight: 1.0}\n"
-    "  - {type: regex, weight: 0.25, pattern: \"a\\\"b\\\\d\"}\n"
+    "  - {type: regex, weight: 0.25, pattern: \"a\\\"b\\\\d\", ignore_case: true}\n"
+    "  - {type: format, tags: [<think>, </think>], max_length: 900}\n"
     "schedule: {minibatches: 16, epochs: 2, staleness: 8}\n"
     "objective:\n"
     "  advantage: grpo\n"
@@ -67,7 +68,12 @@ static void a_complete_file_is_read(void **state) {
     assert_near(c.rollout.top_p, 0.95, 0);
     assert_int_equal(c.rollout.stop.count, 2);
     assert_string_equal(c.rollout.stop.items[0], "\n");
-    assert_int_equal(c.n_rewards, 2);
+    assert_int_equal(c.n_rewards, 3);
+    assert_true(c.rewards[1].ignore_case);
+    struct verifier_spec format = config_verifier(&c.rewards[2]);
+    assert_int_equal(format.n_tags, 2);
+    assert_string_equal(format.tags[1], "</think>");
+    assert_int_equal(format.max_length, 900);
     assert_string_equal(c.rewards[1].pattern, "a\"b\\d");
     assert_near(c.rewards[1].weight, 0.25, 0);
     assert_int_equal(c.objective.advantage, OPSM_ADVANTAGE_GRPO);
