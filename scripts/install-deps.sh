@@ -10,7 +10,7 @@ packages=(
   libjansson-dev    # JSON
   libpcre2-dev      # Unicode classes of the pre-tokenizers
   libcmocka-dev     # unit tests
-  clang clang-format clang-tidy libomp-dev libclang-rt-14-dev # lint, sanitizers, fuzzing
+  clang clang-format clang-tidy libomp-dev libclang-rt-dev # lint, sanitizers, fuzzing
   python3 python3-venv unzip # golden tests against other implementations
 )
 

@@ -57,18 +57,37 @@ static bool is_section(const char *path) {
     return false;
 }
 
+/* Every key and section a person could have meant. */
+struct words {
+    char text[WORDS_MAX][PATH_ROOM];
+    const char *list[WORDS_MAX];
+    size_t count;
+};
+
+static void add_word(struct words *words, const char *prefix, const char *name, size_t length) {
+    if (words->count == WORDS_MAX) return;
+    char *text = words->text[words->count];
+    snprintf(text, PATH_ROOM, "%s%.*s", prefix, (int)length, name);
+    words->list[words->count++] = text;
+}
+
+/* The key and, where it is the first of its section, the section. */
+static void add_key(struct words *words, const char *prefix, const char *name, const char *previous) {
+    const char *dot = strchr(name, '.');
+    size_t section = dot ? (size_t)(dot - name) : 0;
+    if (dot && strncmp(previous, name, section + 1) != 0) add_word(words, prefix, name, section);
+    add_word(words, prefix, name, strlen(name));
+}
+
 static opsm_status unknown_key(const char *path, opsm_error *err) {
-    static const char prefix[] = "objective.";
-    const char *words[WORDS_MAX];
-    char names[WORDS_MAX][PATH_ROOM];
-    size_t n = 0;
-    for (int i = 0; i < config_n_keys && n < WORDS_MAX; i++) words[n++] = config_keys[i].path;
-    for (int i = 0; i < opsm_objective_key_count() && n < WORDS_MAX; i++, n++) {
-        snprintf(names[n], PATH_ROOM, "%s%s", prefix, opsm_objective_key(i).key);
-        words[n] = names[n];
-    }
-    if (n < WORDS_MAX) words[n++] = "reward";
-    const char *nearest = text_nearest(path, words, n);
+    static const char objective[] = "objective.";
+    struct words words = {.count = 0};
+    add_word(&words, "", "reward", 6);
+    add_word(&words, "", objective, sizeof objective - 2);
+    for (int i = 0; i < config_n_keys; i++) add_key(&words, "", config_keys[i].path, i ? config_keys[i - 1].path : "");
+    for (int i = 0; i < opsm_objective_key_count(); i++)
+        add_key(&words, objective, opsm_objective_key(i).key, i ? opsm_objective_key(i - 1).key : "");
+    const char *nearest = text_nearest(path, words.list, words.count);
     if (!nearest) return opsm_fail(err, OPSM_INVALID, "unknown key '%.100s'; `opsm help config` lists the keys", path);
     return opsm_fail(err, OPSM_INVALID, "unknown key '%.100s'; did you mean '%s'?", path, nearest);
 }
