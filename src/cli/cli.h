@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 /* X(NAME): the subcommands, in the order of `opsm help`. */
-#define CLI_COMMANDS(X)
+#define CLI_COMMANDS(X) X(help)
 
 #define CLI_DECLARE(name) int cmd_##name(int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)

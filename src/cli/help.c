@@ -8,6 +8,8 @@
 #include <string.h>
 
 static const struct cli_text texts[] = {
+    {"help", "[COMMAND | config]", "this overview, a command's help, or the keys of a configuration",
+     "`opsm help --man COMMAND` writes the same text as a man page.\n"},
     {"config", "", "keys of a configuration file", NULL},
     {"train", "CONFIG.yaml [key.path=value ...]", "post-train a model by reinforcement learning",
      "Generates answers in groups, scores them, and takes several optimiser steps on each batch under the configured\n"

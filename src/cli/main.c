@@ -84,12 +84,14 @@ static int unknown_command(const char *word) {
     for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
     const char *nearest = text_nearest(word, names, N_COMMANDS);
     fprintf(stderr, "opsm: unknown command '%s'", word);
-    if (nearest) fprintf(stderr, "; did you mean '%s'?", nearest);
-    fputs("; `opsm help` lists the commands\n", stderr);
+    if (nearest)
+        fprintf(stderr, "; did you mean '%s'?\n", nearest);
+    else
+        fputs("; `opsm help` lists the commands\n", stderr);
     return EXIT_USAGE;
 }
 
-static int help(int argc, char **argv) {
+int cmd_help(int argc, char **argv) {
     bool man = argc > 1 && !strcmp(argv[1], "--man");
     const char *name = argc > 1 + man ? argv[1 + man] : NULL;
     if (!name) {
@@ -131,7 +133,7 @@ static int take_verbosity(int argc, char **argv) {
 
 static int run(int argc, char **argv) {
     const char *name = argv[1];
-    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) return help(argc - 1, argv + 1);
+    if (!strcmp(name, "--help") || !strcmp(name, "-h")) return cmd_help(1, argv);
     if (!strcmp(name, "--version")) {
         puts("opsm " OPSM_VERSION);
         return 0;
@@ -139,7 +141,7 @@ static int run(int argc, char **argv) {
     for (int i = 0; i < N_COMMANDS; i++) {
         if (strcmp(commands[i].name, name) != 0) continue;
         bool wants_help = argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
-        if (wants_help) return help(2, (char *[]){argv[1], argv[1], NULL});
+        if (wants_help) return cmd_help(2, (char *[]){argv[1], argv[1], NULL});
         return commands[i].run(argc - 1, argv + 1);
     }
     return unknown_command(name);

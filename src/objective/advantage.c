@@ -62,7 +62,7 @@ opsm_status opsm_advantages(const opsm_objective *config, const opsm_batch *give
     opsm_objective full;
     opsm_batch batch;
     struct arena arena;
-    opsm_status status = config_load(config, &full, err);
+    opsm_status status = objective_load_config(config, &full, err);
     if (status == OPSM_OK) status = batch_load(given, &batch, err);
     if (status != OPSM_OK) return status;
     int64_t n = batch.n_sequences;

@@ -484,7 +484,7 @@ static opsm_status check_combination(const opsm_objective *config, opsm_error *e
     return OPSM_OK;
 }
 
-opsm_status config_load(const opsm_objective *config, opsm_objective *full, opsm_error *err) {
+opsm_status objective_load_config(const opsm_objective *config, opsm_objective *full, opsm_error *err) {
     if (!config || config->size < sizeof(size_t))
         return opsm_fail(err, OPSM_INVALID, "objective configuration not initialised: call opsm_objective_defaults");
     if (config->size > sizeof *full)
@@ -501,5 +501,5 @@ opsm_status config_load(const opsm_objective *config, opsm_objective *full, opsm
 
 opsm_status opsm_objective_check(const opsm_objective *config, opsm_error *err) {
     opsm_objective full;
-    return config_load(config, &full, err);
+    return objective_load_config(config, &full, err);
 }

@@ -125,7 +125,7 @@ opsm_status opsm_metrics_compute(const opsm_objective *config, const opsm_sequen
                                  opsm_metrics *metrics, void *workspace, size_t workspace_size, opsm_error *err) {
     opsm_objective full;
     struct arena arena;
-    opsm_status status = config_load(config, &full, err);
+    opsm_status status = objective_load_config(config, &full, err);
     if (status == OPSM_OK) status = arena_open(&arena, workspace, workspace_size, n, err);
     if (status != OPSM_OK) return status;
     struct metrics_sums sums = {.penalised = full.penalty_beta > 0};

@@ -31,7 +31,7 @@ struct plan {
 };
 
 /* The caller's structs, brought to this library's size: unknown trailing fields are refused, missing ones zero. */
-opsm_status config_load(const opsm_objective *config, opsm_objective *full, opsm_error *err);
+opsm_status objective_load_config(const opsm_objective *config, opsm_objective *full, opsm_error *err);
 opsm_status batch_load(const opsm_batch *batch, opsm_batch *full, opsm_error *err);
 
 /* Offsets, array lengths, groups. */

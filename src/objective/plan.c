@@ -71,7 +71,7 @@ static void resolve_band(struct plan *plan) {
 
 opsm_status plan_make(struct plan *plan, const opsm_objective *config, const opsm_threshold *state,
                       const opsm_batch *batch, bool forward, opsm_error *err) {
-    opsm_status status = config_load(config, &plan->config, err);
+    opsm_status status = objective_load_config(config, &plan->config, err);
     if (status == OPSM_OK) status = batch_load(batch, &plan->batch, err);
     if (status == OPSM_OK) status = batch_check_layout(&plan->batch, err);
     if (status == OPSM_OK && state) status = opsm_threshold_check(state, err);

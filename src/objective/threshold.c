@@ -16,7 +16,7 @@ static bool adaptive(const opsm_objective *config) {
 
 opsm_status opsm_threshold_start(const opsm_objective *config, opsm_threshold *state, opsm_error *err) {
     opsm_objective full;
-    opsm_status status = config_load(config, &full, err);
+    opsm_status status = objective_load_config(config, &full, err);
     if (status != OPSM_OK) return status;
     *state = (opsm_threshold){.magic = MAGIC, .abi = OPSM_OBJECTIVE_ABI, .delta = full.mask_delta};
     if (adaptive(&full)) state->delta = clamp_to(full.mask_delta, full.mask_floor, full.mask_ceiling);
@@ -90,7 +90,7 @@ opsm_status opsm_threshold_update(const opsm_objective *config, opsm_threshold *
                                   int64_t n, void *workspace, size_t workspace_size, opsm_error *err) {
     opsm_objective full;
     struct arena arena;
-    opsm_status status = config_load(config, &full, err);
+    opsm_status status = objective_load_config(config, &full, err);
     if (status == OPSM_OK) status = opsm_threshold_check(state, err);
     if (status == OPSM_OK) status = arena_open(&arena, workspace, workspace_size, n, err);
     if (status != OPSM_OK) return status;
