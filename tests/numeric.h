@@ -9,6 +9,7 @@
 #include "base/threads.h"
 #include "check.h"
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
