@@ -30,19 +30,28 @@ struct pack {
 
 void pack_clear(struct pack *pack);
 void pack_free(struct pack *pack);
-/* Appends a segment; *index receives its number. */
+/* Appends a segment; *index receives its number (NULL: not wanted). A response may be empty: nothing ever reads the row
+ * of a response's last token, so that a one-token response needs no row at all. */
 opsm_status pack_add(struct pack *pack, const int32_t *tokens, int32_t length, int32_t prefix, int32_t *index,
                      opsm_error *err);
 
-/* Activations of one packed batch: allocated once for at most max_tokens rows. `training` false keeps one layer only.
- */
-struct activations;
-opsm_status activations_create(struct activations **acts, const struct model *model, int32_t max_tokens, bool training,
-                               opsm_error *err);
-void activations_free(struct activations *acts);
-size_t activations_bytes(const struct model *model, int32_t max_tokens, bool training);
+/* What a forward pass leaves behind for the backward pass. The gradient is the same, bit for bit, either way. */
+enum activations_keep {
+    ACTIVATIONS_NONE,     /* one layer only: no backward pass */
+    ACTIVATIONS_ALL,      /* everything but what is cheap to make again (norms, SwiGLU) */
+    ACTIVATIONS_RECOMPUTE /* the residual stream; each layer runs again before its backward pass (+1/4 time, about a
+                             tenth of the memory) */
+};
 
-/* Runs all layers and the final norm. */
+/* Activations of one packed batch: allocated once for at most max_tokens rows. */
+struct activations;
+opsm_status activations_create(struct activations **acts, const struct model *model, int32_t max_tokens,
+                               enum activations_keep keep, opsm_error *err);
+void activations_free(struct activations *acts); /* NULL is allowed */
+size_t activations_bytes(const struct model *model, int32_t max_tokens, enum activations_keep keep);
+
+/* Runs all layers. OPSM_INVALID for a token outside the vocabulary, a position beyond the context, a pack larger than
+ * the activations. */
 opsm_status model_forward(struct activations *acts, const struct model *model, const struct pack *pack,
                           opsm_error *err);
 
@@ -59,9 +68,13 @@ struct head_request {
 opsm_status head_logprobs(float *logp, float *entropy, struct activations *acts, const struct model *model,
                           const struct head_request *request, opsm_error *err);
 
-/* grads [n_params] += d(sum_i coef[i] * logp[i]) / d params, through the head and all layers. Consumes the activations.
- */
+/* grads [n_params] += d(sum_i coef[i] * logp[i]) / d params, through the head and all layers. `pack` is what
+ * model_forward ran. Consumes the activations: one call per forward pass. Segments whose coefficients are all zero (and
+ * prompts without a response left) cost no backward work. */
 opsm_status model_backward(float *grads, struct activations *acts, const struct model *model, const struct pack *pack,
                            const struct head_request *request, const float *coef, opsm_error *err);
+
+/* Rows that the last model_backward went through: all of the pack but those it could leave out. */
+int32_t activations_backward_rows(const struct activations *acts);
 
 #endif

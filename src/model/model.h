@@ -34,7 +34,7 @@ struct model_config {
 /* A named tensor inside the flat block: [rows, cols] row-major, or [cols] with rows == 1. */
 struct model_tensor {
     char name[MODEL_NAME_MAX]; /* as in GGUF */
-    int64_t offset;            /* floats from the block's start, 16-float aligned */
+    int64_t offset;            /* floats from the block's start; every matrix of its own is 16-float aligned */
     int64_t rows, cols;
     bool decay; /* matrices decay, norms and biases do not */
 };
@@ -58,9 +58,10 @@ struct model {
     struct model_layer *layers;           /* [n_layers] */
     struct model_packed *packed;          /* GEMM layouts of the current version */
     uint64_t version;                     /* counts model_publish */
-    struct gguf *file;                    /* metadata to carry over on export; owned */
-    struct tokenizer *tokenizer;          /* owned */
-    struct chat_template chat;            /* owned */
+    struct gguf *file;                    /* metadata to carry over on export */
+    struct tokenizer *tokenizer;
+    struct chat_template chat;
+    int32_t *sharers; /* models that share file, tokenizer and chat (clones); the last one frees them */
 };
 
 /* Reads a GGUF file. `trainable`: also keep what the backward pass needs. Refuses other architectures by name, and
@@ -72,7 +73,8 @@ opsm_status model_load(struct model **model, const char *path, enum dtype precis
 opsm_status model_create(struct model **model, const struct model_config *config, struct gguf *file,
                          enum dtype precision, bool trainable, uint64_t seed, opsm_error *err);
 
-/* The same architecture and weights, sharing nothing (e.g. a frozen reference or a sampler in another precision). */
+/* The same architecture and a copy of the weights (e.g. a frozen reference, or a sampler in another precision). The
+ * immutable file, tokenizer and chat template are shared; create and free clones from one thread. */
 opsm_status model_clone(struct model **copy, const struct model *model, enum dtype precision, bool trainable,
                         opsm_error *err);
 void model_free(struct model *model); /* NULL is allowed */

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/activations.h"
+#include "base/mem.h"
+#include "model/head.h"
+#include "model/layout.h"
+#include "model/packed.h"
+
+enum { ALIGN = 64, TOKENS_MAX = 1 << 24 };
+
+/* Hands out pieces of a block; with base NULL it only counts. */
+struct arena {
+    uint8_t *base;
+    size_t used;
+};
+
+static void *take(struct arena *a, int64_t rows, int64_t cols, size_t size) {
+    size_t at = a->used;
+    a->used += ((size_t)rows * (size_t)cols * size + ALIGN - 1) / ALIGN * ALIGN;
+    return a->base ? a->base + at : NULL;
+}
+
+static float *floats(struct arena *a, int64_t rows, int64_t cols) {
+    return take(a, rows, cols, sizeof(float));
+}
+
+static int32_t *integers(struct arena *a, int64_t rows) {
+    return take(a, rows, 1, sizeof(int32_t));
+}
+
+static void place_layer(struct activations *x, struct arena *a) {
+    const struct model_config *c = &x->config;
+    struct layer_buffers *l = &x->layer;
+    int64_t m = x->room;
+    bool training = x->keep != ACTIVATIONS_NONE;
+    size_t before = a->used;
+    *l = (struct layer_buffers){0};
+    l->qkv = floats(a, m, model_qkv_dim(c));
+    l->attn = take(a, m, model_q_dim(c), dtype_size(x->precision));
+    l->gate_up = floats(a, m, 2 * (int64_t)c->ffn_dim);
+    if (training) { /* without a backward pass the stream is changed in place and nobody asks for these */
+        l->rstd_attn = floats(a, m, 1);
+        l->lse = floats(a, m, c->n_heads);
+        l->x_mid = floats(a, m, c->dim);
+        l->rstd_ffn = floats(a, m, 1);
+    }
+    if (training && c->qk_norm) {
+        l->qk_raw = floats(a, m, model_q_dim(c) + model_kv_dim(c));
+        l->rstd_q = floats(a, m, c->n_heads);
+        l->rstd_k = floats(a, m, c->n_kv_heads);
+    }
+    x->layer_step = 0;
+    if (x->keep != ACTIVATIONS_ALL) return;
+    x->layer_step = a->used - before;
+    a->used += x->layer_step * (size_t)(c->n_layers - 1);
+}
+
+static void place_head(struct activations *x, struct arena *a, bool with_logits) {
+    struct head_buffers *h = &x->head;
+    const struct model_config *c = &x->config;
+    h->room = head_rows(c->n_vocab, x->room);
+    int64_t n = h->room;
+    h->row = integers(a, n);
+    h->target = integers(a, n);
+    h->coef = floats(a, n, 1);
+    h->kept = take(a, n, 1, sizeof *h->kept);
+    h->x = floats(a, n, c->dim);
+    h->rstd = floats(a, n, 1);
+    h->h = take(a, n, c->dim, dtype_size(x->precision));
+    if (!with_logits) return;
+    h->logits = floats(a, n, c->n_vocab);
+    h->logp = floats(a, n, 1);
+    h->lse = floats(a, n, 1);
+    if (x->keep == ACTIVATIONS_NONE) return;
+    h->dlogits = take(a, n, c->n_vocab, dtype_size(x->precision));
+    h->dh = floats(a, n, c->dim);
+    h->dx = floats(a, n, c->dim);
+}
+
+static void place_backward(struct activations *x, struct arena *a) {
+    const struct model_config *c = &x->config;
+    struct backward_buffers *b = &x->back;
+    size_t gemm = dtype_size(x->precision);
+    int64_t m = x->room, q = model_q_dim(c);
+    b->dx = floats(a, m, c->dim);
+    b->dx_gemm = take(a, m, c->dim, gemm);
+    b->dh = floats(a, m, q > c->dim ? q : c->dim);
+    b->dact = floats(a, m, c->ffn_dim);
+    b->dgate_up = take(a, m, 2 * (int64_t)c->ffn_dim, gemm);
+    b->dqkv = floats(a, m, model_qkv_dim(c));
+    b->dqkv_gemm = take(a, m, model_qkv_dim(c), gemm);
+    b->own = take(a, m, 1, sizeof *b->own);
+    b->prefix = take(a, m, 1, sizeof *b->prefix);
+    x->tokens = integers(a, m);
+    x->positions = integers(a, m);
+    x->live = integers(a, m);
+}
+
+/* Every buffer, in one order; with arena.base NULL only the size. */
+static size_t place(struct activations *x, uint8_t *base, bool with_logits) {
+    struct arena a = {.base = base};
+    const struct model_config *c = &x->config;
+    int64_t m = x->room;
+    bool training = x->keep != ACTIVATIONS_NONE;
+    size_t before = a.used;
+    x->stream = floats(&a, m, c->dim);
+    x->stream_step = training ? (int64_t)((a.used - before) / sizeof(float)) : 0;
+    if (training) a.used += (size_t)x->stream_step * sizeof(float) * (size_t)c->n_layers;
+    place_layer(x, &a);
+    x->h = take(&a, m, c->dim, dtype_size(x->precision));
+    x->act = take(&a, m, c->ffn_dim, dtype_size(x->precision));
+    x->view.sequences = take(&a, m, 1, sizeof *x->view.sequences);
+    x->view.places = take(&a, m, 1, sizeof *x->view.places);
+    place_head(x, &a, with_logits);
+    if (training) place_backward(x, &a);
+    return a.used;
+}
+
+static struct activations describe(const struct model *model, int32_t max_tokens, enum activations_keep keep) {
+    return (struct activations){
+        .keep = keep, .room = max_tokens, .config = model->config, .precision = model->precision};
+}
+
+size_t activations_bytes(const struct model *model, int32_t max_tokens, enum activations_keep keep) {
+    struct activations x = describe(model, max_tokens < 1 ? 1 : max_tokens, keep);
+    return place(&x, NULL, true) + sizeof x;
+}
+
+opsm_status activations_create_for(struct activations **acts, const struct model *model, int32_t max_tokens,
+                                   enum activations_keep keep, bool with_logits, opsm_error *err) {
+    *acts = NULL;
+    if (max_tokens < 1 || max_tokens > TOKENS_MAX)
+        return opsm_fail(err, OPSM_INVALID, "activations for %d tokens, expected 1 to %d", max_tokens, TOKENS_MAX);
+    if (keep != ACTIVATIONS_NONE && !model->packed->trainable)
+        return opsm_fail(err, OPSM_INVALID, "a model that was not loaded for training has no backward pass");
+    struct activations *x = mem_alloc(1, sizeof *x);
+    if (!x) return mem_exhausted(err, "activations", sizeof *x);
+    *x = describe(model, max_tokens, keep);
+    x->bytes = place(x, NULL, with_logits);
+    x->block = mem_alloc(x->bytes, 1);
+    if (!x->block) {
+        size_t bytes = x->bytes;
+        mem_free(x);
+        return mem_exhausted(err, "activations; a smaller micro-batch needs less", bytes);
+    }
+    place(x, x->block, with_logits);
+    *acts = x;
+    return OPSM_OK;
+}
+
+opsm_status activations_create(struct activations **acts, const struct model *model, int32_t max_tokens,
+                               enum activations_keep keep, opsm_error *err) {
+    return activations_create_for(acts, model, max_tokens, keep, true, err);
+}
+
+void activations_free(struct activations *x) {
+    if (!x) return;
+    mem_free(x->block);
+    mem_free(x);
+}
+
+int32_t activations_backward_rows(const struct activations *x) {
+    return x->backward_rows;
+}
+
+opsm_status activations_check(const struct activations *x, const struct model *model, opsm_error *err) {
+    const struct model_config *a = &x->config, *b = &model->config;
+    if (x->precision == model->precision && strcmp(a->architecture, b->architecture) == 0 &&
+        a->n_layers == b->n_layers && a->dim == b->dim && a->n_heads == b->n_heads && a->n_kv_heads == b->n_kv_heads &&
+        a->head_dim == b->head_dim && a->ffn_dim == b->ffn_dim && a->n_vocab == b->n_vocab)
+        return OPSM_OK;
+    return opsm_fail(err, OPSM_INVALID, "the activations were made for a model of another shape or precision");
+}
+
+struct layer_buffers activations_layer(const struct activations *x, int32_t l) {
+    struct layer_buffers b = x->layer;
+    size_t step = x->layer_step * (size_t)l;
+    void **buffers[] = {(void **)&b.rstd_attn, (void **)&b.qkv,    (void **)&b.qk_raw, (void **)&b.rstd_q,
+                        (void **)&b.rstd_k,    (void **)&b.attn,   (void **)&b.lse,    (void **)&b.x_mid,
+                        (void **)&b.rstd_ffn,  (void **)&b.gate_up};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        if (*buffers[i]) *buffers[i] = (uint8_t *)*buffers[i] + step;
+    return b;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The flat block of weights: which tensor lies where, and the order of Q and K rows.
+ */
+#ifndef OPSM_MODEL_LAYOUT_H
+#define OPSM_MODEL_LAYOUT_H
+#include "model/model.h"
+
+/* Fills tensors, layers, offsets and counts of `model` from its config. */
+opsm_status model_layout(struct model *model, opsm_error *err);
+
+/* True for a tensor whose rows GGUF keeps in interleaved order: Q and K, weight and bias, of the llama architecture. */
+bool model_is_interleaved(const struct model *model, const struct model_tensor *tensor);
+
+/* Where GGUF row `row` of an interleaved tensor lies in ours: within a head, 2i + s -> s * head_dim/2 + i. */
+static inline int64_t model_rotate_half_row(int64_t row, int64_t head_dim) {
+    int64_t head = row / head_dim, r = row % head_dim;
+    return head * head_dim + r % 2 * (head_dim / 2) + r / 2;
+}
+
+static inline int64_t model_q_dim(const struct model_config *config) {
+    return (int64_t)config->n_heads * config->head_dim;
+}
+
+static inline int64_t model_kv_dim(const struct model_config *config) {
+    return (int64_t)config->n_kv_heads * config->head_dim;
+}
+
+static inline int64_t model_qkv_dim(const struct model_config *config) {
+    return model_q_dim(config) + 2 * model_kv_dim(config);
+}
+
+#endif

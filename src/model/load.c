@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A model from a GGUF file: every tensor checked against the configuration before a byte is allocated for it, then
+ * de-quantised in parallel straight into the flat block, Q and K rows brought into rotate-half order on the way.
+ */
+#include "model/load.h"
+#include "base/mem.h"
+#include "base/threads.h"
+#include "model/layout.h"
+#include <inttypes.h>
+#include <stdio.h>
+
+/* De-quantised by one task. */
+enum { TASK_FLOATS = 1 << 16 };
+
+static void shape_text(char *out, size_t room, int n_dims, const int64_t *shape) {
+    size_t used = 0;
+    *out = 0;
+    for (int i = 0; i < n_dims && used < room; i++)
+        used += (size_t)snprintf(out + used, room - used, i ? " x %" PRId64 : "%" PRId64, shape[i]);
+}
+
+static opsm_status check_tensor(const struct gguf *file, const struct model_tensor *t, opsm_error *err) {
+    const struct gguf_tensor *found = gguf_find_tensor(file, t->name);
+    int64_t shape[2] = {t->cols, t->rows};
+    int n_dims = t->decay ? 2 : 1;
+    char want[64], have[100];
+    shape_text(want, sizeof want, n_dims, shape);
+    if (!found) return opsm_fail(err, OPSM_MISSING, "%s: tensor %s (%s) is missing", gguf_path(file), t->name, want);
+    /* Trailing dimensions of 1 say nothing. */
+    bool same = found->shape[0] == shape[0] && found->shape[1] == (n_dims == 2 ? shape[1] : 1) &&
+                found->shape[2] == 1 && found->shape[3] == 1;
+    shape_text(have, sizeof have, found->n_dims, found->shape);
+    if (!same)
+        return opsm_fail(err, OPSM_FORMAT, "%s: tensor %s is %s, expected %s", gguf_path(file), t->name, have, want);
+    const struct quant_traits *traits = quant_traits(found->type);
+    if (!traits->decode)
+        return opsm_fail(err, OPSM_UNSUPPORTED, "%s: tensor %s has type %s, which opsm cannot read", gguf_path(file),
+                         t->name, traits->name);
+    return OPSM_OK;
+}
+
+/* A tensor that we would not use means a computation that we would get wrong. */
+static opsm_status check_nothing_else(const struct model *m, const struct gguf *file, opsm_error *err) {
+    for (int64_t i = 0; i < gguf_tensor_count(file); i++) {
+        const char *name = gguf_tensor_at(file, i)->name;
+        if (strcmp(name, "rope_freqs.weight") == 0) continue;
+        bool known = false;
+        for (int j = 0; j < m->n_tensors && !known; j++) known = strcmp(name, m->tensors[j].name) == 0;
+        if (!known)
+            return opsm_fail(err, OPSM_UNSUPPORTED,
+                             "%s: tensor %s is not part of a %s model as opsm knows it (%d "
+                             "layers%s)",
+                             gguf_path(file), name, m->config.architecture, m->config.n_layers,
+                             m->config.tied ? ", tied head" : "");
+    }
+    return OPSM_OK;
+}
+
+static opsm_status check_tensors(const struct model *m, const struct gguf *file, opsm_error *err) {
+    for (int i = 0; i < m->n_tensors; i++) {
+        opsm_status status = check_tensor(file, &m->tensors[i], err);
+        if (status != OPSM_OK) return status;
+    }
+    return check_nothing_else(m, file, err);
+}
+
+static opsm_status check_finite(const struct gguf *file, const char *name, int64_t first, const float *x, int64_t n,
+                                opsm_error *err) {
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return opsm_fail(err, OPSM_NONFINITE,
+                             "%s: tensor %s holds a value that is not finite (element %" PRId64
+                             "); the file is damaged",
+                             gguf_path(file), name, first + i);
+    return OPSM_OK;
+}
+
+/* Rows [first, first + n) of a matrix to where they belong. */
+static opsm_status read_rows(const struct model *m, const struct gguf *file, const struct gguf_tensor *source,
+                             const struct model_tensor *t, int64_t first, int64_t n, opsm_error *err) {
+    float *base = m->params + t->offset;
+    if (!model_is_interleaved(m, t)) {
+        float *out = base + first * t->cols;
+        opsm_status status = gguf_dequantize(file, source, first * t->cols, n * t->cols, out, err);
+        return status == OPSM_OK ? check_finite(file, t->name, first * t->cols, out, n * t->cols, err) : status;
+    }
+    for (int64_t row = first; row < first + n; row++) {
+        float *out = base + model_rotate_half_row(row, m->config.head_dim) * t->cols;
+        opsm_status status = gguf_dequantize(file, source, row * t->cols, t->cols, out, err);
+        if (status == OPSM_OK) status = check_finite(file, t->name, row * t->cols, out, t->cols, err);
+        if (status != OPSM_OK) return status;
+    }
+    return OPSM_OK;
+}
+
+static opsm_status read_matrix(const struct model *m, const struct gguf *file, const struct gguf_tensor *source,
+                               const struct model_tensor *t, opsm_error *err) {
+    int64_t step = t->cols < TASK_FLOATS ? TASK_FLOATS / t->cols : 1;
+    int64_t n_tasks = (t->rows + step - 1) / step, worst = n_tasks;
+    opsm_status status = OPSM_OK;
+#pragma omp parallel for schedule(dynamic) num_threads(threads_count())
+    for (int64_t task = 0; task < n_tasks; task++) {
+        int64_t first = task * step, n = t->rows - first < step ? t->rows - first : step;
+        opsm_error here = {0};
+        opsm_status code = read_rows(m, file, source, t, first, n, &here);
+        if (code == OPSM_OK) continue;
+#pragma omp critical(model_read_matrix)
+        if (task < worst) { /* report the first bad place, whichever thread met it */
+            worst = task;
+            status = opsm_fail(err, code, "%s", here.text);
+        }
+    }
+    return status;
+}
+
+static opsm_status read_vector(const struct model *m, const struct gguf *file, const struct gguf_tensor *source,
+                               const struct model_tensor *t, opsm_error *err) {
+    float *out = m->params + t->offset;
+    opsm_status status = gguf_dequantize(file, source, 0, t->cols, out, err);
+    if (status == OPSM_OK) status = check_finite(file, t->name, 0, out, t->cols, err);
+    if (status != OPSM_OK || !model_is_interleaved(m, t)) return status;
+    float *ours = mem_alloc((size_t)t->cols, sizeof *ours);
+    if (!ours) return mem_exhausted(err, t->name, (size_t)t->cols * sizeof *ours);
+    for (int64_t i = 0; i < t->cols; i++) ours[model_rotate_half_row(i, m->config.head_dim)] = out[i];
+    memcpy(out, ours, (size_t)t->cols * sizeof *ours);
+    mem_free(ours);
+    return OPSM_OK;
+}
+
+static opsm_status read_tensors(struct model *m, const struct gguf *file, opsm_error *err) {
+    for (int i = 0; i < m->n_tensors; i++) {
+        const struct model_tensor *t = &m->tensors[i];
+        const struct gguf_tensor *source = gguf_find_tensor(file, t->name);
+        opsm_status status = t->decay ? read_matrix(m, file, source, t, err) : read_vector(m, file, source, t, err);
+        if (status != OPSM_OK) return status;
+    }
+    return OPSM_OK;
+}
+
+static opsm_status load_weights(struct model *m, opsm_error *err) {
+    opsm_status status = model_config_read(&m->config, m->file, err);
+    if (status == OPSM_OK) status = model_layout(m, err);
+    if (status == OPSM_OK) status = check_tensors(m, m->file, err);
+    if (status == OPSM_OK) status = model_allocate(m, err);
+    if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, &m->config, m->file, err);
+    return status == OPSM_OK ? read_tensors(m, m->file, err) : status;
+}
+
+opsm_status model_load_file(struct model **model, struct gguf *file, enum dtype precision, bool trainable,
+                            opsm_error *err) {
+    *model = NULL;
+    struct model *m = model_new(file, precision, err);
+    if (!m) {
+        gguf_close(file);
+        return OPSM_NOMEM;
+    }
+    opsm_status status = load_weights(m, err);
+    if (status == OPSM_OK) status = model_read_text(m, err);
+    if (status == OPSM_OK) status = model_packed_create(m, trainable, err);
+    if (status == OPSM_OK) status = model_publish(m, err);
+    if (status != OPSM_OK) {
+        model_free(m);
+        return status;
+    }
+    *model = m;
+    return OPSM_OK;
+}
+
+opsm_status model_load(struct model **model, const char *path, enum dtype precision, bool trainable, opsm_error *err) {
+    *model = NULL;
+    struct gguf *file;
+    opsm_status status = gguf_open(&file, path, err);
+    return status == OPSM_OK ? model_load_file(model, file, precision, trainable, err) : status;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Pieces of building a model that loading, creating and cloning share.
+ */
+#ifndef OPSM_MODEL_LOAD_H
+#define OPSM_MODEL_LOAD_H
+#include "model/config.h"
+#include "model/packed.h"
+
+/* An empty model that owns `file`; NULL when out of memory (the file stays the caller's). */
+struct model *model_new(struct gguf *file, enum dtype precision, opsm_error *err);
+
+/* params (zeroed: padding stays so) and inv_freq, once the layout stands. */
+opsm_status model_allocate(struct model *model, opsm_error *err);
+
+/* Tokenizer and chat template from the model's file. A chat template that we do not know is no reason to refuse the
+ * model: it is logged, and rendering a conversation will fail with that sentence. */
+opsm_status model_read_text(struct model *model, opsm_error *err);
+
+/* model_load from an open file, which is taken over, also on failure. */
+opsm_status model_load_file(struct model **model, struct gguf *file, enum dtype precision, bool trainable,
+                            opsm_error *err);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of a model: made fresh, cloned, freed.
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/threads.h"
+#include "model/layout.h"
+#include "model/load.h"
+
+struct model *model_new(struct gguf *file, enum dtype precision, opsm_error *err) {
+    struct model *m = mem_zalloc(1, sizeof *m);
+    int32_t *sharers = mem_alloc(1, sizeof *sharers);
+    if (!m || !sharers) {
+        mem_exhausted(err, "a model", sizeof *m);
+        mem_free(sharers);
+        mem_free(m);
+        return NULL;
+    }
+    *sharers = 1;
+    m->sharers = sharers;
+    m->file = file;
+    m->precision = precision;
+    return m;
+}
+
+opsm_status model_allocate(struct model *m, opsm_error *err) {
+    m->params = mem_zalloc((size_t)m->n_params, sizeof *m->params);
+    if (!m->params) return mem_exhausted(err, "the model's weights", (size_t)m->n_params * sizeof *m->params);
+    m->inv_freq = mem_alloc((size_t)m->config.head_dim / 2, sizeof *m->inv_freq);
+    if (!m->inv_freq) return mem_exhausted(err, "RoPE frequencies", (size_t)m->config.head_dim / 2 * sizeof(float));
+    return OPSM_OK;
+}
+
+opsm_status model_read_text(struct model *m, opsm_error *err) {
+    opsm_status status = tokenizer_load(&m->tokenizer, m->file, err);
+    if (status != OPSM_OK) return status;
+    if (tokenizer_size(m->tokenizer) != m->config.n_vocab)
+        return opsm_fail(err, OPSM_FORMAT, "%s: the tokenizer knows %d tokens, the model %d", gguf_path(m->file),
+                         tokenizer_size(m->tokenizer), m->config.n_vocab);
+    opsm_error why = {0};
+    status = chat_template_load(&m->chat, m->file, &why);
+    if (status == OPSM_UNSUPPORTED) {
+        log_line(LOG_WARN, "%s", why.text);
+        return OPSM_OK;
+    }
+    return status == OPSM_OK ? OPSM_OK : opsm_fail(err, status, "%s", why.text);
+}
+
+/* Normal, std 0.02; what writes into the residual stream is scaled down by the number of such writes (GPT-2). Each
+ * tensor draws from a stream of its own. */
+static void initialise(struct model *m, uint64_t seed) {
+    const double residual = 1.0 / sqrt(2.0 * m->config.n_layers);
+#pragma omp parallel for schedule(dynamic) num_threads(threads_count())
+    for (int32_t i = 0; i < m->n_tensors; i++) {
+        const struct model_tensor *t = &m->tensors[i];
+        float *w = m->params + t->offset;
+        int64_t n = t->rows * t->cols;
+        if (!t->decay) { /* biases start at zero, norms at one */
+            bool bias = strstr(t->name, ".bias") != NULL;
+            for (int64_t j = 0; j < n; j++) w[j] = bias ? 0.0f : 1.0f;
+            continue;
+        }
+        bool writes = strstr(t->name, ".attn_output.") || strstr(t->name, ".ffn_down.");
+        struct rng r = rng_make(seed, RNG_INIT, (uint32_t)i, 0, 0);
+        for (int64_t j = 0; j < n; j++) w[j] = (float)(rng_normal(&r) * 0.02 * (writes ? residual : 1.0));
+    }
+}
+
+static opsm_status fill_fresh(struct model *m, const struct model_config *config, bool trainable, uint64_t seed,
+                              opsm_error *err) {
+    opsm_status status = model_config_check(config, gguf_path(m->file), err);
+    if (status != OPSM_OK) return status;
+    m->config = *config;
+    status = model_layout(m, err);
+    if (status == OPSM_OK) status = model_read_text(m, err);
+    if (status == OPSM_OK) status = model_allocate(m, err);
+    if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, config, m->file, err);
+    if (status != OPSM_OK) return status;
+    initialise(m, seed);
+    status = model_packed_create(m, trainable, err);
+    return status == OPSM_OK ? model_publish(m, err) : status;
+}
+
+opsm_status model_create(struct model **model, const struct model_config *config, struct gguf *file,
+                         enum dtype precision, bool trainable, uint64_t seed, opsm_error *err) {
+    *model = NULL;
+    struct model *m = model_new(file, precision, err);
+    if (!m) {
+        gguf_close(file);
+        return OPSM_NOMEM;
+    }
+    opsm_status status = fill_fresh(m, config, trainable, seed, err);
+    if (status != OPSM_OK) {
+        model_free(m);
+        return status;
+    }
+    *model = m;
+    return OPSM_OK;
+}
+
+static opsm_status fill_clone(struct model *m, const struct model *source, bool trainable, opsm_error *err) {
+    m->config = source->config;
+    opsm_status status = model_layout(m, err);
+    if (status == OPSM_OK) status = model_allocate(m, err);
+    if (status != OPSM_OK) return status;
+    memcpy(m->params, source->params, (size_t)m->n_params * sizeof *m->params);
+    memcpy(m->inv_freq, source->inv_freq, (size_t)m->config.head_dim / 2 * sizeof *m->inv_freq);
+    status = model_packed_create(m, trainable, err);
+    return status == OPSM_OK ? model_publish(m, err) : status;
+}
+
+opsm_status model_clone(struct model **copy, const struct model *model, enum dtype precision, bool trainable,
+                        opsm_error *err) {
+    *copy = NULL;
+    struct model *m = mem_zalloc(1, sizeof *m);
+    if (!m) return mem_exhausted(err, "a model", sizeof *m);
+    m->precision = precision;
+    m->file = model->file;
+    m->tokenizer = model->tokenizer;
+    m->chat = model->chat;
+    m->sharers = model->sharers;
+    ++*m->sharers;
+    opsm_status status = fill_clone(m, model, trainable, err);
+    if (status != OPSM_OK) {
+        model_free(m);
+        return status;
+    }
+    *copy = m;
+    return OPSM_OK;
+}
+
+void model_free(struct model *m) {
+    if (!m) return;
+    if (--*m->sharers == 0) {
+        chat_template_free(&m->chat);
+        tokenizer_free(m->tokenizer);
+        gguf_close(m->file);
+        mem_free(m->sharers);
+    }
+    model_packed_free(m->packed);
+    mem_free(m->params);
+    mem_free(m->inv_freq);
+    mem_free(m->tensors);
+    mem_free(m->layers);
+    mem_free(m);
+}

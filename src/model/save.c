@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A model as a GGUF file that other readers load: the original's metadata and tokenizer, tensors back in the file's
+ * row order.
+ */
+#include "base/mem.h"
+#include "model/config.h"
+#include "model/layout.h"
+
+/* Numbers of general.file_type (llama_ftype). */
+static opsm_status file_type(enum quant_type type, uint32_t *number, opsm_error *err) {
+    switch ((int)type) {
+    case QUANT_F32:
+        *number = 0;
+        return OPSM_OK;
+    case QUANT_F16:
+        *number = 1;
+        return OPSM_OK;
+    case QUANT_Q8_0:
+        *number = 7;
+        return OPSM_OK;
+    case QUANT_BF16:
+        *number = 32;
+        return OPSM_OK;
+    }
+    return opsm_fail(err, OPSM_INVALID, "a model is saved as F32, F16, BF16 or Q8_0, not as %s",
+                     quant_traits(type)->name);
+}
+
+/* Norms and biases stay F32; rows that are no whole blocks become F16, as elsewhere. */
+static enum quant_type tensor_type(const struct model_tensor *t, enum quant_type type) {
+    if (!t->decay) return QUANT_F32;
+    return t->cols % quant_traits(type)->block == 0 ? type : QUANT_F16;
+}
+
+static opsm_status write_metadata(struct gguf_writer *w, const struct model *m, uint32_t type, opsm_error *err) {
+    opsm_status status = OPSM_OK;
+    for (int64_t i = 0; i < gguf_kv_count(m->file) && status == OPSM_OK; i++) {
+        const struct gguf_kv *kv = gguf_kv_at(m->file, i);
+        if (!model_config_is_foreign_key(m->config.architecture, kv->key)) status = gguf_writer_copy(w, kv, err);
+    }
+    if (status == OPSM_OK) status = model_config_write(w, &m->config, m->file, err);
+    if (status == OPSM_OK) status = gguf_writer_set_u32(w, "general.file_type", type, err);
+    if (status == OPSM_OK) status = gguf_writer_set_u32(w, "general.quantization_version", 2, err);
+    return status;
+}
+
+static opsm_status announce(struct gguf_writer *w, const struct model *m, const struct gguf_tensor *factors,
+                            enum quant_type type, opsm_error *err) {
+    opsm_status status = OPSM_OK;
+    if (factors) status = gguf_writer_add_tensor(w, factors->name, 1, factors->shape, QUANT_F32, err);
+    for (int i = 0; i < m->n_tensors && status == OPSM_OK; i++) {
+        const struct model_tensor *t = &m->tensors[i];
+        int64_t shape[2] = {t->cols, t->rows};
+        status = gguf_writer_add_tensor(w, t->name, t->decay ? 2 : 1, shape, tensor_type(t, type), err);
+    }
+    return status;
+}
+
+/* Rows in the file's order, in `rows`. */
+static void interleave(float *rows, const struct model *m, const struct model_tensor *t) {
+    const float *ours = m->params + t->offset;
+    int64_t n = t->decay ? t->rows : t->cols, width = t->decay ? t->cols : 1;
+    for (int64_t row = 0; row < n; row++)
+        memcpy(rows + row * width, ours + model_rotate_half_row(row, m->config.head_dim) * width,
+               (size_t)width * sizeof *rows);
+}
+
+static opsm_status put(struct gguf_writer *w, const struct model *m, const struct model_tensor *t, opsm_error *err) {
+    int64_t n = t->rows * t->cols;
+    if (!model_is_interleaved(m, t)) return gguf_writer_put(w, m->params + t->offset, n, err);
+    float *rows = mem_alloc((size_t)n, sizeof *rows);
+    if (!rows) return mem_exhausted(err, t->name, (size_t)n * sizeof *rows);
+    interleave(rows, m, t);
+    opsm_status status = gguf_writer_put(w, rows, n, err);
+    mem_free(rows);
+    return status;
+}
+
+static opsm_status put_factors(struct gguf_writer *w, const struct gguf *file, const struct gguf_tensor *factors,
+                               opsm_error *err) {
+    float *values = mem_alloc((size_t)factors->n_elements, sizeof *values);
+    if (!values) return mem_exhausted(err, factors->name, (size_t)factors->n_elements * sizeof *values);
+    opsm_status status = gguf_dequantize(file, factors, 0, factors->n_elements, values, err);
+    if (status == OPSM_OK) status = gguf_writer_put(w, values, factors->n_elements, err);
+    mem_free(values);
+    return status;
+}
+
+static opsm_status write_file(struct gguf_writer *w, const struct model *m, enum quant_type type, uint32_t number,
+                              opsm_error *err) {
+    const struct gguf_tensor *factors = gguf_find_tensor(m->file, "rope_freqs.weight");
+    opsm_status status = write_metadata(w, m, number, err);
+    if (status == OPSM_OK) status = announce(w, m, factors, type, err);
+    if (status == OPSM_OK && factors) status = put_factors(w, m->file, factors, err);
+    for (int i = 0; i < m->n_tensors && status == OPSM_OK; i++) status = put(w, m, &m->tensors[i], err);
+    return status;
+}
+
+opsm_status model_save(const struct model *m, const char *path, enum quant_type type, opsm_error *err) {
+    uint32_t number = 0;
+    struct gguf_writer *w;
+    opsm_status status = file_type(type, &number, err);
+    if (status == OPSM_OK) status = gguf_writer_create(&w, path, err);
+    if (status != OPSM_OK) return status;
+    status = write_file(w, m, type, number, err);
+    if (status == OPSM_OK) return gguf_writer_commit(w, err);
+    gguf_writer_abort(w);
+    return status;
+}
