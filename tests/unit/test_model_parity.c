@@ -24,7 +24,7 @@ static void check_config(struct model_config config, enum dtype precision) {
     assert_ok(tiny_model(&model, &config, precision, true, 1, &err));
     assert_ok(tiny_randomise(model, 3, 1.0f, &err));
     struct parity_case c;
-    parity_open(&c, model, 7, 10, 40, 20);
+    parity_open(&c, model, 7, 10, 24, 10);
     int before = threads_count();
     for (int threads = 1; threads <= 2; threads++) {
         threads_set(threads);
