@@ -109,8 +109,8 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
 
 /* For every list: the enum, its name ("?" when out of range) and the way back. Parsing an unknown name gives
  * OPSM_INVALID and a sentence with the names that exist. */
-#define OPSM_ENUM(Type, PREFIX, LIST)                                                                                  \
-    typedef enum opsm_##Type{LIST(PREFIX) OPSM_##Type##_count} opsm_##Type;                                            \
+#define OPSM_ENUM(Type, TYPE)                                                                                          \
+    typedef enum opsm_##Type{OPSM_##TYPE##_LIST(OPSM_X_##TYPE) OPSM_##TYPE##_COUNT} opsm_##Type;                       \
     OPSM_API const char *opsm_##Type##_name(opsm_##Type value);                                                        \
     OPSM_API opsm_status opsm_##Type##_parse(const char *name, opsm_##Type *value, opsm_error *err)
 
@@ -126,18 +126,18 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
 #define OPSM_X_AGGREGATION(C, name, doc) OPSM_AGGREGATION_##C,
 #define OPSM_X_DENOMINATOR(C, name, doc) OPSM_DENOMINATOR_##C,
 #define OPSM_X_GUARD(C, name, doc)       OPSM_GUARD_##C,
-OPSM_ENUM(advantage, OPSM_X_ADVANTAGE, OPSM_ADVANTAGE_LIST);
-OPSM_ENUM(surrogate, OPSM_X_SURROGATE, OPSM_SURROGATE_LIST);
-OPSM_ENUM(rule, OPSM_X_RULE, OPSM_RULE_LIST);
-OPSM_ENUM(policy, OPSM_X_POLICY, OPSM_POLICY_LIST);
-OPSM_ENUM(estimator, OPSM_X_ESTIMATOR, OPSM_ESTIMATOR_LIST);
-OPSM_ENUM(reduce, OPSM_X_REDUCE, OPSM_REDUCE_LIST);
-OPSM_ENUM(source, OPSM_X_SOURCE, OPSM_SOURCE_LIST);
-OPSM_ENUM(sign, OPSM_X_SIGN, OPSM_SIGN_LIST);
-OPSM_ENUM(penalty, OPSM_X_PENALTY, OPSM_PENALTY_LIST);
-OPSM_ENUM(aggregation, OPSM_X_AGGREGATION, OPSM_AGGREGATION_LIST);
-OPSM_ENUM(denominator, OPSM_X_DENOMINATOR, OPSM_DENOMINATOR_LIST);
-OPSM_ENUM(guard, OPSM_X_GUARD, OPSM_GUARD_LIST);
+OPSM_ENUM(advantage, ADVANTAGE);
+OPSM_ENUM(surrogate, SURROGATE);
+OPSM_ENUM(rule, RULE);
+OPSM_ENUM(policy, POLICY);
+OPSM_ENUM(estimator, ESTIMATOR);
+OPSM_ENUM(reduce, REDUCE);
+OPSM_ENUM(source, SOURCE);
+OPSM_ENUM(sign, SIGN);
+OPSM_ENUM(penalty, PENALTY);
+OPSM_ENUM(aggregation, AGGREGATION);
+OPSM_ENUM(denominator, DENOMINATOR);
+OPSM_ENUM(guard, GUARD);
 
 /* ---- Configuration ---- */
 

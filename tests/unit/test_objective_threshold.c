@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Threshold policies on records with known drifts, the noise floor, saving and restoring, and the fixed arithmetic that
+ * every instruction set must reproduce.
+ */
+#include "objective_fixture.h"
+
+static opsm_sequence record(double advantage, double drift, int keep) {
+    return (opsm_sequence){
+        .advantage = advantage, .drift = drift, .drift_k1 = drift, .tokens = 4, .keep = (uint8_t)keep};
+}
+
+static void update(struct fixture *x, opsm_threshold *threshold, const opsm_sequence *records, int64_t n) {
+    opsm_error err = {0};
+    assert_ok(opsm_threshold_update(&x->config, threshold, records, n, x->workspace, sizeof x->workspace, &err));
+}
+
+static struct fixture *with_policy(const char *policy, opsm_threshold *threshold) {
+    struct fixture *x = fixture_new();
+    opsm_error err = {0};
+    fixture_set(x, "mask.policy", policy);
+    assert_ok(opsm_threshold_start(&x->config, threshold, &err));
+    return x;
+}
+
+/* Negatives drift 0.01, 0.03, NaN; q = 0.5 -> 0.02; delta 0.05 -> exp(0.9 ln 0.05 + 0.1 ln 0.02) = 0.0456220. */
+static void quantile_moves_in_log_space(void **state) {
+    (void)state;
+    opsm_threshold threshold;
+    struct fixture *x = with_policy("quantile", &threshold);
+    fixture_set(x, "mask.quantile", "0.5");
+    const opsm_sequence records[] = {record(-1, 0.01, 1), record(1, 9, 1), record(-1, NAN, 0), record(-2, 0.03, 0)};
+    update(x, &threshold, records, 4);
+    assert_near(threshold.delta, 0.045622, 1e-6);
+    assert_near(opsm_threshold_delta(&x->config, &threshold, 10), threshold.delta, 0);
+    for (int k = 0; k < 300; k++) update(x, &threshold, records, 4);
+    assert_near(threshold.delta, 0.02, 1e-9);
+    free(x);
+}
+
+static void quantile_has_floor_and_ceiling(void **state) {
+    (void)state;
+    opsm_threshold threshold;
+    opsm_error err = {0};
+    struct fixture *x = with_policy("quantile", &threshold);
+    fixture_set(x, "mask.floor", "0.004");
+    const opsm_sequence still[] = {record(-1, -0.5, 1), record(-1, 0, 1)}, burst[] = {record(-1, 7, 0)};
+    for (int k = 0; k < 400; k++) update(x, &threshold, still, 2);
+    assert_near(threshold.delta, 0.004, 1e-12);
+    for (int k = 0; k < 400; k++) update(x, &threshold, burst, 1);
+    assert_near(threshold.delta, 0.1, 1e-12);
+    /* Engine noise of +-0.02 around 0: floor 3 sd, above the configured one. */
+    const opsm_sequence noise[] = {record(1, 0.02, 1), record(-1, -0.02, 1), record(0, NAN, 1)};
+    assert_ok(opsm_threshold_calibrate(&threshold, noise, 3, &err));
+    assert_near(threshold.noise_sd, 0.02 * sqrt(2), 1e-15);
+    assert_near(threshold.noise_floor, 0.06 * sqrt(2), 1e-15);
+    for (int k = 0; k < 400; k++) update(x, &threshold, still, 2);
+    assert_near(threshold.delta, 0.06 * sqrt(2), 1e-12);
+    free(x);
+}
+
+static void nothing_to_learn_from_moves_nothing(void **state) {
+    (void)state;
+    opsm_threshold threshold;
+    opsm_error err = {0};
+    const char *policies[] = {"fixed", "length", "quantile", "controller"};
+    for (int k = 0; k < 4; k++) {
+        struct fixture *x = with_policy(policies[k], &threshold);
+        const opsm_sequence records[] = {record(1, 0.5, 1), record(-1, NAN, 0)};
+        double before = threshold.delta;
+        update(x, &threshold, records, 2);
+        update(x, &threshold, records, 0);
+        assert_true(threshold.delta == before);
+        assert_int_equal(threshold.updates, 2);
+        assert_ok(opsm_threshold_calibrate(&threshold, records, 1, &err));
+        assert_int_equal(threshold.calibrations, 0);
+        free(x);
+    }
+}
+
+/* Kept negatives at twice the target: log delta falls by min(ln 2, 0.2) = 0.2; at 1.1 times by ln 1.1. */
+static void controller_is_bounded(void **state) {
+    (void)state;
+    opsm_threshold threshold;
+    struct fixture *x = with_policy("controller", &threshold);
+    const opsm_sequence fast[] = {record(-1, 0.02, 1), record(-1, 5, 0), record(1, 3, 1)};
+    update(x, &threshold, fast, 3);
+    assert_near(threshold.delta, 0.05 * exp(-0.2), 1e-15);
+    const opsm_sequence near_target[] = {record(-1, 0.011, 1)};
+    update(x, &threshold, near_target, 1);
+    assert_near(threshold.delta, 0.05 * exp(-0.2) / 1.1, 1e-12);
+    const opsm_sequence backwards[] = {record(-1, -0.5, 1)};
+    update(x, &threshold, backwards, 1);
+    assert_near(threshold.delta, 0.05 / 1.1, 1e-12);
+    free(x);
+}
+
+/* The mask uses the state's threshold, not the configured one. */
+static void state_decides(void **state) {
+    (void)state;
+    opsm_threshold threshold;
+    struct fixture *x = with_policy("quantile", &threshold);
+    fixture_add(x, 2, -1, -1, -1.03);
+    x->state = &threshold;
+    fixture_ok(x);
+    assert_int_equal(x->records[0].keep, 1);
+    threshold.delta = 0.02;
+    fixture_ok(x);
+    assert_int_equal(x->records[0].keep, 0);
+    assert_near(x->metrics.delta, 0.02, 0);
+    free(x);
+}
+
+static void saved_as_bytes(void **state) {
+    (void)state;
+    opsm_threshold threshold, restored;
+    opsm_error err = {0};
+    struct fixture *x = with_policy("controller", &threshold);
+    const opsm_sequence records[] = {record(-1, 0.02, 1)};
+    update(x, &threshold, records, 1);
+    unsigned char bytes[sizeof threshold];
+    memcpy(bytes, &threshold, sizeof bytes);
+    memcpy(&restored, bytes, sizeof bytes);
+    assert_ok(opsm_threshold_check(&restored, &err));
+    update(x, &threshold, records, 1);
+    update(x, &restored, records, 1);
+    assert_memory_equal(&threshold, &restored, sizeof restored);
+    restored.magic ^= 1;
+    assert_int_equal(opsm_threshold_check(&restored, &err), OPSM_FORMAT);
+    restored = threshold;
+    restored.delta = NAN;
+    assert_int_equal(opsm_threshold_check(&restored, &err), OPSM_FORMAT);
+    x->state = &restored;
+    fixture_add(x, 1, -1, -1, -1);
+    assert_int_equal(fixture_run(x), OPSM_FORMAT);
+    assert_int_equal(opsm_threshold_check(NULL, &err), OPSM_FORMAT);
+    free(x);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantile_moves_in_log_space),
+        cmocka_unit_test(quantile_has_floor_and_ceiling),
+        cmocka_unit_test(nothing_to_learn_from_moves_nothing),
+        cmocka_unit_test(controller_is_bounded),
+        cmocka_unit_test(state_decides),
+        cmocka_unit_test(saved_as_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
