@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the libFuzzer targets from the readers' own sources and runs each for a time.
-# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl. CLANG chooses the compiler.
-# Seeds come from tests/fuzz/corpus; what is found on the way stays in build-fuzz/, a crashing input too.
+# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl. CLANG chooses the compiler, FUZZ_DIR the place
+# for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds come from tests/fuzz/corpus.
+# Exit code 77: no clang with libFuzzer here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -9,8 +10,13 @@ shift || true
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl)
 clang=${CLANG:-$(command -v clang-14 || command -v clang || true)}
-[ -n "$clang" ] || { echo "fuzz: clang is missing; scripts/install-deps.sh installs it" >&2; exit 1; }
-mkdir -p build-fuzz
+dir=${FUZZ_DIR:-build-fuzz}
+mkdir -p "$dir"
+if [ -z "$clang" ] || ! "$clang" -fsanitize=fuzzer,address -x c -o "$dir/probe" - 2>/dev/null \
+     <<<'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return (int)(n & 0 * (d == 0)); }'; then
+  echo "fuzz: clang with libFuzzer is missing; scripts/install-deps.sh installs it" >&2
+  exit 77
+fi
 
 flags=(-std=c17 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fno-omit-frame-pointer
        -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Isrc)
@@ -23,16 +29,16 @@ for target in "${targets[@]}"; do
            libraries=($(pkg-config --libs jansson)) ;;
     *) echo "fuzz: unknown target '$target', known are gguf and jsonl" >&2; exit 2 ;;
   esac
-  program=build-fuzz/fuzz_$target
+  program=$dir/fuzz_$target
   "$clang" "${flags[@]}" "tests/fuzz/fuzz_$target.c" "${sources[@]}" "${base[@]}" -o "$program" "${libraries[@]}"
-  mkdir -p "build-fuzz/corpus-$target"
+  mkdir -p "$dir/corpus-$target"
   echo "fuzzing $target for $seconds s"
-  log=build-fuzz/$target.log
+  log=$dir/$target.log
   if ! "$program" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
-       -dict="tests/fuzz/$target.dict" -artifact_prefix="build-fuzz/$target-" \
-       "build-fuzz/corpus-$target" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
+       -dict="tests/fuzz/$target.dict" -artifact_prefix="$dir/$target-" \
+       "$dir/corpus-$target" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
     tail -n 40 "$log" >&2
-    echo "fuzz: $target failed; the input is in build-fuzz/, the log in $log" >&2
+    echo "fuzz: $target failed; the input is in $dir, the log in $log" >&2
     exit 1
   fi
   executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

@@ -432,6 +432,50 @@ static void tensors_that_disagree(void **state) {
     assert_refused(m, OPSM_FORMAT, "the file ends here, but tensor 'b' takes bytes 160 to 224");
 }
 
+/* Each fits into the file alone, the two together do not. */
+static void tensors_that_exceed_the_file_together(void **state) {
+    (void)state;
+    struct image m = header(3, 2, 0);
+    put_tensor(&m, "a", 1, (const uint64_t[]){200}, QUANT_F32, 0);
+    put_tensor(&m, "b", 1, (const uint64_t[]){200}, QUANT_F32, 800);
+    pad(&m, 32);
+    put_zeros(&m, 800);
+    assert_refused(m, OPSM_FORMAT, "tensor 'b' ends 1600 bytes into the data, but the whole file has");
+}
+
+/* Values that the caller's type cannot hold, alone and as the last element of an array. */
+static void numbers_out_of_range(void **state) {
+    (void)state;
+    const double large[] = {1.0, -1e300};
+    struct image m = header(3, 0, 3);
+    put_key(&m, "f64", GGUF_F64);
+    put(&m, &large[1], 8);
+    put_key(&m, "f64s", GGUF_ARRAY);
+    put_u32(&m, GGUF_F64);
+    put_u64(&m, 2);
+    put(&m, large, 16);
+    put_key(&m, "u32s", GGUF_ARRAY);
+    put_u32(&m, GGUF_U32);
+    put_u64(&m, 2);
+    put_u32(&m, INT32_MAX);
+    put_u32(&m, 1u << 31);
+    opsm_error err = {0};
+    struct gguf *f;
+    float x = 7, *floats;
+    int32_t *ints;
+    uint64_t n;
+    assert_ok(gguf_open_memory(&f, m.bytes, m.size, "hostile", &err));
+    assert_int_equal(gguf_get_f32(f, "f64", &x, &err), OPSM_FORMAT);
+    assert_true(x == 7);
+    assert_int_equal(gguf_get_f32s(f, "f64s", &floats, &n, &err), OPSM_FORMAT);
+    assert_string_equal(err.text, "'hostile', byte 83: element 1 of metadata key 'f64s' is not within the range of a "
+                                  "32-bit float");
+    assert_int_equal(gguf_get_i32s(f, "u32s", &ints, &n, &err), OPSM_FORMAT);
+    assert_non_null(strstr(err.text, "element 1 of metadata key 'u32s' is not a 32-bit integer"));
+    gguf_close(f);
+    free(m.bytes);
+}
+
 /* Names are data: terminal escapes, NUL bytes and invalid UTF-8 do not reach the terminal as they are. */
 static void names_are_printed_safely(void **state) {
     (void)state;
@@ -529,6 +573,8 @@ int main(void) {
         cmocka_unit_test(bad_alignments),
         cmocka_unit_test(bad_tensors),
         cmocka_unit_test(tensors_that_disagree),
+        cmocka_unit_test(tensors_that_exceed_the_file_together),
+        cmocka_unit_test(numbers_out_of_range),
         cmocka_unit_test(names_are_printed_safely),
         cmocka_unit_test(a_million_names_are_quick),
         cmocka_unit_test(out_of_memory_at_every_allocation),

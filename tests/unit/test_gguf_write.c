@@ -236,6 +236,8 @@ static void misuse_gets_a_sentence(void **state) {
     struct gguf_writer *w;
     assert_ok(gguf_writer_create(&w, path, &err));
     assert_int_equal(gguf_writer_set_u32(w, "", 1, &err), OPSM_INVALID);
+    assert_int_equal(gguf_writer_set_i32s(w, "long", NULL, (1u << 30) + 1, &err), OPSM_INVALID);
+    assert_non_null(strstr(err.text, "'long' has length 1073741825"));
     const int64_t two[] = {2}, row[] = {33, 2}, negative[] = {-1}, huge[] = {INT64_MAX / 2, 32};
     char name[65];
     memset(name, 'n', 64);
