@@ -2,16 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares our token ids with llama.cpp's and Hugging Face's on thousands of varied lines.
 
-Needs the packages gguf, tokenizers and llama-cpp-python, and a GGUF file whose byte-level vocabulary and merges are used
-with every pre-tokenizer in turn (SmolLM2-135M-Instruct, say).
+Needs the packages gguf, tokenizers and llama-cpp-python, and a GGUF file with a byte-level vocabulary (of
+SmolLM2-135M-Instruct, say). It is used as it is, with every pre-tokenizer in turn. A second vocabulary is trained on the
+lines themselves without cutting them into words: its tokens reach over every boundary, so that a cut in the wrong place
+changes the ids (SmolLM2's has no token of two digits, and could not tell \\p{N}{1,3} from \\p{N}).
 
-  llama.cpp   the file's own vocabulary; valid and malformed text, with control tokens recognised and not
-  tokenizers  the published expressions; the vocabulary is completed to 256 byte tokens, because where one is missing
-              `tokenizers` drops the byte before merging and llama.cpp after it (we follow llama.cpp); valid text only
+  llama.cpp   valid and malformed text, with control tokens recognised and not
+  tokenizers  the published expressions, valid text only. The file's vocabulary is completed to 256 byte tokens, because
+              where one is missing `tokenizers` drops the byte before merging and llama.cpp after it (we follow llama.cpp)
 
 Usage: compare_tokenizer.py TOKENIZE_LINES MODEL.gguf [-n LINES] [--invalid LINES] [--seed S] [--speed]
 """
 import argparse
+import json
 import pathlib
 import subprocess
 import sys
@@ -19,7 +22,7 @@ import tempfile
 import time
 
 import gguf
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, trainers
 
 import make_tokenizer_lines as maker
 
@@ -27,6 +30,7 @@ CONTRACTIONS = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 LLAMA3 = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2 = LLAMA3.replace("{1,3}", "")
 KINDS = ["gpt-2", "smollm", "llama-bpe", "qwen2"]
+ADDED = {"<|endoftext|>": 3, "<|im_start|>": 3, "<|im_end|>": 3, "<repo_name>": 4, "<file_sep>": 4, "<file": 4, "    ": 4}
 
 
 def byte_alphabet() -> list[str]:
@@ -36,17 +40,33 @@ def byte_alphabet() -> list[str]:
 
 
 class Vocabulary:
-    def __init__(self, path: str):
+    def __init__(self, tokens, types, merges):
+        self.tokens, self.types, self.merges = tokens, types, merges
+
+    @classmethod
+    def read(cls, path: str) -> "Vocabulary":
         fields = gguf.GGUFReader(path).fields
-        self.tokens = list(fields["tokenizer.ggml.tokens"].contents())
-        self.types = [int(t) for t in fields["tokenizer.ggml.token_type"].contents()]
-        self.merges = list(fields["tokenizer.ggml.merges"].contents())
+        return cls(list(fields["tokenizer.ggml.tokens"].contents()),
+                   [int(t) for t in fields["tokenizer.ggml.token_type"].contents()],
+                   list(fields["tokenizer.ggml.merges"].contents()))
+
+    @classmethod
+    def train(cls, lines: list[bytes], size: int, added: dict[str, int]) -> "Vocabulary":
+        """Merges over all boundaries. `added`: special tokens and their types (3 control, 4 user-defined)."""
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=byte_alphabet(), show_progress=False,
+                                      max_token_length=16)
+        tokenizer.train_from_iterator([data.decode() for data in lines if not any(t.encode() in data for t in added)],
+                                      trainer)
+        trained = json.loads(tokenizer.to_str())["model"]
+        tokens = sorted(trained["vocab"], key=trained["vocab"].get)
+        merges = [rule if isinstance(rule, str) else " ".join(rule) for rule in trained["merges"]]
+        return cls(tokens + list(added), [1] * len(tokens) + list(added.values()), merges)
 
     def complete(self) -> "Vocabulary":
         missing = [c for c in byte_alphabet() if c not in set(self.tokens)]
-        self.tokens += missing
-        self.types += [1] * len(missing)
-        return self
+        return Vocabulary(self.tokens + missing, self.types + [1] * len(missing), self.merges)
 
     def write(self, path: pathlib.Path, kind: str) -> str:
         writer = gguf.GGUFWriter(str(path), "llama")
@@ -63,7 +83,8 @@ class Vocabulary:
         return str(path)
 
 
-def hugging_face(vocabulary: Vocabulary, kind: str) -> Tokenizer:
+def hugging_face(vocabulary: Vocabulary, kind: str, recognized: tuple[int, ...] = (4,)) -> Tokenizer:
+    """`recognized`: the types of special tokens that are split out of the text."""
     merges = [tuple(rule.split(" ", 1)) for rule in vocabulary.merges]
     ids = {token: i for i, token in enumerate(vocabulary.tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges, ignore_merges=kind == "llama-bpe"))
@@ -75,6 +96,8 @@ def hugging_face(vocabulary: Vocabulary, kind: str) -> Tokenizer:
            "qwen2": [pre_tokenizers.Split(Regex(QWEN2), "isolated"),
                      pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]}[kind]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cut)
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token, type in zip(vocabulary.tokens, vocabulary.types)
+                          if type in recognized])
     return tokenizer
 
 
@@ -108,6 +131,19 @@ def compare_llama(program: str, model: str, name: str, lines: list[bytes]) -> in
     return wrong + report(f"llama.cpp {name} bos", lines[:100], ours(program, model, lines[:100], "bos"), theirs)
 
 
+def compare_hugging_face(options, scratch: str, kind: str, name: str, vocabulary: Vocabulary, lines: list[bytes]) -> int:
+    path = vocabulary.write(pathlib.Path(scratch) / f"{kind}-{name}-peer.gguf", kind)
+    valid, wrong = lines[:options.n], 0
+    for special in (False, True):
+        peer = hugging_face(vocabulary, kind, (3, 4) if special else (4,))
+        theirs = [peer.encode(data.decode(), add_special_tokens=False).ids for data in valid]
+        mine = ours(options.program, path, valid, *(["special"] if special else []))
+        wrong += report(f"tokenizers {kind} {name}{' special' if special else ''}", valid, mine, theirs)
+        if options.speed and not special:
+            compare_speed(options.program, path, peer, valid)
+    return wrong
+
+
 def compare_speed(program: str, model: str, peer: Tokenizer, lines: list[bytes]) -> None:
     """Both on one thread in one run; the fastest of five rounds, in turn."""
     texts = [data.decode() for data in lines]
@@ -136,18 +172,16 @@ def main() -> int:
     options = parser.parse_args()
     lines = maker.make_lines(options.n, options.invalid, options.seed)
     wrong = compare_llama(options.program, options.model, "the file itself", lines)
+    own = Vocabulary.read(options.model)
+    across = Vocabulary.train(lines[:options.n], 20000, ADDED)
     with tempfile.TemporaryDirectory() as scratch:
         for kind in KINDS:
-            path = Vocabulary(options.model).write(pathlib.Path(scratch) / f"{kind}.gguf", kind)
-            wrong += compare_llama(options.program, path, kind, lines)
-            vocabulary = Vocabulary(options.model).complete()
-            path = vocabulary.write(pathlib.Path(scratch) / f"{kind}-complete.gguf", kind)
-            peer = hugging_face(vocabulary, kind)
-            valid = lines[:options.n]
-            theirs = [peer.encode(data.decode(), add_special_tokens=False).ids for data in valid]
-            wrong += report(f"tokenizers {kind}", valid, ours(options.program, path, valid), theirs)
-            if options.speed:
-                compare_speed(options.program, path, peer, valid)
+            path = own.write(pathlib.Path(scratch) / f"{kind}.gguf", kind)
+            wrong += compare_llama(options.program, path, f"{kind} own", lines)
+            wrong += compare_hugging_face(options, scratch, kind, "own", own.complete(), lines)
+            path = across.write(pathlib.Path(scratch) / f"{kind}-trained.gguf", kind)
+            wrong += compare_llama(options.program, path, f"{kind} trained", lines)
+            wrong += compare_hugging_face(options, scratch, kind, "trained", across, lines)
     return 1 if wrong else 0
 
 
