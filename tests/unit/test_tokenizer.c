@@ -5,7 +5,6 @@
  */
 #include "base/mem.h"
 #include "base/rng.h"
-#include "base/threads.h"
 #include "check.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
