@@ -5,6 +5,7 @@
 #include "kernels/convert.h"
 #include "kernels/gemm_cut.h"
 #include "kernels/gemm_onednn.h"
+#include "kernels/vec.h"
 #include <omp.h>
 #include <stdio.h>
 
@@ -246,7 +247,7 @@ static void put_rows(float *to, int64_t ld, const float *from, int64_t rows, int
             memcpy(to, from, (size_t)width * sizeof *to);
             continue;
         }
-        for (int64_t j = 0; j < width; j++) to[j] += from[j];
+        vec()->add(to, from, width);
     }
 }
 

@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_cut.h"
+#include "kernels/gemm_transpose.h"
+#include "kernels/vec.h"
 #include <omp.h>
 
 enum { PANEL = 64, BLOCK = 256, SHORT_BLOCK = 64 };
@@ -69,31 +71,6 @@ static int pack_x(const struct gradient *g, int worker, int64_t block, int64_t s
 
 /* ---- dy ---- */
 
-/* In strips, so that the lines being read stay in the first-level cache while whole lines are written. */
-#define TRANSPOSE(TYPE_OUT, TYPE_IN, CONVERT)                                                                          \
-    do {                                                                                                               \
-        enum { STRIP = 64 / sizeof(TYPE_OUT) };                                                                        \
-        TYPE_OUT *out = to;                                                                                            \
-        const TYPE_IN *in = from;                                                                                      \
-        for (int64_t k0 = 0; k0 < rows; k0 += STRIP) {                                                                 \
-            int64_t end = k0 + STRIP < rows ? k0 + STRIP : rows;                                                       \
-            for (int64_t j = 0; j < columns; j++)                                                                      \
-                for (int64_t k = k0; k < end; k++) out[j * ld_to + k] = CONVERT(in[k * ld_from + j]);                  \
-        }                                                                                                              \
-    } while (0)
-#define SAME(value) (value)
-
-/* to[columns, ld_to] = from[rows, columns]^T. */
-static void transpose(const struct gradient *g, void *to, int64_t ld_to, const void *from, int64_t ld_from,
-                      int64_t rows, int64_t columns) {
-    if (g->type == DTYPE_F32)
-        TRANSPOSE(float, float, SAME);
-    else if (g->compute == DTYPE_BF16)
-        TRANSPOSE(uint16_t, uint16_t, SAME);
-    else
-        TRANSPOSE(float, uint16_t, bf16_to_f32);
-}
-
 /* Columns first .. first + PANEL - 1 of dy as [block][PANEL][rows of the block], zeros beyond the edges. */
 static void make_panel(const struct gradient *g, int64_t first, char *panel) {
     size_t size = dtype_size(g->compute), bytes = (size_t)(PANEL * g->block) * size;
@@ -102,7 +79,7 @@ static void make_panel(const struct gradient *g, int64_t first, char *panel) {
         int64_t rows = block_rows(g, block);
         if (rows < g->block || columns < PANEL) memset(panel, 0, bytes);
         const char *from = g->dy + (size_t)(block * g->block * g->lddy + first) * dtype_size(g->type);
-        transpose(g, panel, g->block, from, g->lddy, rows, columns);
+        gemm_transpose(g->compute, panel, g->block, g->type, from, g->lddy, rows, columns);
     }
 }
 
@@ -119,8 +96,7 @@ static int add_tile(const struct gradient *g, int worker, int64_t first, int64_t
     int result = gemm_kernel_run(kernel, 0, worker, a, b, c);
     int64_t rows = g->n_out - first < PANEL ? g->n_out - first : PANEL;
     float *to = g->dw + first * g->n_in + slice * g->cut.width;
-    for (int64_t i = 0; i < rows && !result; i++, to += g->n_in, c += width)
-        for (int64_t j = 0; j < width; j++) to[j] += c[j];
+    for (int64_t i = 0; i < rows && !result; i++, to += g->n_in, c += width) vec()->add(to, c, width);
     return result;
 }
 

@@ -100,8 +100,8 @@ static opsm_status try_small_tile(struct gemm_kernel *kernel, const struct probe
                                   opsm_error *err) {
     struct onednn_matmul *candidate;
     opsm_error refusal = {0};
-    opsm_status status =
-        onednn_matmul_create(&candidate, rows, kernel->outs, kernel->inner, kernel->type, kernel->tiles[0], &refusal);
+    opsm_status status = onednn_matmul_create(&candidate, rows, kernel->outs, kernel->inner, kernel->type,
+                                              kernel->tiles[0], 1, &refusal);
     if (status == OPSM_UNSUPPORTED) return OPSM_OK;
     if (status != OPSM_OK) return opsm_fail(err, status, "%s", refusal.text);
     bool same = false;
@@ -153,7 +153,7 @@ static opsm_status build_onednn(struct gemm_kernel *kernel, opsm_error *err) {
     opsm_status status = onednn_start(err);
     if (status == OPSM_OK)
         status = onednn_matmul_create(&kernel->tiles[0], kernel->rows[0], kernel->outs, kernel->inner, kernel->type,
-                                      NULL, err);
+                                      NULL, 1, err);
     if (status != OPSM_OK) return status;
     kernel->packed_bytes = onednn_matmul_packed_bytes(kernel->tiles[0]);
     if (!kernel->small) return OPSM_OK;

@@ -227,15 +227,11 @@ static int runnable_run(struct runnable *r, int number, void *const *handles) {
     return status == dnnl_success ? dnnl_stream_wait(worker->stream) : status;
 }
 
-/* Primitives cut their work for the threads they see while they are created: show them one. */
-static int one_thread_begin(void) {
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
-    return threads;
-}
-
-static void one_thread_end(int threads) {
+/* Primitives cut their work for the threads that they see while they are created. Returns what to show afterwards. */
+static int show_threads(int threads) {
+    int before = omp_get_max_threads();
     omp_set_num_threads(threads);
+    return before;
 }
 
 /* The caller hands out the scratchpad: the library's own would belong to the thread that created the primitive. */
@@ -295,14 +291,14 @@ static dnnl_status_t matmul_build(struct onednn_matmul *matmul, int64_t rows, en
 }
 
 opsm_status onednn_matmul_create(struct onednn_matmul **matmul, int64_t rows, int64_t outs, int64_t inner,
-                                 enum dtype type, const struct onednn_matmul *like, opsm_error *err) {
+                                 enum dtype type, const struct onednn_matmul *like, int threads, opsm_error *err) {
     struct onednn_matmul *created = mem_zalloc(1, sizeof *created);
     if (!created) return mem_exhausted(err, "a matrix product", sizeof *created);
     created->outs = outs;
     created->inner = inner;
-    int threads = one_thread_begin();
+    int threads_before = show_threads(threads);
     dnnl_status_t status = matmul_build(created, rows, type, like);
-    one_thread_end(threads);
+    show_threads(threads_before);
     if (status == dnnl_success) {
         *matmul = created;
         return OPSM_OK;
@@ -362,9 +358,9 @@ opsm_status onednn_packer_create(struct onednn_packer **packer, const struct one
                                  int64_t stride_inner, int64_t stride_outs, opsm_error *err) {
     struct onednn_packer *created = mem_zalloc(1, sizeof *created);
     if (!created) return mem_exhausted(err, "packing weights", sizeof *created);
-    int threads = one_thread_begin();
+    int threads_before = show_threads(1);
     dnnl_status_t status = packer_build(created, matmul, src_type, stride_inner, stride_outs);
-    one_thread_end(threads);
+    show_threads(threads_before);
     if (status == dnnl_success) {
         *packer = created;
         return OPSM_OK;

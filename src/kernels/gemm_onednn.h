@@ -29,9 +29,10 @@ const char *onednn_version(void); /* "2.6.3" */
 struct onednn_matmul;
 
 /* `layout` NULL: B is packed as this primitive likes it best; else as for `layout`, and OPSM_UNSUPPORTED where the
- * library would not take that. */
+ * library would not take that. `threads`: 1 for a primitive that workers run; more for one that shares its work among
+ * threads of its own, to be run outside parallel regions. */
 opsm_status onednn_matmul_create(struct onednn_matmul **matmul, int64_t rows, int64_t outs, int64_t inner,
-                                 enum dtype type, const struct onednn_matmul *layout, opsm_error *err);
+                                 enum dtype type, const struct onednn_matmul *layout, int threads, opsm_error *err);
 void onednn_matmul_free(struct onednn_matmul *matmul); /* NULL is allowed */
 size_t onednn_matmul_packed_bytes(const struct onednn_matmul *matmul);
 const char *onednn_matmul_name(const struct onednn_matmul *matmul); /* the library's name of the implementation */
