@@ -202,11 +202,12 @@ static void check_invariance(enum dtype type, int64_t n_out, int64_t n_in) {
     float *expected = make_floats(POOL * n_out, before);
     threads_set(1);
     assert_ok(gemm_forward(weight, POOL, x.data, x.ld, expected, n_out, false, &err));
-    for (int threads = 1; threads <= 3; threads++) {
+    const int64_t batches[] = {1, 2, 3, 4, 5, 8, 12, 16, 17, 31, 33, 48, 63, 64, 65};
+    for (int threads = 1; threads <= 2; threads++) {
         threads_set(threads);
         check_batch(weight, type, &x, n_out, 0, POOL, expected);
-        for (int64_t m = 1; m <= 70; m += m < 20 ? 1 : 7)
-            check_batch(weight, type, &x, n_out, (m * 11) % 64, m, expected);
+        for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
+            check_batch(weight, type, &x, n_out, batches[i] * 11 % 64, batches[i], expected);
         for (int64_t first = 0; first < 66; first += 13) check_batch(weight, type, &x, n_out, first, 1, expected);
     }
     gemm_weight_free(weight);
@@ -220,6 +221,7 @@ static void a_row_does_not_depend_on_its_neighbours(void **state) {
     int threads = threads_count();
     for (int t = 0; t < N_TYPES; t++) {
         for (int s = 0; s < N_SHAPES; s++) check_invariance(types[t], shapes[s][0], shapes[s][1]);
+        if (cpu_isa() == CPU_REF) continue; /* one code path, and slow */
         check_invariance(types[t], 576, 1536);
         check_invariance(types[t], 1536, 576);
     }
