@@ -38,7 +38,7 @@ asan:                                      ## the suite under AddressSanitizer a
 	@cmake --build build-asan
 	@scripts/test.sh build-asan
 
-fuzz:                                      ## fuzz the file readers, SECONDS=60 each
+fuzz:                                      ## fuzz readers and verifiers, SECONDS=60 each
 	@scripts/fuzz.sh $(or $(SECONDS),60)
 
 clean:

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Builds the libFuzzer targets from the readers' own sources and runs each for a time.
-# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl. CLANG chooses the compiler, FUZZ_DIR the place
-# for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds come from tests/fuzz/corpus.
+# Builds the libFuzzer targets from the product's own sources and runs each for a time.
+# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl, verifier. CLANG chooses the compiler, FUZZ_DIR
+# the place for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds come from
+# tests/fuzz/corpus.
 # Exit code 77: no clang with libFuzzer here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl)
+[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl verifier)
 clang=${CLANG:-$(command -v clang-14 || command -v clang || true)}
 dir=${FUZZ_DIR:-build-fuzz}
 mkdir -p "$dir"
@@ -27,7 +28,9 @@ for target in "${targets[@]}"; do
           libraries=(-lm) ;;
     jsonl) sources=(src/io/jsonl.c)
            libraries=($(pkg-config --libs jansson)) ;;
-    *) echo "fuzz: unknown target '$target', known are gguf and jsonl" >&2; exit 2 ;;
+    verifier) sources=(src/reward/*.c src/data/problem.c src/base/text.c)
+              libraries=($(pkg-config --libs libpcre2-8) -lm) ;;
+    *) echo "fuzz: unknown target '$target', known are gguf, jsonl and verifier" >&2; exit 2 ;;
   esac
   program=$dir/fuzz_$target
   "$clang" "${flags[@]}" "tests/fuzz/fuzz_$target.c" "${sources[@]}" "${base[@]}" -o "$program" "${libraries[@]}"

@@ -19,7 +19,7 @@ static bool conversation_key(const struct problem *problem, struct text *key) {
 }
 
 static int compare_conversations(const void *a, const void *b) {
-    const struct problem *x = *(const struct problem *const *)a, *y = *(const struct problem *const *)b;
+    const struct problem *x = a, *y = b;
     if (x->n_messages != y->n_messages) return x->n_messages < y->n_messages ? -1 : 1;
     for (int i = 0; i < x->n_messages; i++) {
         int order = strcmp(x->messages[i].role, y->messages[i].role);
@@ -83,15 +83,15 @@ static opsm_status load_file(struct dataset *dataset, const struct dataset_spec 
 
 /* Leaves out of train what eval has, so that the evaluation stays honest. */
 static opsm_status drop_shared(struct dataset *dataset, const char *path, opsm_error *err) {
-    int64_t n_eval = dataset->count[DATA_EVAL], kept = 0, dropped = 0;
-    const struct problem **eval = mem_alloc((size_t)n_eval, sizeof *eval);
-    if (!eval) return mem_exhausted(err, "a dataset", (size_t)n_eval * sizeof *eval);
-    for (int64_t i = 0; i < n_eval; i++) eval[i] = &dataset->rows[DATA_EVAL][i];
-    qsort(eval, (size_t)n_eval, sizeof *eval, compare_conversations);
+    size_t n_eval = (size_t)dataset->count[DATA_EVAL];
+    struct problem *eval = mem_alloc(n_eval, sizeof *eval); /* views, to be sorted: eval itself stays in file order */
+    if (!eval) return mem_exhausted(err, "a dataset", n_eval * sizeof *eval);
+    memcpy(eval, dataset->rows[DATA_EVAL], n_eval * sizeof *eval);
+    qsort(eval, n_eval, sizeof *eval, compare_conversations);
     struct problem *rows = dataset->rows[DATA_TRAIN];
+    int64_t kept = 0, dropped = 0;
     for (int64_t i = 0; i < dataset->count[DATA_TRAIN]; i++) {
-        const struct problem *row = &rows[i];
-        if (bsearch(&row, eval, (size_t)n_eval, sizeof *eval, compare_conversations)) {
+        if (bsearch(&rows[i], eval, n_eval, sizeof *eval, compare_conversations)) {
             problem_free(&rows[i]);
             dropped++;
         } else {

@@ -12,17 +12,14 @@ struct data_source {
     const char *verifier;
 };
 
-static opsm_status new_source(struct data_source **source, opsm_error *err) {
-    *source = mem_zalloc(1, sizeof **source);
-    return *source ? OPSM_OK : mem_exhausted(err, "a data source", sizeof **source);
-}
-
 opsm_status data_open_task(struct data_source **result, const struct task_spec *spec, opsm_error *err) {
     *result = NULL;
     opsm_status status = task_check(spec, err);
-    if (status == OPSM_OK) status = new_source(result, err);
     if (status != OPSM_OK) return status;
-    **result = (struct data_source){.is_task = true, .task = *spec, .verifier = task_verifier(spec->family)};
+    struct data_source *source = mem_zalloc(1, sizeof *source);
+    if (!source) return mem_exhausted(err, "a data source", sizeof *source);
+    *source = (struct data_source){.is_task = true, .task = *spec, .verifier = task_verifier(spec->family)};
+    *result = source;
     return OPSM_OK;
 }
 
@@ -47,16 +44,17 @@ static const char *suitable_verifier(const struct dataset *dataset) {
 
 opsm_status data_open_file(struct data_source **result, const struct dataset_spec *spec, uint64_t seed,
                            opsm_error *err) {
-    opsm_status status = new_source(result, err);
-    if (status != OPSM_OK) return status;
-    (*result)->seed = seed;
-    status = dataset_load(&(*result)->dataset, spec, err);
+    *result = NULL;
+    struct data_source *source = mem_zalloc(1, sizeof *source);
+    if (!source) return mem_exhausted(err, "a data source", sizeof *source);
+    source->seed = seed;
+    opsm_status status = dataset_load(&source->dataset, spec, err);
     if (status != OPSM_OK) {
-        data_close(*result);
-        *result = NULL;
+        data_close(source);
         return status;
     }
-    (*result)->verifier = suitable_verifier(&(*result)->dataset);
+    source->verifier = suitable_verifier(&source->dataset);
+    *result = source;
     return OPSM_OK;
 }
 

@@ -40,6 +40,19 @@ def aligned(w):
     tensors(T.F32, T.Q8_0)(w)
 
 
+def verifiers():
+    """A byte of settings, the answer or pattern, a NUL, the response."""
+    (CORPUS / "verifier").mkdir(exist_ok=True)
+    for name, settings, answer, response in [
+        ("number", 0x10, "1,234.5", "about 7, -$1,234.50 or \\boxed{\\frac{2469}{2}}"),
+        ("expression", 0x1f, "(3+5)*2", "so:\n(3 + 5) * 2 = 16."),
+        ("pattern", 0x30, "is (?<answer>\\d+)\\b", "It is 12."),
+        ("shape", 0x10, "</a>", "<a>x</a>"),
+        ("tag", 0x1d, "7*2", "<answer>7*2</answer>"),
+    ]:
+        (CORPUS / "verifier" / name).write_bytes(bytes([settings]) + answer.encode() + b"\0" + response.encode())
+
+
 def main():
     (CORPUS / "gguf").mkdir(parents=True, exist_ok=True)
     (CORPUS / "jsonl").mkdir(exist_ok=True)
@@ -56,6 +69,7 @@ def main():
                        "faulty": '{"a":1}\n[]\n{"a":1,"a":2}\n{\n\n{}'}.items():
         (CORPUS / "jsonl" / name).write_bytes(b"\xff" + text.encode())
     (CORPUS / "jsonl" / "short_limit").write_bytes(b"\x08" + rows.encode())
+    verifiers()
 
 
 if __name__ == "__main__":

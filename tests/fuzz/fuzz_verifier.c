@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * libFuzzer target of the verifiers. The first byte chooses settings, the text up to the first NUL is the answer (or
+ * the pattern), the rest the response. Whatever the bytes: scores are 0 or 1, the same response scores the same twice,
+ * a response that is the answer itself is right, and an expression that is right uses given numbers only.
+ */
+#include "base/mem.h"
+#include "reward/expression.h"
+#include "reward/verifier.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool condition, const char *what) {
+    if (condition) return;
+    fprintf(stderr, "broken promise: %s\n", what);
+    abort();
+}
+
+static double score_one(const struct verifier_spec *spec, const struct problem *problem, const char *text,
+                        size_t length, bool finished) {
+    opsm_error err = {0};
+    struct reward *reward;
+    opsm_status status = reward_create(&reward, spec, 1, &err);
+    if (status != OPSM_OK) {
+        require(status == OPSM_INVALID && err.text[0], "a refused setting has a sentence");
+        return 0;
+    }
+    double score = reward_score(reward, problem, text, length, finished, NULL);
+    require(score == 0 || score == 1, "a score is 0 or 1");
+    require(score == reward_score(reward, problem, text, length, finished, NULL), "the same twice");
+    bool judged = reward_check(reward, problem, &err) == OPSM_OK;
+    require(judged || score == 0, "what cannot be judged scores 0");
+    bool own = judged && problem->answer[0];
+    if (own && (!strcmp(spec->type, "exact") || (!strcmp(spec->type, "contains") && !spec->pattern)))
+        require(reward_score(reward, problem, problem->answer, strlen(problem->answer), true, NULL) == 1,
+                "the answer itself is right");
+    reward_free(reward);
+    return score;
+}
+
+static void check_expression(const struct problem *problem, const char *text, size_t length) {
+    struct expression found;
+    if (!expression_evaluate(expression_locate((struct span){text, length}), &found)) return;
+    require(found.n_numbers >= 1 && found.n_numbers <= EXPRESSION_NUMBERS_MAX, "numbers are counted");
+    require(found.value.under > 0 && llabs(found.value.over) <= INT32_MAX, "values stay in range");
+    double score = score_one(&(struct verifier_spec){.type = "expression", .weight = 1}, problem, text, length, true);
+    require(score == 0 || found.n_numbers <= problem->n_numbers, "no more numbers than given");
+    require(score == 0 || found.value.over == problem->target * found.value.under, "the target is reached");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size < 2) return 0;
+    unsigned flags = data[0];
+    const char *rest = (const char *)data + 1;
+    size_t first = strnlen(rest, size - 1);
+    char *answer = mem_strndup(rest, first);
+    require(answer != NULL, "memory");
+    const char *text = first < size - 1 ? rest + first + 1 : rest;
+    size_t length = first < size - 1 ? size - 2 - first : 0;
+    const int64_t numbers[] = {2, 3, 5, 7};
+    struct problem problem = {.prompt = "p",
+                              .answer = answer,
+                              .solution = "",
+                              .numbers = numbers,
+                              .n_numbers = 4,
+                              .target = (flags & 15) + 1};
+    bool finished = flags & 16, ignore_case = flags & 32, unfinished_ok = flags & 64;
+    const char *tags[] = {"<a>", answer};
+    const struct verifier_spec specs[] = {
+        {.type = "exact", .weight = 1, .ignore_case = ignore_case, .unfinished_ok = unfinished_ok},
+        {.type = "numeric", .weight = 1, .tolerance = flags & 128 ? 0.01 : 0, .unfinished_ok = unfinished_ok},
+        {.type = "contains", .weight = 1, .ignore_case = ignore_case},
+        {.type = "contains", .weight = 1, .pattern = answer, .ignore_case = ignore_case},
+        {.type = "regex", .weight = 1, .pattern = answer, .ignore_case = ignore_case},
+        {.type = "format", .weight = 1, .prefix = answer, .tags = tags, .n_tags = 2, .unfinished_ok = unfinished_ok},
+        {.type = "expression", .weight = 1, .unfinished_ok = unfinished_ok},
+    };
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) score_one(&specs[i], &problem, text, length, finished);
+    check_expression(&problem, text, length);
+    mem_free(answer);
+    return 0;
+}
