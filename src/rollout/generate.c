@@ -183,8 +183,9 @@ static opsm_status record(struct run *run, int32_t sequence, const struct sample
 
 static struct sample_key key_of(const struct run *run, int32_t sequence, int32_t token) {
     int32_t group = run->request->group;
-    return (struct sample_key){run->request->seed, run->request->iteration, (uint32_t)(sequence / group),
-                               (uint32_t)(sequence % group), (uint32_t)token};
+    return (struct sample_key){run->request->seed, run->request->iteration,
+                               run->request->first_prompt + (uint32_t)(sequence / group), (uint32_t)(sequence % group),
+                               (uint32_t)token};
 }
 
 /* Looks at the last recorded token of the sequence at `place`; true when it ends there. */
@@ -392,7 +393,7 @@ opsm_status generate(struct generator *g, const struct generate_request *request
             status = opsm_fail(err, OPSM_INTERRUPTED, "generation was interrupted");
         if (status == OPSM_OK) status = refill(&run, err);
         if (status == OPSM_OK && g->n_active) status = advance(&run, err);
-    } while (status == OPSM_OK && g->n_active);
+    } while (status == OPSM_OK && (g->n_active || run.next_sequence < run.n_sequences));
     if (status == OPSM_OK) status = gather(&run, rollouts, err);
     stop_free(run.stop);
     run.stats.seconds = clock_seconds() - start;

@@ -39,6 +39,7 @@ struct generate_request {
     int32_t n_stop;
     uint64_t seed;
     uint32_t iteration;
+    uint32_t first_prompt; /* what prompt 0 is called in the keys of random numbers */
     /* Looked at between decode steps; true: OPSM_INTERRUPTED. NULL: never. */
     const atomic_bool *interrupt;
     /* Called for every token as it is drawn, sequences interleaved. NULL: not. */
