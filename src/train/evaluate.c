@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/evaluate.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/threads.h"
+#include <math.h>
+
+/* Evaluation draws from its own random numbers, the same at every evaluation: differences are the weights' doing. */
+static const uint32_t EVAL_ITERATION = 0x80000000u;
+
+void asked_free(struct asked *a) {
+    for (int32_t i = 0; a->problems && i < a->count; i++) problem_free(&a->problems[i]);
+    mem_free(a->problems);
+    token_list_free(&a->prompts);
+    mem_free(a->offset);
+    *a = (struct asked){0};
+}
+
+static opsm_status ask_one(struct asked *a, const struct problems *p, enum data_split split, int64_t index,
+                           int32_t max_prompt, opsm_error *err) {
+    int32_t i = a->count;
+    opsm_status status = data_get(p->source, split, index, &a->problems[i], err);
+    if (status != OPSM_OK) return status;
+    a->count++;
+    if (p->reward) status = reward_check(p->reward, &a->problems[i], err);
+    if (status == OPSM_OK) status = problems_prompt(p, &a->problems[i], &a->prompts, err);
+    if (status != OPSM_OK) return status;
+    a->offset[i + 1] = a->prompts.count;
+    int64_t n = a->offset[i + 1] - a->offset[i];
+    if (n >= 1 && n <= max_prompt) return OPSM_OK;
+    return opsm_fail(err, OPSM_INVALID,
+                     "the prompt '%.60s...' has %lld tokens, expected 1 to %d: raise "
+                     "rollout.max_prompt or leave it out",
+                     a->problems[i].prompt, (long long)n, max_prompt);
+}
+
+opsm_status ask(struct asked *a, const struct problems *p, enum data_split split, int64_t first, int32_t count,
+                int32_t max_prompt, opsm_error *err) {
+    *a = (struct asked){0};
+    a->problems = mem_zalloc((size_t)count, sizeof *a->problems);
+    a->offset = mem_zalloc((size_t)count + 1, sizeof *a->offset);
+    opsm_status status =
+        a->problems && a->offset ? OPSM_OK : mem_exhausted(err, "problems", (size_t)count * sizeof *a->problems);
+    for (int32_t i = 0; status == OPSM_OK && i < count; i++) status = ask_one(a, p, split, first + i, max_prompt, err);
+    if (status != OPSM_OK) asked_free(a);
+    return status;
+}
+
+opsm_status judge(const struct asked *a, const struct problems *p, const struct rollouts *r, float *rewards,
+                  opsm_error *err) {
+    bool exhausted = false;
+#pragma omp parallel for num_threads(threads_count()) schedule(dynamic, 4)
+    for (int32_t i = 0; i < r->n_sequences; i++) {
+        double score = 0;
+        int64_t first = r->offset[i];
+        if (problems_score(p, &a->problems[i / r->group], r->tokens + first, r->offset[i + 1] - first,
+                           (enum finish_reason)r->finish[i], r->text_length[i], &score, NULL) != OPSM_OK) {
+#pragma omp atomic write
+            exhausted = true;
+        }
+        rewards[i] = (float)score;
+    }
+    return exhausted ? mem_exhausted(err, "a response's text", 0) : OPSM_OK;
+}
+
+void evaluation_free(struct evaluation *e) {
+    mem_free(e->right);
+    *e = (struct evaluation){0};
+}
+
+/* Adds the scores of one chunk of problems. */
+static void tally(struct evaluation *e, int64_t first, const struct rollouts *r, const float *rewards, double highest) {
+    for (int32_t i = 0; i < r->n_sequences; i++) {
+        e->reward_mean += (double)rewards[i];
+        e->right[first + i / r->group] += (double)rewards[i] >= highest - 1e-6;
+        e->finished += r->finish[i] != FINISH_LENGTH;
+    }
+    e->tokens += rollouts_tokens(r);
+}
+
+static opsm_status evaluate_chunk(struct generator *g, const struct problems *p, const struct evaluate_request *q,
+                                  int64_t first, int32_t count, struct evaluation *e, opsm_error *err) {
+    struct asked asked;
+    opsm_status status = ask(&asked, p, q->split, first, count, q->max_prompt, err);
+    if (status != OPSM_OK) return status;
+    struct rollouts rollouts = {0};
+    struct generate_request request = {.n_prompts = count,
+                                       .group = q->samples,
+                                       .prompt_offset = asked.offset,
+                                       .prompt_tokens = asked.prompts.ids,
+                                       .sampling = q->sampling,
+                                       .max_tokens = q->max_tokens,
+                                       .stop = q->stop,
+                                       .n_stop = q->n_stop,
+                                       .seed = q->seed,
+                                       .iteration = EVAL_ITERATION,
+                                       .first_prompt = (uint32_t)first,
+                                       .interrupt = q->interrupt};
+    status = generate(g, &request, &rollouts, NULL, err);
+    float *rewards = mem_alloc((size_t)count * (size_t)q->samples, sizeof *rewards);
+    if (status == OPSM_OK && !rewards) status = mem_exhausted(err, "rewards", (size_t)count * 4);
+    if (status == OPSM_OK) status = judge(&asked, p, &rollouts, rewards, err);
+    if (status == OPSM_OK) tally(e, first, &rollouts, rewards, reward_highest(p->reward));
+    mem_free(rewards);
+    rollouts_free(&rollouts);
+    asked_free(&asked);
+    return status;
+}
+
+opsm_status evaluate(struct generator *g, int32_t room, const struct problems *p, const struct evaluate_request *q,
+                     struct evaluation *e, opsm_error *err) {
+    double start = clock_seconds();
+    int64_t there = data_count(p->source, q->split);
+    *e = (struct evaluation){.problems = q->problems < there ? q->problems : there, .samples = q->samples};
+    if (e->problems < 1)
+        return opsm_fail(err, OPSM_INVALID, "there are no %s problems to evaluate on", data_split_name(q->split));
+    if (q->samples < 1 || q->samples > room)
+        return opsm_fail(err, OPSM_INVALID, "%d samples a problem: expected 1 to %d", q->samples, room);
+    e->right = mem_zalloc((size_t)e->problems, sizeof *e->right);
+    if (!e->right) return mem_exhausted(err, "an evaluation", (size_t)e->problems * sizeof *e->right);
+    int32_t per_chunk = room / q->samples;
+    opsm_status status = OPSM_OK;
+    for (int64_t first = 0; status == OPSM_OK && first < e->problems; first += per_chunk) {
+        int64_t left = e->problems - first;
+        status = evaluate_chunk(g, p, q, first, left < per_chunk ? (int32_t)left : per_chunk, e, err);
+    }
+    if (status != OPSM_OK) {
+        evaluation_free(e);
+        return status;
+    }
+    double n = (double)e->problems * (double)e->samples;
+    e->reward_mean /= n;
+    e->finished /= n;
+    e->length_mean = (double)e->tokens / n;
+    e->accuracy = interval_pass_at_k(e->right, e->problems, e->samples, 1);
+    e->seconds = clock_seconds() - start;
+    return OPSM_OK;
+}

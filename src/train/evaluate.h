@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How well a model does on problems: samples, scores, intervals.
+ */
+#ifndef OPSM_TRAIN_EVALUATE_H
+#define OPSM_TRAIN_EVALUATE_H
+#include "report/interval.h"
+#include "rollout/generate.h"
+#include "train/problems.h"
+
+struct evaluate_request {
+    enum data_split split;
+    int64_t problems; /* from the start of the split; fewer when it has fewer */
+    int32_t samples;  /* responses per problem */
+    struct sampling sampling;
+    int32_t max_prompt, max_tokens;
+    const char *const *stop;
+    int32_t n_stop;
+    uint64_t seed;
+    const atomic_bool *interrupt;
+};
+
+struct evaluation {
+    int64_t problems, samples, tokens;
+    int64_t *right;                            /* [problems] samples with the highest possible reward; owned */
+    double reward_mean, length_mean, finished; /* per sample; finished: share that ended by itself */
+    struct interval accuracy;                  /* = pass@1 */
+    double seconds;
+};
+
+void evaluation_free(struct evaluation *evaluation);
+
+/* `generator` has room for at least one problem's samples. */
+opsm_status evaluate(struct generator *generator, int32_t room, const struct problems *problems,
+                     const struct evaluate_request *request, struct evaluation *evaluation, opsm_error *err);
+
+/* Problems `first` .. first + count - 1 and their prompts as tokens; release with asked_free. A prompt that is longer
+ * than max_prompt: OPSM_INVALID naming it. */
+struct asked {
+    struct problem *problems;
+    struct token_list prompts;
+    int64_t *offset; /* [count + 1] */
+    int32_t count;
+};
+opsm_status ask(struct asked *asked, const struct problems *problems, enum data_split split, int64_t first,
+                int32_t count, int32_t max_prompt, opsm_error *err);
+void asked_free(struct asked *asked);
+
+/* rewards [n_sequences] of rollouts for these problems. Parallel. */
+opsm_status judge(const struct asked *asked, const struct problems *problems, const struct rollouts *rollouts,
+                  float *rewards, opsm_error *err);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/problems.h"
+#include "base/mem.h"
+#include <string.h>
+
+static opsm_status choose_template(struct problems *p, const struct run_config *config, const struct model *model,
+                                   opsm_error *err) {
+    const char *prefix = config->data.template_prefix, *suffix = config->data.template_suffix;
+    p->system = config->data.system;
+    if (prefix || suffix) {
+        opsm_status status = chat_template_custom(&p->custom, prefix ? prefix : "", suffix ? suffix : "", err);
+        if (status == OPSM_OK) p->chat = &p->custom;
+        return status;
+    }
+    bool has_one = model->chat.kind != CHAT_PLAIN;
+    if (config->data.template == TEMPLATE_CHAT && !has_one)
+        return opsm_fail(
+            err, OPSM_INVALID,
+            "data.template is chat, but '%s' has no chat template: use plain, or give data.template_prefix "
+            "and data.template_suffix",
+            config->model);
+    if (config->data.template != TEMPLATE_PLAIN && has_one) p->chat = &model->chat;
+    return OPSM_OK;
+}
+
+static opsm_status open_task(struct problems *p, const struct run_config *config, opsm_error *err) {
+    struct task_spec spec;
+    opsm_status status = task_find(&spec, config->task.name, err);
+    if (status != OPSM_OK) return status;
+    if (config->task.difficulty > 0) spec.difficulty = config->task.difficulty;
+    spec.noise = config->task.noise;
+    spec.seed = config->seed;
+    bool words = config->task.style == STYLE_WORDS || (config->task.style == STYLE_AUTO && p->chat);
+    spec.style = words ? TASK_WORDS : TASK_BARE;
+    status = task_check(&spec, err);
+    return status == OPSM_OK ? data_open_task(&p->source, &spec, err) : status;
+}
+
+static opsm_status open_file(struct problems *p, const struct run_config *config, opsm_error *err) {
+    struct dataset_spec spec = {.file = config->data.file,
+                                .eval_file = config->data.eval_file,
+                                .eval_share = config->data.eval_file ? 0 : 0.05,
+                                .prompt = config->data.prompt,
+                                .answer = config->data.answer};
+    return data_open_file(&p->source, &spec, config->seed, err);
+}
+
+static opsm_status open_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
+    struct verifier_spec specs[CONFIG_LIST_MAX] = {0};
+    int n = config->n_rewards;
+    for (int i = 0; i < n; i++) specs[i] = config_verifier(&config->rewards[i]);
+    if (n == 0) {
+        specs[0].type = data_verifier(p->source);
+        specs[0].weight = 1;
+        n = 1;
+    }
+    if (!specs[0].type)
+        return opsm_fail(err, OPSM_INVALID,
+                         "'%s' has rows without an answer, so nothing can be judged by itself: name "
+                         "the verifiers under reward:",
+                         config->data.file);
+    return reward_create(&p->reward, specs, n, err);
+}
+
+opsm_status problems_open(struct problems *p, const struct run_config *config, const struct model *model, bool judged,
+                          opsm_error *err) {
+    *p = (struct problems){.tokenizer = model->tokenizer};
+    opsm_status status = choose_template(p, config, model, err);
+    if (status == OPSM_OK && !config->task.name && !config->data.file)
+        status = opsm_fail(err, OPSM_INVALID, "no problems: set task.name or data.file");
+    if (status == OPSM_OK) status = config->task.name ? open_task(p, config, err) : open_file(p, config, err);
+    if (status == OPSM_OK && judged) status = open_reward(p, config, err);
+    if (status != OPSM_OK) problems_close(p);
+    return status;
+}
+
+void problems_close(struct problems *p) {
+    data_close(p->source);
+    reward_free(p->reward);
+    if (p->chat == &p->custom) chat_template_free(&p->custom);
+    *p = (struct problems){0};
+}
+
+/* The conversation with a system message of our own in front, in place of the one it has. */
+static opsm_status render(const struct problems *p, const struct problem *problem, char **text, opsm_error *err) {
+    if (!p->system) return chat_render(p->chat, problem->messages, problem->n_messages, text, err);
+    size_t n = (size_t)problem->n_messages;
+    struct chat_message *messages = mem_alloc(n + 1, sizeof *messages);
+    if (!messages) return mem_exhausted(err, "a conversation", (n + 1) * sizeof *messages);
+    size_t skip = n && !strcmp(problem->messages[0].role, "system");
+    messages[0] = (struct chat_message){"system", p->system};
+    memcpy(messages + 1, problem->messages + skip, (n - skip) * sizeof *messages);
+    opsm_status status = chat_render(p->chat, messages, (int)(n - skip) + 1, text, err);
+    mem_free(messages);
+    return status;
+}
+
+opsm_status problems_prompt(const struct problems *p, const struct problem *problem, struct token_list *tokens,
+                            opsm_error *err) {
+    if (!p->chat)
+        return tokenizer_encode(p->tokenizer, problem->prompt, strlen(problem->prompt), TOKENIZER_BOS, tokens, err);
+    char *text;
+    opsm_status status = render(p, problem, &text, err);
+    if (status != OPSM_OK) return status;
+    /* A template that writes the begin token itself must not get a second one. */
+    int32_t bos = tokenizer_bos(p->tokenizer);
+    struct gguf_string piece = bos >= 0 ? tokenizer_piece(p->tokenizer, bos) : (struct gguf_string){0};
+    bool begun = piece.length && !strncmp(text, piece.data, piece.length);
+    status = tokenizer_encode(p->tokenizer, text, strlen(text), TOKENIZER_SPECIAL | (begun ? 0 : TOKENIZER_BOS), tokens,
+                              err);
+    mem_free(text);
+    return status;
+}
+
+/* What closes an answer: eos if it ends a turn, else the first token that does. */
+static int32_t end_token(const struct tokenizer *tokenizer) {
+    int32_t eos = tokenizer_eos(tokenizer);
+    if (eos >= 0) return eos;
+    for (int32_t id = 0; id < tokenizer_size(tokenizer); id++)
+        if (tokenizer_is_end(tokenizer, id)) return id;
+    return -1;
+}
+
+opsm_status problems_solution(const struct problems *p, const struct problem *problem, struct token_list *tokens,
+                              opsm_error *err) {
+    if (!*problem->solution)
+        return opsm_fail(err, OPSM_MISSING, "the problem '%.80s' has no solution to imitate", problem->prompt);
+    int32_t end = end_token(p->tokenizer);
+    if (end < 0) return opsm_fail(err, OPSM_UNSUPPORTED, "the tokenizer has no token that ends a response");
+    opsm_status status = tokenizer_encode(p->tokenizer, problem->solution, strlen(problem->solution), 0, tokens, err);
+    return status == OPSM_OK ? token_list_push(tokens, end, err) : status;
+}
+
+opsm_status problems_score(const struct problems *p, const struct problem *problem, const int32_t *tokens, int64_t n,
+                           enum finish_reason finish, int32_t text_length, double *score, opsm_error *err) {
+    size_t length = 0;
+    char *text = tokenizer_decode(p->tokenizer, tokens, n, false, &length);
+    if (!text) return mem_exhausted(err, "a response's text", (size_t)n * 4);
+    if (length > (size_t)text_length) length = (size_t)text_length;
+    text[length] = '\0';
+    *score = reward_score(p->reward, problem, text, length, finish != FINISH_LENGTH, NULL);
+    mem_free(text);
+    return OPSM_OK;
+}

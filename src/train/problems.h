@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a run asks its model: problems from a task or a dataset, put into tokens by the model's tokenizer and template,
+ * and judged by the configured verifiers.
+ */
+#ifndef OPSM_TRAIN_PROBLEMS_H
+#define OPSM_TRAIN_PROBLEMS_H
+#include "data/source.h"
+#include "model/model.h"
+#include "reward/verifier.h"
+#include "rollout/rollouts.h"
+#include "train/config.h"
+
+struct problems {
+    struct data_source *source;
+    struct reward *reward;             /* NULL: supervised training needs none */
+    const struct tokenizer *tokenizer; /* the model's */
+    const struct chat_template *chat;  /* the model's, or `custom`; NULL: prompts go in as they are */
+    struct chat_template custom;
+    const char *system; /* borrowed from the configuration; NULL: the template's own */
+};
+
+/* `config` and `model` are borrowed for as long as the problems are open. */
+opsm_status problems_open(struct problems *problems, const struct run_config *config, const struct model *model,
+                          bool judged, opsm_error *err);
+void problems_close(struct problems *problems);
+
+/* Appends the tokens of the prompt, ending where the response begins. */
+opsm_status problems_prompt(const struct problems *problems, const struct problem *problem, struct token_list *tokens,
+                            opsm_error *err);
+
+/* Appends the tokens of the response to imitate, with the end token. OPSM_MISSING when the problem has none. */
+opsm_status problems_solution(const struct problems *problems, const struct problem *problem, struct token_list *tokens,
+                              opsm_error *err);
+
+/* The reward of one response; it may fail for want of memory only. */
+opsm_status problems_score(const struct problems *problems, const struct problem *problem, const int32_t *tokens,
+                           int64_t n, enum finish_reason finish, int32_t text_length, double *score, opsm_error *err);
+
+#endif
