@@ -30,7 +30,9 @@ void config_defaults(struct run_config *config) {
                   .micro_batch = 2048,
                   .lora_alpha = 16},
         .eval = {.problems = 128, .samples = 1, .temperature = 0},
-        .sft = {.steps = 1000, .batch = 64},
+        .sft = {.steps = 1000,
+                .batch = 64,
+                .init = {.layers = 2, .heads = 4, .kv_heads = 4, .ffn = 256, .context = 256}},
     };
     opsm_objective_defaults(&config->objective);
 }
@@ -65,7 +67,8 @@ static bool known_save_type(const char *type) {
 }
 
 opsm_status config_check(const struct run_config *config, opsm_error *err) {
-    if (!config->model) return opsm_fail(err, OPSM_INVALID, "model: expected the path of a GGUF file, found nothing");
+    if (!config->model && !config->sft.init.dim)
+        return opsm_fail(err, OPSM_INVALID, "model: expected the path of a GGUF file, found nothing");
     if (!config->output || !*config->output)
         return opsm_fail(err, OPSM_INVALID, "output: expected a directory for the run, found nothing");
     if (!config->task.name == !config->data.file)

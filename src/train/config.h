@@ -99,6 +99,9 @@ struct run_config {
 
     struct {
         int32_t steps, batch; /* optimiser steps, examples per step */
+        struct {
+            int32_t dim, layers, heads, kv_heads, ffn, context; /* dim 0: start from `model` */
+        } init;
     } sft;
 };
 

@@ -23,6 +23,10 @@ static uint64_t add_words(uint64_t sum, const void *data, size_t size) {
     return sum;
 }
 
+uint64_t record_sum(const void *data, size_t size) {
+    return add_words(0, data, size / WORD * WORD);
+}
+
 static void put(struct record_out *out, const void *data, size_t size) {
     out->sum = add_words(out->sum, data, size);
     file_write(out->file, data, size);

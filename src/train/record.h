@@ -22,6 +22,9 @@ void record_write_i64(struct record_out *out, int64_t value);
 opsm_status record_commit(struct record_out *out, opsm_error *err);
 void record_abort(struct record_out *out);
 
+/* The checksum of a block whose size is a multiple of 8 bytes (a fingerprint, e.g. of weights). */
+uint64_t record_sum(const void *data, size_t size);
+
 struct record_in {
     struct file_map map;
     size_t position, end;

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A small model from nothing: random weights around a tokenizer of single characters. What the embedded model and quick
+ * experiments start from.
+ */
+#ifndef OPSM_TRAIN_FRESH_H
+#define OPSM_TRAIN_FRESH_H
+#include "model/model.h"
+#include "train/config.h"
+
+/* A Llama of the sizes under sft.init. Its tokenizer is byte-level BPE over the characters that built-in tasks use
+ * (TASK_BARE_ALPHABET and newline) and an end token: a valid GGUF tokenizer with a head of two dozen rows instead of
+ * tens of thousands. A scratch file is made in config->output. */
+opsm_status fresh_model(struct model **model, const struct run_config *config, opsm_error *err);
+
+#endif
