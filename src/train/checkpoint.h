@@ -26,6 +26,7 @@ struct run_position {
     int64_t steps;                    /* optimiser steps over the run, skipped ones included */
     int64_t skipped;                  /* of these, not applied */
     int64_t generated;                /* rollout batches */
+    int64_t evaluated;                /* 1 + the iteration of the last evaluation, 0: none yet */
     uint64_t version;                 /* of the weights */
     uint64_t metrics_bytes;           /* of metrics.jsonl: what lies beyond is cut off on resume */
     uint64_t initial_sum;             /* of the weights the run started from */

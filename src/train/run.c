@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/run.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "train/fresh.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void run_phase(const struct run *run, const char *phase, double share) {
+    if (run->options->progress) progress_phase(run->options->progress, phase, share);
+}
+
+bool run_interrupted(const struct run *run) {
+    return run->options->interrupt && atomic_load(run->options->interrupt);
+}
+
+double run_seconds(const struct run *run) {
+    return run->position.seconds + clock_seconds() - run->started;
+}
+
+struct sampling run_sampling(const struct run_config *config) {
+    return (struct sampling){.temperature = config->rollout.temperature,
+                             .top_p = config->rollout.top_p,
+                             .min_p = config->rollout.min_p,
+                             .top_k = config->rollout.top_k};
+}
+
+int32_t run_max_prompt(const struct run_config *config, const struct model *model) {
+    int32_t left = model->config.context - config->rollout.max_tokens;
+    return config->rollout.max_prompt < left ? config->rollout.max_prompt : left;
+}
+
+static opsm_status take_lock(struct run *run, opsm_error *err) {
+    char *path = file_join(run->config->output, "lock");
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    opsm_status status = OPSM_OK;
+    run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (run->lock < 0)
+        status = opsm_fail(err, OPSM_IO, "cannot create '%s': %s", path, strerror(errno));
+    else if (flock(run->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        status = opsm_fail(err, OPSM_INVALID, "another process is training into '%s'", run->config->output);
+    mem_free(path);
+    return status;
+}
+
+static void log_memory(const struct run *run) {
+    const struct model *m = run->model;
+    double mb = 1.0 / (1 << 20);
+    log_line(LOG_INFO, "model %s: %lld weights, %s (%s)", run->config->model ? run->config->model : "(fresh)",
+             (long long)m->n_weights, m->precision == DTYPE_BF16 ? "bf16" : "f32", gemm_implementation(m->precision));
+    log_line(LOG_DEBUG, "memory: weights %.0f MB, gradients %.0f MB, optimiser %.0f MB, activations %.0f MB",
+             (double)m->n_params * 4 * mb, (double)m->n_params * 4 * mb, (double)optim_bytes(m->n_params) * mb,
+             (double)activations_bytes(m, run->trainer.micro_batch, true) * mb);
+}
+
+opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options, bool judged,
+                     bool fresh, opsm_error *err) {
+    *run = (struct run){.config = config, .options = options, .lock = -1, .started = clock_seconds()};
+    if (!config->output) return opsm_fail(err, OPSM_INVALID, "output is not set: name a directory for the run");
+    if (config->train.lora_rank > 0)
+        return opsm_fail(err, OPSM_UNSUPPORTED,
+                         "train.lora.rank is %d: low-rank adapters are not there yet, set it to 0",
+                         config->train.lora_rank);
+    run->config_text = config_text(config);
+    if (!run->config_text) return mem_exhausted(err, "the configuration", 0);
+    opsm_status status = file_make_dirs(config->output, err);
+    if (status == OPSM_OK) status = take_lock(run, err);
+    if (status == OPSM_OK) status = checkpoint_clean(config->output, err);
+    if (status == OPSM_OK)
+        status = fresh ? fresh_model(&run->model, config, err)
+                       : model_load(&run->model, config->model, config->precision, true, err);
+    if (status == OPSM_OK) status = problems_open(&run->problems, config, run->model, judged, err);
+    if (status != OPSM_OK) return status;
+    run->position.initial_sum = record_sum(run->model->params, (size_t)run->model->n_params * sizeof(float));
+    return OPSM_OK;
+}
+
+static struct checkpoint as_checkpoint(struct run *run) {
+    return (struct checkpoint){.position = &run->position,
+                               .config = run->config_text,
+                               .model = run->model,
+                               .optim = &run->trainer.optim,
+                               .threshold = &run->trainer.threshold,
+                               .queue = run->queue,
+                               .n_queue = run->n_queue,
+                               .queue_room = run->queue_room};
+}
+
+static opsm_status write_config(const struct run *run, opsm_error *err) {
+    char *path = file_join(run->config->output, "config.yaml");
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    struct file_out *out;
+    opsm_status status = file_create(&out, path, err);
+    if (status == OPSM_OK) {
+        file_write(out, run->config_text, strlen(run->config_text));
+        status = file_commit(out, err);
+    }
+    mem_free(path);
+    return status;
+}
+
+/* Cuts the record to what the checkpoint knows; what the steps after it had written will be written again. */
+static opsm_status open_metrics(struct run *run, bool resumed, opsm_error *err) {
+    char *path = file_join(run->config->output, "metrics.jsonl");
+    char *board = file_join(run->config->output, "tensorboard");
+    opsm_status status = path && board ? OPSM_OK : mem_exhausted(err, "a file name", 0);
+    struct stat st;
+    if (status == OPSM_OK && resumed && stat(path, &st) == 0 && (uint64_t)st.st_size > run->position.metrics_bytes &&
+        truncate(path, (off_t)run->position.metrics_bytes) != 0)
+        status = opsm_fail(err, OPSM_IO, "cannot cut '%s' back to the checkpoint: %s", path, strerror(errno));
+    if (status == OPSM_OK)
+        status = metrics_open(&run->metrics, path, board, resumed ? run->position.iteration : -1, err);
+    mem_free(path);
+    mem_free(board);
+    return status;
+}
+
+opsm_status run_resume(struct run *run, opsm_error *err) {
+    log_memory(run);
+    struct checkpoint checkpoint = as_checkpoint(run);
+    bool found;
+    opsm_status status = checkpoint_restore(run->config->output, &checkpoint, &found, err);
+    if (status != OPSM_OK) return status;
+    run->n_queue = checkpoint.n_queue;
+    if (found) {
+        log_line(LOG_INFO, "going on from %s/checkpoint-%" PRId64 " (iteration %" PRId64 ")", run->config->output,
+                 run->position.steps, run->position.iteration);
+        status = model_publish(run->model, err);
+        run->model->version = run->position.version;
+    }
+    if (status == OPSM_OK) status = open_metrics(run, found, err);
+    if (status == OPSM_OK) status = write_config(run, err);
+    return status;
+}
+
+opsm_status run_save(struct run *run, opsm_error *err) {
+    char *path = file_join(run->config->output, "metrics.jsonl");
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    struct stat st;
+    run->position.metrics_bytes = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    mem_free(path);
+    run->position.version = run->model->version;
+    double now = clock_seconds();
+    run->position.seconds += now - run->started;
+    run->started = now;
+    struct checkpoint checkpoint = as_checkpoint(run);
+    return checkpoint_save(run->config->output, &checkpoint, run->config->train.keep, err);
+}
+
+opsm_status run_guarded(struct run *run, opsm_status status, opsm_error *err) {
+    if (status != OPSM_INTERRUPTED) return status;
+    opsm_status saved = run_save(run, err);
+    if (saved != OPSM_OK) return saved;
+    return opsm_fail(err, OPSM_INTERRUPTED, "interrupted; the same command goes on from %s/checkpoint-%" PRId64,
+                     run->config->output, run->position.steps);
+}
+
+opsm_status run_finish(struct run *run, opsm_error *err) {
+    static const struct {
+        const char *name;
+        enum quant_type type;
+    } types[] = {{"f32", QUANT_F32}, {"f16", QUANT_F16}, {"bf16", QUANT_BF16}, {"q8_0", QUANT_Q8_0}};
+    const char *wanted = run->config->train.save_type ? run->config->train.save_type : "f32";
+    char *path = file_join(run->config->output, "model.gguf");
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    opsm_status status =
+        opsm_fail(err, OPSM_INVALID, "train.save_type is '%s': expected f32, f16, bf16 or q8_0", wanted);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (!strcmp(wanted, types[i].name)) status = model_save(run->model, path, types[i].type, err);
+    if (status == OPSM_OK) log_line(LOG_INFO, "wrote %s", path);
+    mem_free(path);
+    return status;
+}
+
+void run_close(struct run *run) {
+    for (int32_t i = 0; i < run->n_queue; i++) batch_free(&run->queue[i]);
+    mem_free(run->queue);
+    metrics_close(run->metrics);
+    trainer_free(&run->trainer);
+    problems_close(&run->problems);
+    model_free(run->model);
+    mem_free(run->config_text);
+    if (run->lock >= 0) close(run->lock);
+    *run = (struct run){.lock = -1};
+}
+
+static bool evaluation_is_due(const struct run *run, int64_t last_iteration) {
+    int64_t at = run->position.iteration, every = run->config->train.eval_every;
+    if (every == 0 || run->position.iteration_steps > 0 || run->position.evaluated > at) return false;
+    return at % every == 0 || at == last_iteration;
+}
+
+opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t room, int64_t last_iteration,
+                         double *accuracy, opsm_error *err) {
+    if (!evaluation_is_due(run, last_iteration)) return OPSM_OK;
+    const struct run_config *c = run->config;
+    run_phase(run, "eval", NAN);
+    struct evaluate_request request = {.split = DATA_EVAL,
+                                       .problems = c->eval.problems,
+                                       .samples = c->eval.samples < room ? c->eval.samples : room,
+                                       .sampling = {c->eval.temperature, 1, 0, 0},
+                                       .max_prompt = run_max_prompt(c, run->model),
+                                       .max_tokens = c->rollout.max_tokens,
+                                       .stop = (const char *const *)c->rollout.stop.items,
+                                       .n_stop = c->rollout.stop.count,
+                                       .seed = c->seed,
+                                       .interrupt = run->options->interrupt};
+    struct evaluation e;
+    opsm_status status = evaluate(generator, room, &run->problems, &request, &e, err);
+    if (status != OPSM_OK) return status;
+    struct metrics *m = run->metrics;
+    metrics_begin(m, METRICS_EVAL, run->position.iteration, run->position.steps);
+    metrics_number(m, "accuracy", e.accuracy.estimate);
+    metrics_number(m, "accuracy_low", e.accuracy.low);
+    metrics_number(m, "accuracy_high", e.accuracy.high);
+    metrics_number(m, "reward_mean", e.reward_mean);
+    metrics_integer(m, "problems", e.problems);
+    metrics_integer(m, "samples", e.samples);
+    metrics_integer(m, "tokens", e.tokens);
+    metrics_number(m, "length_mean", e.length_mean);
+    metrics_number(m, "finished", e.finished);
+    metrics_group(m, "seconds");
+    metrics_number(m, "eval", e.seconds);
+    metrics_group_end(m);
+    *accuracy = e.accuracy.estimate;
+    run->position.evaluated = run->position.iteration + 1;
+    log_line(LOG_INFO, "iteration %" PRId64 ": accuracy %.3f [%.3f, %.3f] on %" PRId64 " held-out problems",
+             run->position.iteration, e.accuracy.estimate, e.accuracy.low, e.accuracy.high, e.problems);
+    evaluation_free(&e);
+    return metrics_end(m, err);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What train.c and sft.c share: the directory of a run, its model, its place in time, its record.
+ */
+#ifndef OPSM_TRAIN_RUN_H
+#define OPSM_TRAIN_RUN_H
+#include "report/metrics.h"
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/problems.h"
+#include "train/step.h"
+#include "train/train.h"
+
+struct run {
+    const struct run_config *config;
+    const struct train_options *options;
+    char *config_text; /* owned, as everything below */
+    struct model *model;
+    struct problems problems;
+    struct trainer trainer;
+    struct batch *queue; /* [queue_room] oldest first; supervised: none */
+    int32_t n_queue, queue_room;
+    struct metrics *metrics;
+    struct run_position position;
+    int lock;       /* file descriptor that keeps a second process out of the directory */
+    double started; /* clock_seconds() */
+    double last_saved;
+};
+
+/* Directory, lock, configuration text, model (`fresh`: from sft.init), problems (`judged`: with verifiers). */
+opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options, bool judged,
+                     bool fresh, opsm_error *err);
+
+/* Restores the newest checkpoint if there is one, opens the metrics, writes config.yaml. The trainer must be there. */
+opsm_status run_resume(struct run *run, opsm_error *err);
+
+opsm_status run_save(struct run *run, opsm_error *err);
+
+/* Passes `status` on; an interrupted run is saved first. */
+opsm_status run_guarded(struct run *run, opsm_status status, opsm_error *err);
+
+/* RUN/model.gguf. */
+opsm_status run_finish(struct run *run, opsm_error *err);
+void run_close(struct run *run);
+
+/* Says what is going on, where somebody watches; share NaN: unknown. */
+void run_phase(const struct run *run, const char *phase, double share);
+
+bool run_interrupted(const struct run *run);
+double run_seconds(const struct run *run);
+
+/* How generation is configured. */
+struct sampling run_sampling(const struct run_config *config);
+/* Tokens of prompt that fit beside the response into the model's context. */
+int32_t run_max_prompt(const struct run_config *config, const struct model *model);
+
+/* Held-out accuracy now, if it is due at this iteration and not done yet; writes an "eval" line. */
+opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t room, int64_t last_iteration,
+                         double *accuracy, opsm_error *err);
+
+#endif

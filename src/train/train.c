@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The loop: evaluate, generate, judge, train on the oldest batch of the queue, record, checkpoint.
+ *
+ * Batch number b is generated with random numbers keyed by b and the problems b * prompts .... The queue holds
+ * `staleness` batches before an iteration and one more during it: the fresh one goes in at the back, iteration t trains
+ * on batch t from the front. Before iteration 0 it is filled from the initial weights, so that iteration t trains on
+ * rollouts of the weights after max(0, t - staleness) iterations.
+ */
+#include "train/train.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "train/run.h"
+#include "train/train_record.h"
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+struct training {
+    struct run run;
+    struct model *reference; /* the initial weights, NULL: nobody needs them */
+    struct generator *generator;
+    int32_t room;                         /* sequences the generator takes at once */
+    int32_t *order, *begin, *cut_scratch; /* minibatches of the batch in training */
+    struct train_summary summary;
+};
+
+static bool needs_reference(const opsm_objective *o) {
+    return o->penalty_beta > 0 || o->surrogate_name == OPSM_SURROGATE_DPO;
+}
+
+static bool needs_trainer_logp(const opsm_objective *o) {
+    return o->surrogate_ratio == OPSM_SOURCE_TRAINER || o->mask_behavior == OPSM_SOURCE_TRAINER ||
+           o->surrogate_name == OPSM_SURROGATE_DECOUPLED;
+}
+
+/* ---- what is allocated once -----------------------------------------------------------------------------------------
+ */
+
+static int32_t sequences_per_minibatch(const struct run_config *c) {
+    int32_t units =
+        c->rollout.prompts >= c->schedule.minibatches ? c->rollout.prompts : c->rollout.prompts * c->rollout.group;
+    int32_t size = c->rollout.prompts >= c->schedule.minibatches ? c->rollout.group : 1;
+    return (units + c->schedule.minibatches - 1) / c->schedule.minibatches * size;
+}
+
+static opsm_status check_sizes(const struct run_config *c, opsm_error *err) {
+    int64_t sequences = (int64_t)c->rollout.prompts * c->rollout.group;
+    if (sequences > INT32_MAX / 2)
+        return opsm_fail(err, OPSM_INVALID, "rollout.prompts x rollout.group is %lld: too many sequences",
+                         (long long)sequences);
+    if (sequences < c->schedule.minibatches)
+        return opsm_fail(err, OPSM_INVALID, "schedule.minibatches is %d, but a batch has %lld sequences only",
+                         c->schedule.minibatches, (long long)sequences);
+    if (c->objective.surrogate_name == OPSM_SURROGATE_DPO && c->rollout.prompts < c->schedule.minibatches)
+        return opsm_fail(err, OPSM_INVALID,
+                         "surrogate dpo pairs the responses of a group, but %d minibatches would cut %d groups apart",
+                         c->schedule.minibatches, c->rollout.prompts);
+    if (!c->model) return opsm_fail(err, OPSM_INVALID, "model: expected the path of a GGUF file, found nothing");
+    if (c->rollout.temperature <= 0)
+        return opsm_fail(err, OPSM_INVALID, "rollout.temperature is 0: a group would be one response, repeated");
+    return OPSM_OK;
+}
+
+static opsm_status create_generator(struct training *t, opsm_error *err) {
+    const struct run_config *c = t->run.config;
+    struct sampling sampling = run_sampling(c);
+    t->room = c->rollout.prompts * c->rollout.group;
+    struct generator_limits limits = {.in_flight = c->rollout.in_flight,
+                                      .max_prompt = run_max_prompt(c, t->run.model),
+                                      .max_tokens = c->rollout.max_tokens,
+                                      .sequences = t->room,
+                                      .truncating = sampling_truncates(&sampling)};
+    opsm_status status = generator_create(&t->generator, t->run.model, &limits, err);
+    if (status == OPSM_OK)
+        log_line(LOG_DEBUG, "memory: rollout %.0f MB for %d sequences in flight",
+                 (double)generator_bytes(t->run.model, &limits) / (1 << 20), limits.in_flight);
+    return status;
+}
+
+static opsm_status create_trainer(struct training *t, opsm_error *err) {
+    const struct run_config *c = t->run.config;
+    struct optim_config optim = {c->optim.lr,           c->optim.beta1,     c->optim.beta2, c->optim.eps,
+                                 c->optim.weight_decay, c->optim.clip_norm, c->optim.warmup};
+    int32_t sequences = sequences_per_minibatch(c);
+    struct trainer_limits limits = {.micro_batch = c->train.micro_batch,
+                                    .longest = run_max_prompt(c, t->run.model) + c->rollout.max_tokens,
+                                    .minibatch_sequences = sequences,
+                                    .minibatch_tokens = (int64_t)sequences * c->rollout.max_tokens};
+    return trainer_create(&t->run.trainer, t->run.model, &c->objective, &optim, &limits, err);
+}
+
+static opsm_status create_lists(struct training *t, opsm_error *err) {
+    const struct run_config *c = t->run.config;
+    size_t n = (size_t)t->room;
+    t->run.queue_room = c->schedule.staleness + 1;
+    t->run.queue = mem_zalloc((size_t)t->run.queue_room, sizeof *t->run.queue);
+    t->order = mem_alloc(n, sizeof *t->order);
+    t->cut_scratch = mem_alloc(n, sizeof *t->cut_scratch);
+    t->begin = mem_alloc((size_t)c->schedule.minibatches + 1, sizeof *t->begin);
+    if (t->run.queue && t->order && t->cut_scratch && t->begin) return OPSM_OK;
+    return mem_exhausted(err, "the rollout queue", n * 8);
+}
+
+static opsm_status training_open(struct training *t, const struct run_config *config,
+                                 const struct train_options *options, opsm_error *err) {
+    opsm_status status = check_sizes(config, err);
+    if (status == OPSM_OK) status = run_open(&t->run, config, options, true, false, err);
+    /* The weights are still the initial ones here; a checkpoint comes later. */
+    if (status == OPSM_OK && needs_reference(&config->objective))
+        status = model_clone(&t->reference, t->run.model, config->precision, false, err);
+    if (status == OPSM_OK) status = create_generator(t, err);
+    if (status == OPSM_OK) status = create_trainer(t, err);
+    if (status == OPSM_OK) status = create_lists(t, err);
+    if (status == OPSM_OK) status = run_resume(&t->run, err);
+    return status;
+}
+
+static void training_close(struct training *t) {
+    generator_free(t->generator);
+    model_free(t->reference);
+    mem_free(t->order);
+    mem_free(t->begin);
+    mem_free(t->cut_scratch);
+    run_close(&t->run);
+}
+
+/* ---- rollout -> reward -> advantage ---------------------------------------------------------------------------------
+ */
+
+static opsm_status add_advantages(struct run *run, struct batch *batch, opsm_group_stats *stats, opsm_error *err) {
+    const struct rollouts *r = &batch->rollouts;
+    size_t n = (size_t)r->n_sequences, workspace_size = opsm_objective_workspace(r->n_sequences);
+    int64_t *groups = mem_alloc(n, sizeof *groups);
+    void *workspace = mem_alloc(workspace_size, 1);
+    opsm_status status = groups && workspace ? OPSM_OK : mem_exhausted(err, "advantages", workspace_size + n * 8);
+    if (status == OPSM_OK) {
+        for (int32_t i = 0; i < r->n_sequences; i++) groups[i] = i / r->group;
+        opsm_batch view;
+        opsm_batch_init(&view);
+        view.n_sequences = r->n_sequences;
+        view.groups = groups;
+        view.rewards = batch->reward;
+        status =
+            opsm_advantages(&run->config->objective, &view, batch->advantage, stats, workspace, workspace_size, err);
+    }
+    mem_free(groups);
+    mem_free(workspace);
+    return status;
+}
+
+static opsm_status fill_batch(struct training *t, struct batch *batch, const struct asked *asked, opsm_error *err) {
+    const struct run_config *c = t->run.config;
+    struct generate_request request = {.n_prompts = c->rollout.prompts,
+                                       .group = c->rollout.group,
+                                       .prompt_offset = asked->offset,
+                                       .prompt_tokens = asked->prompts.ids,
+                                       .sampling = run_sampling(c),
+                                       .max_tokens = c->rollout.max_tokens,
+                                       .stop = (const char *const *)c->rollout.stop.items,
+                                       .n_stop = c->rollout.stop.count,
+                                       .seed = c->seed,
+                                       .iteration = (uint32_t)batch->index,
+                                       .interrupt = t->run.options->interrupt};
+    struct generate_stats stats;
+    opsm_status status = generate(t->generator, &request, &batch->rollouts, &stats, err);
+    double start = clock_seconds();
+    if (status == OPSM_OK) status = batch_add_columns(batch, c->rollout.save, err);
+    if (status == OPSM_OK) status = judge(asked, &t->run.problems, &batch->rollouts, batch->reward, err);
+    opsm_group_stats groups;
+    if (status == OPSM_OK) status = add_advantages(&t->run, batch, &groups, err);
+    if (status == OPSM_OK) record_rollout(&t->run.position, batch, &groups, &stats, clock_seconds() - start);
+    return status;
+}
+
+/* The next batch of the run, from the weights in force, goes to the back of the queue. Interrupted, it leaves no trace:
+ * the same batch will be generated again. */
+static opsm_status generate_batch(struct training *t, opsm_error *err) {
+    struct run *run = &t->run;
+    const struct run_config *c = run->config;
+    struct batch *batch = &run->queue[run->n_queue];
+    *batch = (struct batch){.index = run->position.generated};
+    struct asked asked;
+    run_phase(run, "rollout", NAN);
+    opsm_status status = ask(&asked, &run->problems, DATA_TRAIN, batch->index * c->rollout.prompts, c->rollout.prompts,
+                             run_max_prompt(c, run->model), err);
+    if (status != OPSM_OK) return status;
+    status = fill_batch(t, batch, &asked, err);
+    asked_free(&asked);
+    if (status != OPSM_OK) {
+        batch_free(batch);
+        return status;
+    }
+    run->n_queue++;
+    run->position.generated++;
+    return OPSM_OK;
+}
+
+/* ---- training on the oldest batch -----------------------------------------------------------------------------------
+ */
+
+/* A column of log-probs, starting as the sampler's where nobody needs them. */
+static opsm_status add_logprobs(struct training *t, const struct model *model, struct batch *batch, float **column,
+                                opsm_error *err) {
+    size_t n = (size_t)rollouts_tokens(&batch->rollouts);
+    if (!*column) *column = mem_alloc(n, sizeof **column);
+    if (!*column) return mem_exhausted(err, "a column of log-probs", n * sizeof **column);
+    memcpy(*column, batch->rollouts.logp, n * sizeof **column);
+    return train_logprobs(&t->run.trainer, model, batch, false, *column, err);
+}
+
+static opsm_status prepare_batch(struct training *t, struct batch *batch, opsm_error *err) {
+    const opsm_objective *o = &t->run.config->objective;
+    double start = clock_seconds();
+    run_phase(&t->run, "log-probs", NAN);
+    opsm_status status = OPSM_OK;
+    if (needs_reference(o)) status = add_logprobs(t, t->reference, batch, &batch->logp_reference, err);
+    if (status == OPSM_OK && needs_trainer_logp(o))
+        status = add_logprobs(t, t->run.model, batch, &batch->logp_trainer, err);
+    t->run.position.tallies[TALLY_SECONDS_LOGPROBS] += clock_seconds() - start;
+    return status;
+}
+
+static opsm_status train_minibatch(struct training *t, struct batch *batch, opsm_error *err) {
+    struct run *run = &t->run;
+    const struct run_config *c = run->config;
+    struct run_position *at = &run->position;
+    int32_t m = (int32_t)(at->iteration_steps % c->schedule.minibatches);
+    int32_t epoch = (int32_t)(at->iteration_steps / c->schedule.minibatches);
+    minibatch_cut(batch, c->seed, epoch, c->schedule.minibatches, t->order, t->begin, t->cut_scratch);
+    const int32_t *ids = t->order + t->begin[m];
+    int32_t n = t->begin[m + 1] - t->begin[m];
+    struct step_report report;
+    /* The first step of a run looks at every sequence: its gap between sampler and trainer is that of this machine. */
+    opsm_status status = train_step(&run->trainer, batch, ids, n, at->steps, at->steps == 0, &report, err);
+    if (status != OPSM_OK) return status;
+    at->steps++;
+    at->iteration_steps++;
+    at->skipped += report.outcome != STEP_APPLIED;
+    if (report.outcome == STEP_NONFINITE)
+        log_line(LOG_WARN, "step %" PRId64 ": the gradient is not finite; the step is skipped", at->steps - 1);
+    record_step(at, &report);
+    return write_step(run->metrics, at, batch, ids, n, &report, err);
+}
+
+static opsm_status train_batch(struct training *t, struct batch *batch, opsm_error *err) {
+    const struct run_config *c = t->run.config;
+    int64_t total = (int64_t)c->schedule.minibatches * c->schedule.epochs;
+    struct run_position *at = &t->run.position;
+    opsm_status status = at->iteration_steps == 0 ? prepare_batch(t, batch, err) : OPSM_OK;
+    while (status == OPSM_OK && at->iteration_steps < total) {
+        if (run_interrupted(&t->run)) return opsm_fail(err, OPSM_INTERRUPTED, "interrupted");
+        run_phase(&t->run, "train", (double)at->iteration_steps / (double)total);
+        status = train_minibatch(t, batch, err);
+    }
+    return status;
+}
+
+/* The front of the queue has been trained on. */
+static opsm_status retire_batch(struct training *t, opsm_error *err) {
+    struct run *run = &t->run;
+    struct batch *batch = &run->queue[0];
+    opsm_status status = run->config->rollout.save ? dump_batch(run->config->output, batch, err) : OPSM_OK;
+    batch_free(batch);
+    run->n_queue--;
+    memmove(run->queue, run->queue + 1, (size_t)run->n_queue * sizeof *run->queue);
+    run->queue[run->n_queue] = (struct batch){0};
+    return status;
+}
+
+static opsm_status iteration(struct training *t, opsm_error *err) {
+    struct run *run = &t->run;
+    struct run_position *at = &run->position;
+    opsm_status status = OPSM_OK;
+    if (at->iteration_steps == 0 && at->generated <= at->iteration + run->config->schedule.staleness) tallies_clear(at);
+    while (status == OPSM_OK && at->generated <= at->iteration + run->config->schedule.staleness)
+        status = generate_batch(t, err);
+    if (status == OPSM_OK) status = train_batch(t, &run->queue[0], err);
+    if (status != OPSM_OK) return status;
+
+    double reward = at->tallies[TALLY_REWARD_MEAN];
+    if (isnan(t->summary.reward_first)) t->summary.reward_first = reward;
+    t->summary.reward_last = reward;
+    status = write_iteration(run->metrics, at, err);
+    if (status == OPSM_OK) status = retire_batch(t, err);
+    at->iteration++;
+    at->iteration_steps = 0;
+    struct progress_row row = progress_of(at);
+    if (run->options->progress) progress_iteration(run->options->progress, &row);
+    return status;
+}
+
+static bool checkpoint_is_due(const struct run *run) {
+    int64_t every = run->config->train.checkpoint_every, at = run->position.iteration;
+    return at == run->config->train.iterations || (every > 0 && at > 0 && at % every == 0);
+}
+
+static opsm_status train_loop(struct training *t, opsm_error *err) {
+    struct run *run = &t->run;
+    int64_t last = run->config->train.iterations;
+    for (;;) {
+        opsm_status status = run_evaluate(run, t->generator, t->room, last, &t->summary.accuracy, err);
+        if (status == OPSM_OK && run->position.iteration_steps == 0 && checkpoint_is_due(run))
+            status = run_save(run, err);
+        if (status != OPSM_OK || run->position.iteration >= last) return status;
+        status = iteration(t, err);
+        if (status != OPSM_OK) return status;
+    }
+}
+
+opsm_status train_run(const struct run_config *config, const struct train_options *options,
+                      struct train_summary *summary, opsm_error *err) {
+    struct training t = {.summary = {.reward_first = NAN, .reward_last = NAN, .accuracy = NAN}};
+    t.run.lock = -1;
+    opsm_status status = training_open(&t, config, options, err);
+    if (status == OPSM_OK) status = run_guarded(&t.run, train_loop(&t, err), err);
+    if (status == OPSM_OK) status = run_finish(&t.run, err);
+    t.summary.iterations = t.run.position.iteration;
+    t.summary.steps = t.run.position.steps;
+    t.summary.skipped = t.run.position.skipped;
+    t.summary.seconds = run_seconds(&t.run);
+    if (summary) *summary = t.summary;
+    training_close(&t);
+    return status;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/train_record.h"
+#include "base/mem.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void tallies_clear(struct run_position *at) {
+    memset(at->tallies, 0, sizeof at->tallies);
+    at->tallies[TALLY_PARITY_MAX] = -1;
+}
+
+void record_rollout(struct run_position *at, const struct batch *batch, const opsm_group_stats *groups,
+                    const struct generate_stats *stats, double reward_seconds) {
+    const struct rollouts *r = &batch->rollouts;
+    double *tally = at->tallies, finished = 0;
+    for (int32_t i = 0; i < r->n_sequences; i++) finished += r->finish[i] != FINISH_LENGTH;
+    tally[TALLY_REWARD_MEAN] = groups->reward_mean;
+    tally[TALLY_REWARD_STD] = groups->reward_std;
+    tally[TALLY_LENGTH_MEAN] = (double)stats->tokens / r->n_sequences;
+    tally[TALLY_FINISHED] = finished / r->n_sequences;
+    tally[TALLY_ZERO_GROUPS] = (double)groups->zero_groups;
+    tally[TALLY_TOKENS] += (double)stats->tokens;
+    tally[TALLY_SECONDS_ROLLOUT] += stats->seconds;
+    tally[TALLY_SECONDS_REWARD] += reward_seconds;
+}
+
+void record_step(struct run_position *at, const struct step_report *report) {
+    double *tally = at->tallies;
+    tally[TALLY_STEPS] += report->outcome == STEP_APPLIED;
+    tally[TALLY_SKIPPED] += report->outcome != STEP_APPLIED;
+    tally[TALLY_TOKENS_FORWARD] += (double)report->tokens_forward;
+    tally[TALLY_TOKENS_BACKWARD] += (double)report->tokens_backward;
+    if (report->metrics.drift_negative_mean - report->metrics.drift_negative_mean == 0) {
+        tally[TALLY_DRIFT_SUM] += report->metrics.drift_negative_mean;
+        tally[TALLY_DRIFT_STEPS] += 1;
+    }
+    if (report->metrics.dropped > 0) tally[TALLY_DROPPED_SUM] += report->metrics.dropped;
+    if (!(report->parity_max <= tally[TALLY_PARITY_MAX])) tally[TALLY_PARITY_MAX] = report->parity_max;
+    tally[TALLY_SECONDS_FORWARD] += report->seconds_forward;
+    tally[TALLY_SECONDS_BACKWARD] += report->seconds_backward;
+    tally[TALLY_SECONDS_OPTIM] += report->seconds_optim;
+}
+
+static double mean_reward(const struct batch *batch, const int32_t *ids, int32_t n) {
+    double sum = 0;
+    for (int32_t i = 0; i < n; i++) sum += (double)batch->reward[ids[i]];
+    return sum / n;
+}
+
+opsm_status write_step(struct metrics *m, const struct run_position *at, const struct batch *batch, const int32_t *ids,
+                       int32_t n, const struct step_report *report, opsm_error *err) {
+    metrics_begin(m, METRICS_STEP, at->iteration, at->steps - 1);
+    metrics_string(m, "outcome", step_outcome_name(report->outcome));
+    for (int i = 0; i < opsm_metrics_count(); i++)
+        metrics_number(m, opsm_metrics_name(i), opsm_metrics_value(&report->metrics, i));
+    metrics_number(m, "reward_mean", mean_reward(batch, ids, n));
+    metrics_number(m, "grad_norm", report->grad_norm);
+    metrics_number(m, "lr", report->lr);
+    metrics_number(m, "guard", report->guard);
+    metrics_integer(m, "batch", batch->index);
+    metrics_integer(m, "sequences_forward", report->sequences_forward);
+    metrics_integer(m, "sequences_backward", report->sequences_backward);
+    metrics_integer(m, "tokens_forward", report->tokens_forward);
+    metrics_integer(m, "tokens_backward", report->tokens_backward);
+    if (report->parity_max >= 0 || isnan(report->parity_max)) {
+        metrics_number(m, "parity_gap_mean", report->parity_mean);
+        metrics_number(m, "parity_gap_max", report->parity_max);
+    }
+    metrics_group(m, "seconds");
+    metrics_number(m, "forward", report->seconds_forward);
+    metrics_number(m, "backward", report->seconds_backward);
+    metrics_number(m, "optim", report->seconds_optim);
+    metrics_group_end(m);
+    return metrics_end(m, err);
+}
+
+static double busy_seconds(const double *tally) {
+    double sum = 0;
+    for (int i = TALLY_SECONDS_ROLLOUT; i < TALLY_COUNT; i++) sum += tally[i];
+    return sum;
+}
+
+/* Mean drift of the negatives over the iteration's steps. */
+static double mean_drift(const double *tally) {
+    return tally[TALLY_DRIFT_STEPS] > 0 ? tally[TALLY_DRIFT_SUM] / tally[TALLY_DRIFT_STEPS] : NAN;
+}
+
+static double mean_dropped(const double *tally) {
+    double steps = tally[TALLY_STEPS] + tally[TALLY_SKIPPED];
+    return steps > 0 ? tally[TALLY_DROPPED_SUM] / steps : NAN;
+}
+
+opsm_status write_iteration(struct metrics *m, const struct run_position *at, opsm_error *err) {
+    const double *tally = at->tallies;
+    double train = tally[TALLY_SECONDS_FORWARD] + tally[TALLY_SECONDS_BACKWARD] + tally[TALLY_SECONDS_OPTIM];
+    metrics_begin(m, METRICS_ITERATION, at->iteration, at->steps);
+    metrics_number(m, "reward_mean", tally[TALLY_REWARD_MEAN]);
+    metrics_number(m, "reward_std", tally[TALLY_REWARD_STD]);
+    metrics_number(m, "length_mean", tally[TALLY_LENGTH_MEAN]);
+    metrics_number(m, "finished", tally[TALLY_FINISHED]);
+    metrics_number(m, "skipped_groups", tally[TALLY_ZERO_GROUPS]);
+    metrics_number(m, "tokens", tally[TALLY_TOKENS]);
+    metrics_number(m, "drift_negative_mean", mean_drift(tally));
+    metrics_number(m, "dropped", mean_dropped(tally));
+    metrics_number(m, "steps_applied", tally[TALLY_STEPS]);
+    metrics_number(m, "steps_skipped", tally[TALLY_SKIPPED]);
+    metrics_number(m, "tokens_forward", tally[TALLY_TOKENS_FORWARD]);
+    metrics_number(m, "tokens_backward", tally[TALLY_TOKENS_BACKWARD]);
+    if (!(tally[TALLY_PARITY_MAX] < 0)) metrics_number(m, "parity_gap_max", tally[TALLY_PARITY_MAX]);
+    metrics_number(m, "generated_per_second", tally[TALLY_TOKENS] / tally[TALLY_SECONDS_ROLLOUT]);
+    metrics_number(m, "trained_per_second", train > 0 ? tally[TALLY_TOKENS_FORWARD] / train : NAN);
+    metrics_group(m, "seconds");
+    metrics_number(m, "rollout", tally[TALLY_SECONDS_ROLLOUT]);
+    metrics_number(m, "reward", tally[TALLY_SECONDS_REWARD]);
+    metrics_number(m, "logprobs", tally[TALLY_SECONDS_LOGPROBS]);
+    metrics_number(m, "forward", tally[TALLY_SECONDS_FORWARD]);
+    metrics_number(m, "backward", tally[TALLY_SECONDS_BACKWARD]);
+    metrics_number(m, "optim", tally[TALLY_SECONDS_OPTIM]);
+    metrics_group_end(m);
+    return metrics_end(m, err);
+}
+
+struct progress_row progress_of(const struct run_position *at) {
+    const double *tally = at->tallies;
+    return (struct progress_row){.iteration = at->iteration,
+                                 .reward = tally[TALLY_REWARD_MEAN],
+                                 .drift = mean_drift(tally),
+                                 .dropped = mean_dropped(tally),
+                                 .tokens_per_second =
+                                     (tally[TALLY_TOKENS] + tally[TALLY_TOKENS_FORWARD]) / busy_seconds(tally)};
+}
+
+opsm_status dump_batch(const char *output, const struct batch *batch, opsm_error *err) {
+    char name[64];
+    snprintf(name, sizeof name, "%06" PRId64 ".jsonl", batch->index);
+    char *dir = file_join(output, "rollouts"), *path = dir ? file_join(dir, name) : NULL;
+    opsm_status status = path ? file_make_dirs(dir, err) : mem_exhausted(err, "a file name", sizeof name);
+    if (status == OPSM_OK) status = batch_dump(batch, path, err);
+    mem_free(dir);
+    mem_free(path);
+    return status;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a training run writes down: the lines of metrics.jsonl (keys: docs of the objective, section 8, and of the
+ * formats), and the tallies from which an iteration's line is made. Tallies are part of a checkpoint.
+ */
+#ifndef OPSM_TRAIN_TRAIN_RECORD_H
+#define OPSM_TRAIN_TRAIN_RECORD_H
+#include "report/metrics.h"
+#include "report/progress.h"
+#include "rollout/generate.h"
+#include "train/checkpoint.h"
+#include "train/step.h"
+
+/* Sums over the iteration in progress, unless said otherwise. */
+enum tally {
+    TALLY_REWARD_MEAN, /* of the fresh rollouts, likewise the next five */
+    TALLY_REWARD_STD,
+    TALLY_LENGTH_MEAN,
+    TALLY_FINISHED,    /* share that ended by itself */
+    TALLY_ZERO_GROUPS, /* groups whose rewards are all equal */
+    TALLY_TOKENS,      /* response tokens */
+    TALLY_STEPS,       /* applied */
+    TALLY_SKIPPED,
+    TALLY_TOKENS_FORWARD,
+    TALLY_TOKENS_BACKWARD,
+    TALLY_DRIFT_SUM,   /* mean drift of the negatives, summed over the steps that had some ... */
+    TALLY_DRIFT_STEPS, /* ... and their number */
+    TALLY_DROPPED_SUM,
+    TALLY_PARITY_MAX, /* largest; -1: not measured */
+    TALLY_SECONDS_ROLLOUT,
+    TALLY_SECONDS_REWARD,
+    TALLY_SECONDS_LOGPROBS,
+    TALLY_SECONDS_FORWARD,
+    TALLY_SECONDS_BACKWARD,
+    TALLY_SECONDS_OPTIM,
+    TALLY_COUNT
+};
+_Static_assert((int)TALLY_COUNT <= (int)POSITION_TALLIES, "tallies must fit into a checkpoint");
+
+void tallies_clear(struct run_position *at);
+void record_rollout(struct run_position *at, const struct batch *batch, const opsm_group_stats *groups,
+                    const struct generate_stats *stats, double reward_seconds);
+void record_step(struct run_position *at, const struct step_report *report);
+
+/* One line each; `at` is already past the step. */
+opsm_status write_step(struct metrics *metrics, const struct run_position *at, const struct batch *batch,
+                       const int32_t *ids, int32_t n, const struct step_report *report, opsm_error *err);
+opsm_status write_iteration(struct metrics *metrics, const struct run_position *at, opsm_error *err);
+
+struct progress_row progress_of(const struct run_position *at);
+
+/* OUTPUT/rollouts/INDEX.jsonl */
+opsm_status dump_batch(const char *output, const struct batch *batch, opsm_error *err);
+
+#endif
