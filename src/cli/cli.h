@@ -8,13 +8,15 @@
  */
 #ifndef OPSM_CLI_CLI_H
 #define OPSM_CLI_CLI_H
+#include "base/log.h"
 #include <opsm/status.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
 /* X(NAME): the subcommands, in the order of `opsm help`. */
-#define CLI_COMMANDS(X) X(help)
+#define CLI_COMMANDS(X) X(train) X(sft) X(eval) X(generate) X(help)
 
 #define CLI_DECLARE(name) int cmd_##name(int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)
@@ -37,6 +39,12 @@ int cli_fail(opsm_status status, const opsm_error *err);
 
 /* Prints "opsm NAME: sentence" and the synopsis, returns 2. */
 int cli_usage(const char *name, const char *format, ...) OPSM_PRINTF(2, 3);
+
+/* The least level of log lines that are shown (-q, -v). */
+enum log_level cli_log_level(void);
+
+/* The handlers of SIGINT and SIGTERM set the flag that is returned; a second signal ends the program at once. */
+const atomic_bool *cli_catch_signals(void);
 
 /* All of `text` as a number in [low, high]; false otherwise. */
 bool cli_parse_int(const char *text, int64_t low, int64_t high, int64_t *value);

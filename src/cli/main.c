@@ -109,6 +109,24 @@ int cmd_help(int argc, char **argv) {
 
 static enum log_level quietest = LOG_INFO;
 
+enum log_level cli_log_level(void) {
+    return quietest;
+}
+
+static atomic_bool interrupted;
+
+static void on_signal(int number) {
+    (void)number;
+    atomic_store(&interrupted, true);
+}
+
+const atomic_bool *cli_catch_signals(void) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return &interrupted;
+}
+
 static void print_log(enum log_level level, const char *line, void *user) {
     (void)user;
     if (level >= quietest) fprintf(stderr, "%s%s\n", level == LOG_WARN ? "warning: " : "", line);

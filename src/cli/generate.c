@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rollout/generate.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/options.h"
+#include <jansson.h>
+#include <string.h>
+
+struct generate_options {
+    const char *prompt, *system, *precision;
+    int64_t samples, max_tokens, top_k, seed, in_flight;
+    double temperature, top_p, min_p;
+    struct option_texts stop;
+    bool chat, jsonl;
+};
+
+/* Prints one sample as it comes, whole characters only. */
+struct printer {
+    const struct tokenizer *tokenizer;
+    struct token_stream stream;
+};
+
+static void print_token(void *user, int32_t prompt, int32_t sample, int32_t token) {
+    (void)prompt, (void)sample;
+    struct printer *p = user;
+    if (tokenizer_is_special(p->tokenizer, token) || tokenizer_is_end(p->tokenizer, token)) return;
+    struct gguf_string piece = tokenizer_piece(p->tokenizer, token);
+    char buffer[4096];
+    for (size_t at = 0; at < piece.length;) { /* the buffer holds four times what is fed */
+        size_t n = piece.length - at < 1000 ? piece.length - at : 1000;
+        size_t written = token_stream_feed(&p->stream, (const uint8_t *)piece.data + at, n, buffer, sizeof buffer);
+        fwrite(buffer, 1, written, stdout);
+        at += n;
+    }
+    fflush(stdout);
+}
+
+static opsm_status encode_prompt(const struct model *model, const struct generate_options *o, struct token_list *tokens,
+                                 opsm_error *err) {
+    if (!o->chat) return tokenizer_encode(model->tokenizer, o->prompt, strlen(o->prompt), TOKENIZER_BOS, tokens, err);
+    if (model->chat.kind == CHAT_PLAIN) return opsm_fail(err, OPSM_INVALID, "--chat: this model has no chat template");
+    struct chat_message messages[2] = {{"system", o->system}, {"user", o->prompt}};
+    char *text;
+    opsm_status status = o->system ? chat_render(&model->chat, messages, 2, &text, err)
+                                   : chat_render(&model->chat, messages + 1, 1, &text, err);
+    if (status != OPSM_OK) return status;
+    int32_t bos = tokenizer_bos(model->tokenizer);
+    struct gguf_string piece = bos >= 0 ? tokenizer_piece(model->tokenizer, bos) : (struct gguf_string){0};
+    bool begun = piece.length && !strncmp(text, piece.data, piece.length);
+    status = tokenizer_encode(model->tokenizer, text, strlen(text), TOKENIZER_SPECIAL | (begun ? 0 : TOKENIZER_BOS),
+                              tokens, err);
+    mem_free(text);
+    return status;
+}
+
+/* The response's text as valid UTF-8 (what is not becomes U+FFFD), cut where a stop string begins. */
+static json_t *json_text(const struct model *model, const struct rollouts *r, int32_t i) {
+    size_t length = 0;
+    char *raw =
+        tokenizer_decode(model->tokenizer, r->tokens + r->offset[i], r->offset[i + 1] - r->offset[i], false, &length);
+    if (!raw) return NULL;
+    if (length > (size_t)r->text_length[i]) length = (size_t)r->text_length[i];
+    size_t room = 4 * (length + 8);
+    char *text = mem_alloc(room, 1);
+    json_t *result = NULL;
+    if (text) {
+        struct token_stream stream = {0};
+        size_t n = token_stream_feed(&stream, (const uint8_t *)raw, length, text, room);
+        n += token_stream_end(&stream, text + n, room - n);
+        result = json_stringn(text, n);
+        mem_free(text);
+    }
+    mem_free(raw);
+    return result;
+}
+
+static bool print_json(const struct model *model, const struct rollouts *r, int32_t i) {
+    json_t *tokens = json_array(), *logp = json_array(), *prompt = json_array(), *text = json_text(model, r, i);
+    for (int64_t t = r->offset[i]; t < r->offset[i + 1]; t++) {
+        json_array_append_new(tokens, json_integer(r->tokens[t]));
+        json_array_append_new(logp, json_real((double)r->logp[t]));
+    }
+    for (int64_t t = 0; t < r->prompt_offset[1]; t++) json_array_append_new(prompt, json_integer(r->prompt_tokens[t]));
+    json_t *o = json_pack("{s:i, s:o, s:o, s:o, s:o, s:s}", "sample", (int)i, "text", text, "prompt_tokens", prompt,
+                          "tokens", tokens, "logp", logp, "finish", finish_name((enum finish_reason)r->finish[i]));
+    bool good = o && json_dumpf(o, stdout, JSON_REAL_PRECISION(9)) == 0;
+    putchar('\n');
+    json_decref(o);
+    return good;
+}
+
+static opsm_status print_samples(const struct model *model, const struct rollouts *r, const struct generate_options *o,
+                                 opsm_error *err) {
+    for (int32_t i = 0; i < r->n_sequences; i++) {
+        if (o->jsonl) {
+            if (!print_json(model, r, i)) return mem_exhausted(err, "the output of a sample", 0);
+            continue;
+        }
+        struct printer printer = {.tokenizer = model->tokenizer};
+        char end[16];
+        printf("%s--- %d\n", i ? "\n" : "", i + 1);
+        for (int64_t t = r->offset[i]; t < r->offset[i + 1]; t++) print_token(&printer, 0, i, r->tokens[t]);
+        fwrite(end, 1, token_stream_end(&printer.stream, end, sizeof end), stdout);
+    }
+    if (!o->jsonl) putchar('\n');
+    return OPSM_OK;
+}
+
+static opsm_status generate_samples(const struct model *model, const struct generate_options *o, opsm_error *err) {
+    struct token_list prompt = {0};
+    opsm_status status = encode_prompt(model, o, &prompt, err);
+    int64_t left = model->config.context - prompt.count;
+    if (status == OPSM_OK && (prompt.count < 1 || left < 1))
+        status = opsm_fail(err, OPSM_INVALID, "the prompt has %lld tokens: expected 1 to %d (the model's context)",
+                           (long long)prompt.count, model->config.context - 1);
+    bool stream = o->samples == 1 && !o->jsonl;
+    struct printer printer = {.tokenizer = model->tokenizer};
+    int64_t offset[2] = {0, prompt.count};
+    struct generate_request request = {.n_prompts = 1,
+                                       .group = (int32_t)o->samples,
+                                       .prompt_offset = offset,
+                                       .prompt_tokens = prompt.ids,
+                                       .sampling = {o->temperature, o->top_p, o->min_p, (int32_t)o->top_k},
+                                       .max_tokens = (int32_t)(o->max_tokens < left ? o->max_tokens : left),
+                                       .stop = o->stop.items,
+                                       .n_stop = o->stop.count,
+                                       .seed = (uint64_t)o->seed,
+                                       .interrupt = cli_catch_signals(),
+                                       .on_token = stream ? print_token : NULL,
+                                       .user = &printer};
+    struct generator_limits limits = {.in_flight = (int32_t)o->in_flight,
+                                      .max_prompt = (int32_t)prompt.count,
+                                      .max_tokens = request.max_tokens,
+                                      .sequences = (int32_t)o->samples,
+                                      .truncating = sampling_truncates(&request.sampling)};
+    struct generator *generator = NULL;
+    struct rollouts rollouts = {0};
+    if (status == OPSM_OK) status = generator_create(&generator, model, &limits, err);
+    if (status == OPSM_OK) status = generate(generator, &request, &rollouts, NULL, err);
+    if (stream) putchar('\n');
+    if (status == OPSM_OK && !stream) status = print_samples(model, &rollouts, o, err);
+    rollouts_free(&rollouts);
+    generator_free(generator);
+    token_list_free(&prompt);
+    return status;
+}
+
+int cmd_generate(int argc, char **argv) {
+    struct generate_options o = {
+        .samples = 1, .max_tokens = 256, .temperature = 1, .top_p = 1, .seed = 1, .in_flight = 64, .precision = "bf16"};
+    const struct option table[] = {{"-p", OPTION_TEXT, &o.prompt, 0, 0},
+                                   {"-n", OPTION_INT, &o.samples, 1, 1 << 20},
+                                   {"--chat", OPTION_FLAG, &o.chat, 0, 0},
+                                   {"--system", OPTION_TEXT, &o.system, 0, 0},
+                                   {"--temperature", OPTION_REAL, &o.temperature, 0, 100},
+                                   {"--top-p", OPTION_REAL, &o.top_p, 1e-6, 1},
+                                   {"--top-k", OPTION_INT, &o.top_k, 0, 1 << 30},
+                                   {"--min-p", OPTION_REAL, &o.min_p, 0, 1},
+                                   {"--max-tokens", OPTION_INT, &o.max_tokens, 1, 1 << 20},
+                                   {"--stop", OPTION_TEXTS, &o.stop, 0, 0},
+                                   {"--seed", OPTION_INT, &o.seed, 0, 1e15},
+                                   {"--in-flight", OPTION_INT, &o.in_flight, 1, 65536},
+                                   {"--precision", OPTION_TEXT, &o.precision, 0, 0},
+                                   {"--jsonl", OPTION_FLAG, &o.jsonl, 0, 0},
+                                   {NULL, OPTION_FLAG, NULL, 0, 0}};
+    const char *path, *const names[] = {"the model file"};
+    int code = options_read(argc, argv, table, &path, 1, names);
+    if (code) return code;
+    if (!o.prompt) return cli_usage(argv[0], "a prompt is needed: -p TEXT");
+    bool bf16 = !strcmp(o.precision, "bf16");
+    if (!bf16 && strcmp(o.precision, "f32") != 0)
+        return cli_usage(argv[0], "--precision: expected f32 or bf16, found '%s'", o.precision);
+    opsm_error err = {0};
+    struct model *model = NULL;
+    opsm_status status = model_load(&model, path, bf16 ? DTYPE_BF16 : DTYPE_F32, false, &err);
+    if (status == OPSM_OK) status = generate_samples(model, &o, &err);
+    model_free(model);
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
+}
