@@ -34,6 +34,12 @@ void metrics_add(struct metrics_sums *sums, const opsm_sequence *record) {
         sums->lag += (double)record->lag;
         if ((double)record->lag > sums->lag_max) sums->lag_max = (double)record->lag;
     }
+    double weight = ess_weight(record, sums->ess_cap);
+    if (weight >= 0) {
+        sums->weights++;
+        sums->weight_sum += weight;
+        sums->weight_squares += weight * weight;
+    }
     if (!isfinite(record->drift) || !isfinite(record->drift_k1)) return;
     sums->drifts++;
     sums->drift_k1 += record->drift_k1;
@@ -76,7 +82,7 @@ void metrics_finish(const struct metrics_sums *sums, opsm_metrics *metrics) {
     metrics->clip_low = ratio((double)sums->clipped_low, tokens);
     metrics->clip_high = ratio((double)sums->clipped_high, tokens);
     metrics->ratio_max = sums->drifts ? sums->ratio_max : unknown;
-    metrics->ess = unknown;
+    metrics->ess = ess_of(sums->weights, sums->weight_sum, sums->weight_squares);
     metrics->nonfinite = (double)sums->nonfinite;
     metrics->positive_logp = (double)sums->positive_logp;
     metrics->sequences = sequences;
@@ -128,7 +134,7 @@ opsm_status opsm_metrics_compute(const opsm_objective *config, const opsm_sequen
     opsm_status status = objective_load_config(config, &full, err);
     if (status == OPSM_OK) status = arena_open(&arena, workspace, workspace_size, n, err);
     if (status != OPSM_OK) return status;
-    struct metrics_sums sums = {.penalised = full.penalty_beta > 0};
+    struct metrics_sums sums = {.penalised = full.penalty_beta > 0, .ess_cap = full.guard_cap};
     double *drifts = arena_take(&arena, n, sizeof *drifts);
     int64_t low = 0, high = n; /* negatives from the left, positives from the right */
     for (int64_t i = 0; i < n; i++) {
@@ -140,7 +146,6 @@ opsm_status opsm_metrics_compute(const opsm_objective *config, const opsm_sequen
     opsm_metrics computed;
     metrics_finish(&sums, &computed);
     metrics_quantiles(drifts, low, drifts + high, n - high, &computed);
-    computed.ess = opsm_ess(records, n, full.guard_cap);
     count_groups(records, n, arena_take(&arena, n, sizeof(struct member)), &computed);
     if (metrics->size != sizeof *metrics)
         return opsm_fail(err, OPSM_INVALID, "metrics not initialised: set metrics.size = sizeof metrics");

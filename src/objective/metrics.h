@@ -6,19 +6,20 @@
 #define OPSM_OBJECTIVE_METRICS_H
 #include "objective/parts.h"
 
-/* Zero-initialise, with `penalised` set where beta > 0. */
+/* Zero-initialise, with `penalised` set where beta > 0, and `ess_cap`. */
 struct metrics_sums {
     int64_t sequences, negatives, positives, tokens, dropped, dropped_negatives, dropped_tokens;
     int64_t clipped_low, clipped_high, nonfinite, positive_logp, backward;
     int64_t lagged, drifts, negative_drifts, positive_drifts, kept_negatives;
     double surrogate, penalty, kl, entropy, mass, dropped_mass, delta, ratio_max, lag, lag_max;
     double drift_k1, drift_k3, drift_positive, drift_negative, drift_kept_negative;
+    double weights, weight_sum, weight_squares, ess_cap;
     bool penalised;
 };
 
 void metrics_add(struct metrics_sums *sums, const opsm_sequence *record);
 
-/* Everything but quantiles, ESS and groups, which stay NaN and 0. */
+/* Everything but quantiles and groups, which stay NaN and 0. */
 void metrics_finish(const struct metrics_sums *sums, opsm_metrics *metrics);
 
 /* Drift quantiles by sign; sorts both arrays. */

@@ -70,6 +70,10 @@ double mask_random_unit(int64_t seed, int64_t step, int64_t id); /* [0, 1), a fu
 /* ---- aggregate.c ---- */
 double aggregate_weight(const opsm_objective *config, const opsm_totals *totals, const opsm_sequence *record);
 
+/* ---- threshold.c: the weight of one record in the ESS (NaN: left out), and the ESS from its sums ---- */
+double ess_weight(const opsm_sequence *record, double cap);
+double ess_of(double count, double sum, double squares);
+
 /* ---- sort.c: no allocation, unlike qsort ---- */
 struct member {
     int64_t group;

@@ -123,19 +123,27 @@ opsm_status opsm_threshold_calibrate(opsm_threshold *state, const opsm_sequence 
     return OPSM_OK;
 }
 
+double ess_weight(const opsm_sequence *record, double cap) {
+    if (!isfinite(record->drift_k1)) return (double)NAN;
+    double w = exp_fixed(-record->drift_k1 * (double)record->tokens);
+    w = w > cap ? cap : w;
+    return w > 1e150 ? 1e150 : w; /* cap off: its square must stay finite */
+}
+
+double ess_of(double count, double sum, double squares) {
+    return count > 0 && squares > 0 ? sum * sum / (count * squares) : (double)NAN;
+}
+
 double opsm_ess(const opsm_sequence *records, int64_t n, double cap) {
-    double sum = 0, squares = 0;
-    int64_t count = 0;
+    double count = 0, sum = 0, squares = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(records[i].drift_k1)) continue;
-        double w = exp_fixed(-records[i].drift_k1 * (double)records[i].tokens);
-        w = w > cap ? cap : w;
-        w = w > 1e150 ? 1e150 : w; /* cap off: its square must stay finite */
+        double w = ess_weight(&records[i], cap);
+        if (!(w >= 0)) continue;
         sum += w;
         squares += w * w;
         count++;
     }
-    return count && squares > 0 ? sum * sum / ((double)count * squares) : (double)NAN;
+    return ess_of(count, sum, squares);
 }
 
 double opsm_guard_scale(const opsm_objective *config, double ess) {

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * opsm audit: what the objective and the mask do to recorded rollouts.
+ */
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "report/audit.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const double default_deltas[] = {0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.3, 0.5};
+enum { N_DEFAULT_DELTAS = sizeof default_deltas / sizeof default_deltas[0] };
+
+/* A candidate threshold, checked by the same table as the key mask.delta. */
+static opsm_status add_delta(struct audit_options *options, const char *text, opsm_error *err) {
+    opsm_objective probe;
+    opsm_objective_defaults(&probe);
+    opsm_status status = opsm_objective_set(&probe, "mask.delta", text, err);
+    if (status != OPSM_OK) return status;
+    if (options->n_deltas == AUDIT_DELTAS_MAX)
+        return opsm_fail(err, OPSM_INVALID, "--delta: at most %d of them", AUDIT_DELTAS_MAX);
+    options->deltas[options->n_deltas++] = probe.mask_delta;
+    return OPSM_OK;
+}
+
+/* key=value; the prefix "objective." is allowed, so that a line of a configuration can be pasted. */
+static opsm_status set_key(struct audit_options *options, const char *word, bool *delta_set, opsm_error *err) {
+    const char *equals = strchr(word, '=');
+    char key[80];
+    if (!strncmp(word, "objective.", 10)) word += 10;
+    size_t length = (size_t)(equals - word);
+    if (length >= sizeof key) return opsm_fail(err, OPSM_INVALID, "unknown objective key \"%.60s...\"", word);
+    memcpy(key, word, length);
+    key[length] = '\0';
+    *delta_set |= !strcmp(key, "mask.delta");
+    return opsm_objective_set(&options->config, key, equals + 1, err);
+}
+
+static opsm_status parse_word(struct audit_options *options, int argc, char **argv, int *i, bool *delta_set,
+                              opsm_error *err) {
+    const char *word = argv[*i];
+    if (!strcmp(word, "--json")) {
+        options->json = true;
+    } else if (!strcmp(word, "--gradient")) {
+        options->gradient = true;
+    } else if (!strcmp(word, "--delta")) {
+        if (*i + 1 >= argc) return opsm_fail(err, OPSM_INVALID, "--delta needs a number");
+        return add_delta(options, argv[++*i], err);
+    } else if (!strncmp(word, "--delta=", 8)) {
+        return add_delta(options, word + 8, err);
+    } else if (word[0] == '-' && word[1] != '\0') {
+        return opsm_fail(err, OPSM_INVALID, "unknown option '%.60s'", word);
+    } else if (!options->path) {
+        options->path = word;
+    } else if (strchr(word, '=')) {
+        return set_key(options, word, delta_set, err);
+    } else {
+        return opsm_fail(err, OPSM_INVALID, "'%.60s': one file at a time, and keys are written key=value", word);
+    }
+    return OPSM_OK;
+}
+
+static opsm_status copy_all(int from, int to, opsm_error *err) {
+    char buffer[1 << 16];
+    for (ssize_t n; (n = read(from, buffer, sizeof buffer)) != 0;) {
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return opsm_fail(err, OPSM_IO, "cannot read the rollouts: %s", strerror(errno));
+        for (ssize_t done = 0, wrote; done < n; done += wrote) {
+            wrote = write(to, buffer + done, (size_t)(n - done));
+            if (wrote < 0 && errno == EINTR) wrote = 0;
+            if (wrote < 0) return opsm_fail(err, OPSM_IO, "cannot write a temporary copy: %s", strerror(errno));
+        }
+    }
+    return OPSM_OK;
+}
+
+/* A pipe cannot be read twice: it goes through a temporary file, whose name is left in `path` for the caller to remove
+ * (empty when none was needed). */
+static opsm_status spool(const char *given, char path[64], opsm_error *err) {
+    struct stat status;
+    bool standard = !strcmp(given, "-");
+    path[0] = '\0';
+    if (!standard && (stat(given, &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))) return OPSM_OK;
+    const char *dir = getenv("TMPDIR");
+    snprintf(path, 64, "%s/opsm-audit-XXXXXX", dir && strlen(dir) < 40 ? dir : "/tmp");
+    FILE *in = standard ? stdin : fopen(given, "rb");
+    if (!in) return opsm_fail(err, OPSM_IO, "cannot open '%.200s': %s", given, strerror(errno));
+    int to = mkstemp(path);
+    opsm_status result = to < 0 ? opsm_fail(err, OPSM_IO, "cannot create '%s': %s", path, strerror(errno))
+                                : copy_all(fileno(in), to, err);
+    if (to < 0) path[0] = '\0';
+    if (to >= 0) close(to);
+    if (!standard) fclose(in);
+    return result;
+}
+
+static int run(struct audit_options *options) {
+    opsm_error err = {0};
+    char temporary[64];
+    opsm_status status = opsm_objective_check(&options->config, &err);
+    if (status != OPSM_OK) return cli_fail(status, &err);
+    status = spool(options->path, temporary, &err);
+    if (temporary[0]) options->path = temporary;
+    if (status == OPSM_OK) status = audit_run(options, stdout, &err);
+    if (temporary[0]) unlink(temporary);
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
+}
+
+int cmd_audit(int argc, char **argv) {
+    struct audit_options *options = mem_zalloc(1, sizeof *options);
+    opsm_error err = {0};
+    if (!options) return cli_fail(mem_exhausted(&err, "the options", sizeof *options), &err);
+    opsm_objective_defaults(&options->config);
+    bool delta_set = false;
+    opsm_status status = OPSM_OK;
+    for (int i = 1; i < argc && status == OPSM_OK; i++) status = parse_word(options, argc, argv, &i, &delta_set, &err);
+    int code;
+    if (status != OPSM_OK) {
+        code = cli_usage("audit", "%s", err.text);
+    } else if (!options->path) {
+        code = cli_usage("audit", "which file of rollouts?");
+    } else {
+        /* One candidate and no mask.delta: the candidate is what the person means. */
+        if (options->n_deltas == 1 && !delta_set) options->config.mask_delta = options->deltas[0];
+        if (options->n_deltas == 0) {
+            memcpy(options->deltas, default_deltas, sizeof default_deltas);
+            options->n_deltas = N_DEFAULT_DELTAS;
+        }
+        code = run(options);
+    }
+    mem_free(options);
+    return code;
+}
