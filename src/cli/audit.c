@@ -2,9 +2,9 @@
  *
  * opsm audit: what the objective and the mask do to recorded rollouts.
  */
+#include "report/audit.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "report/audit.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>

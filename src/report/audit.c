@@ -23,14 +23,14 @@ struct audit {
     struct audit_summary *summary;
     FILE *out;
     struct text text;
-    bool whole;                 /* groups must be seen whole */
-    bool from_rewards;          /* some row's advantage is computed */
+    bool whole;        /* groups must be seen whole */
+    bool from_rewards; /* some row's advantage is computed */
     struct key_set seen;
     int64_t n_rows;
-    int64_t *index_groups;      /* [n_rows], dense in order of appearance only as keys; NULL beyond INDEX_ROWS */
+    int64_t *index_groups; /* [n_rows], dense in order of appearance only as keys; NULL beyond INDEX_ROWS */
     float *index_rewards;
     int64_t index_room;
-    float *advantages;          /* [n_rows] when groups are interleaved */
+    float *advantages; /* [n_rows] when groups are interleaved */
     double reward_n, reward_mean, reward_squares;
     /* One group's worth of scratch. */
     float *rewards, *group_advantages, *dlogp;
@@ -93,10 +93,13 @@ static opsm_status survey_row(struct audit *audit, const struct audit_rows *rows
     if (row->given == AUDIT_FROM_REWARD) {
         audit->from_rewards = true;
         if (audit->options->config.advantage == OPSM_ADVANTAGE_GIVEN)
-            return audit_rows_fail(rows, row, OPSM_MISSING, "no \"advantage\", and advantage = given computes none", err);
+            return audit_rows_fail(rows, row, OPSM_MISSING, "no \"advantage\", and advantage = given computes none",
+                                   err);
         if (!group->named)
-            return audit_rows_fail(rows, row, OPSM_MISSING, "neither \"advantage\" nor \"group\": an advantage is computed "
-                                   "from the rewards of a group", err);
+            return audit_rows_fail(rows, row, OPSM_MISSING,
+                                   "neither \"advantage\" nor \"group\": an advantage is computed "
+                                   "from the rewards of a group",
+                                   err);
     }
     bool finite = isfinite(row->reward);
     if (!finite && row->given == AUDIT_FROM_REWARD)
@@ -125,8 +128,10 @@ static opsm_status survey(struct audit *audit, opsm_error *err) {
         bool starts = !group->named || audit->n_rows == 1 || group->key != previous;
         previous = group->named ? group->key : 0;
         if (!starts) continue;
-        if (!group->named || key_insert(&audit->seen, group->key)) audit->summary->groups++;
-        else audit->summary->interleaved = true;
+        if (!group->named || key_insert(&audit->seen, group->key))
+            audit->summary->groups++;
+        else
+            audit->summary->interleaved = true;
     }
     audit_rows_close(rows);
     return status;
@@ -137,10 +142,13 @@ static opsm_status resolve_interleaved(struct audit *audit, opsm_error *err) {
     const struct audit_options *options = audit->options;
     if (!audit->summary->interleaved || !audit->whole) return OPSM_OK;
     if (options->config.surrogate_name == OPSM_SURROGATE_DPO || audit->n_rows > INDEX_ROWS)
-        return opsm_fail(err, OPSM_FORMAT, "'%.200s': the rows of a group do not follow one another, and %s; sort the file by "
-                         "\"group\"", options->path, options->config.surrogate_name == OPSM_SURROGATE_DPO
-                         ? "surrogate.name = dpo compares whole groups"
-                         : "more than 4194304 rows would have to be held in memory");
+        return opsm_fail(err, OPSM_FORMAT,
+                         "'%.200s': the rows of a group do not follow one another, and %s; sort the file by "
+                         "\"group\"",
+                         options->path,
+                         options->config.surrogate_name == OPSM_SURROGATE_DPO
+                             ? "surrogate.name = dpo compares whole groups"
+                             : "more than 4194304 rows would have to be held in memory");
     int64_t n = audit->n_rows;
     size_t size = opsm_objective_workspace(n);
     void *workspace = mem_alloc(size, 1);
@@ -212,7 +220,8 @@ static void release(struct audit *audit) {
 
 /* ---- Advantages of a group ---- */
 
-/* Rewards of a contiguous group -> group_advantages. With rule `batch` the mean is the group's, the scale the file's. */
+/* Rewards of a contiguous group -> group_advantages. With rule `batch` the mean is the group's, the scale the file's.
+ */
 static opsm_status compute_advantages(struct audit *audit, const struct audit_group *group, bool *zero,
                                       opsm_error *err) {
     opsm_objective config = audit->options->config;
@@ -225,8 +234,8 @@ static opsm_status compute_advantages(struct audit *audit, const struct audit_gr
     for (int64_t i = 0; i < group->n_rows; i++)
         audit->rewards[i] = isfinite(group->rows[i].reward) ? (float)group->rows[i].reward : 0;
     opsm_group_stats stats;
-    opsm_status status = opsm_advantages(&config, &batch, audit->group_advantages, &stats, audit->workspace,
-                                         audit->workspace_size, err);
+    opsm_status status =
+        opsm_advantages(&config, &batch, audit->group_advantages, &stats, audit->workspace, audit->workspace_size, err);
     *zero = stats.zero_groups > 0;
     if (!batch_scale) return status;
     double std = audit->reward_n > 1 ? sqrt(audit->reward_squares / (audit->reward_n - 1)) : 0;
@@ -245,8 +254,10 @@ static opsm_status fill_advantages(struct audit *audit, const struct audit_group
     bool all_zero = true;
     for (int64_t i = 0; i < group->n_rows; i++) {
         const struct audit_row *row = &group->rows[i];
-        if (row->given != AUDIT_FROM_REWARD) audit->group_advantages[i] = row->advantage;
-        else if (audit->advantages) audit->group_advantages[i] = audit->advantages[row->row];
+        if (row->given != AUDIT_FROM_REWARD)
+            audit->group_advantages[i] = row->advantage;
+        else if (audit->advantages)
+            audit->group_advantages[i] = audit->advantages[row->row];
         all_zero = all_zero && row->given != AUDIT_PER_TOKEN && audit->group_advantages[i] == 0;
         for (int64_t t = row->first; row->given == AUDIT_FROM_REWARD && t < row->first + row->length; t++)
             group->columns[AUDIT_ADVANTAGE][t] = audit->group_advantages[i];
@@ -290,8 +301,10 @@ static void make_batch(struct audit *audit, const struct audit_group *group, int
 /* ---- JSON ---- */
 
 static void put_number(struct text *text, double x) {
-    if (isfinite(x)) text_number(text, x);
-    else text_puts(text, "null");
+    if (isfinite(x))
+        text_number(text, x);
+    else
+        text_puts(text, "null");
 }
 
 static void put_field(struct text *text, const char *name, double x) {
@@ -302,7 +315,8 @@ static void put_field(struct text *text, const char *name, double x) {
 static void put_sequence(struct audit *audit, const struct audit_group *group, const struct audit_row *row,
                          const opsm_sequence *record, const float *dlogp) {
     struct text *text = &audit->text;
-    text_printf(text, "%s\n{\"group\":%s,", audit->summary->sums.sequences > 1 ? "," : "", group->label ? group->label : "null");
+    text_printf(text, "%s\n{\"group\":%s,", audit->summary->sums.sequences > 1 ? "," : "",
+                group->label ? group->label : "null");
     put_field(text, "advantage", record->advantage);
     text_puts(text, ",");
     put_field(text, "drift", record->drift);
@@ -316,8 +330,9 @@ static void put_sequence(struct audit *audit, const struct audit_group *group, c
     put_field(text, "delta", record->delta);
     text_puts(text, ",");
     put_field(text, "drift_k3", record->drift_k3);
-    text_printf(text, ",\"tokens\":%lld,\"dropped_tokens\":%lld,\"nonfinite\":%s,\"line\":%lld", (long long)record->tokens,
-                (long long)record->dropped_tokens, record->nonfinite ? "true" : "false", (long long)row->line);
+    text_printf(text, ",\"tokens\":%lld,\"dropped_tokens\":%lld,\"nonfinite\":%s,\"line\":%lld",
+                (long long)record->tokens, (long long)record->dropped_tokens, record->nonfinite ? "true" : "false",
+                (long long)row->line);
     if (audit->options->gradient) {
         text_puts(text, ",\"dlogp\":[");
         for (int64_t t = 0; t < row->length; t++) text_printf(text, "%s%.9g", t ? "," : "", (double)dlogp[t] + 0.0);
@@ -432,8 +447,8 @@ static opsm_status evaluate(struct audit *audit, const struct audit_rows *rows, 
         status = opsm_objective_evaluate(&audit->options->config, NULL, &batch, totals, &result, audit->workspace,
                                          audit->workspace_size, &inner);
         for (int64_t i = 0; i < n && status == OPSM_OK; i++)
-            status = add_row(audit, group, &group->rows[first + i], &audit->records[i], audit->dlogp + audit->offsets[i],
-                             &inner);
+            status = add_row(audit, group, &group->rows[first + i], &audit->records[i],
+                             audit->dlogp + audit->offsets[i], &inner);
     }
     if (status == OPSM_OK) return status;
     return audit_rows_fail(rows, &group->rows[first], status, inner.text, err);

@@ -49,13 +49,13 @@ struct audit_summary {
     struct audit_threshold thresholds[AUDIT_DELTAS_MAX];
     int n_thresholds;
     struct audit_sample negatives, positives;
-    int64_t bins[2][AUDIT_BINS];                 /* [0] A < 0, [1] A > 0 */
-    struct audit_noise first_step;               /* b - c of rows marked as the first optimiser step */
-    struct audit_noise recomputed;               /* b - p */
-    struct audit_worst worst[AUDIT_WORST];       /* dropped sequences by drift, largest first */
+    int64_t bins[2][AUDIT_BINS];           /* [0] A < 0, [1] A > 0 */
+    struct audit_noise first_step;         /* b - c of rows marked as the first optimiser step */
+    struct audit_noise recomputed;         /* b - p */
+    struct audit_worst worst[AUDIT_WORST]; /* dropped sequences by drift, largest first */
     int n_worst;
     int64_t groups, zero_groups, length_min, length_max;
-    bool interleaved; /* groups were not contiguous */
+    bool interleaved;                                         /* groups were not contiguous */
     double policy_length, policy_quantile, policy_controller; /* delta each would settle at; NaN: cannot tell */
 };
 

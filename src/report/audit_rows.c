@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const column_names[AUDIT_COLUMNS] = {"logp_current", "logp_behavior", "logp_trainer", "logp_reference",
-                                                        "advantage"};
+static const char *const column_names[AUDIT_COLUMNS] = {"logp_current", "logp_behavior", "logp_trainer",
+                                                        "logp_reference", "advantage"};
 
 struct audit_rows {
     struct jsonl *lines;
@@ -26,8 +26,10 @@ opsm_status audit_rows_open(struct audit_rows **result, const char *path, opsm_e
     rows->path = mem_strdup(path);
     opsm_status status = rows->path ? jsonl_open(&rows->lines, path, JSONL_LINE_DEFAULT, err)
                                     : mem_exhausted(err, "a file name", strlen(path));
-    if (status == OPSM_OK) *result = rows;
-    else audit_rows_close(rows);
+    if (status == OPSM_OK)
+        *result = rows;
+    else
+        audit_rows_close(rows);
     return status;
 }
 
@@ -100,9 +102,12 @@ static opsm_status row_fail(const struct audit_rows *rows, int64_t line, opsm_er
 
 /* A number, or null for "not a number": engines leave out what they do not know (the first prompt token, say). */
 static bool read_number(const json_t *value, float *out) {
-    if (json_is_null(value)) *out = NAN;
-    else if (json_is_number(value)) *out = (float)json_number_value(value);
-    else return false;
+    if (json_is_null(value))
+        *out = NAN;
+    else if (json_is_number(value))
+        *out = (float)json_number_value(value);
+    else
+        return false;
     return true;
 }
 
@@ -110,8 +115,9 @@ static opsm_status read_array(const struct audit_rows *rows, int64_t line, const
                               int64_t length, float *out, opsm_error *err) {
     if (!json_is_array(array)) return row_fail(rows, line, err, "\"%s\" is not an array of numbers", name);
     if ((int64_t)json_array_size(array) != length)
-        return row_fail(rows, line, err, "\"%s\" has %zu elements, \"logp_current\" %lld: all arrays of a row have one length",
-                        name, json_array_size(array), (long long)length);
+        return row_fail(rows, line, err,
+                        "\"%s\" has %zu elements, \"logp_current\" %lld: all arrays of a row have one length", name,
+                        json_array_size(array), (long long)length);
     for (int64_t t = 0; t < length; t++)
         if (!read_number(json_array_get(array, (size_t)t), &out[t]))
             return row_fail(rows, line, err, "element %lld of \"%s\" is not a number", (long long)t, name);
@@ -135,8 +141,8 @@ static opsm_status read_mask(const struct audit_rows *rows, int64_t line, const 
     return OPSM_OK;
 }
 
-static opsm_status read_advantage(const struct audit_rows *rows, int64_t line, const json_t *value, struct audit_group *group,
-                                  struct audit_row *row, opsm_error *err) {
+static opsm_status read_advantage(const struct audit_rows *rows, int64_t line, const json_t *value,
+                                  struct audit_group *group, struct audit_row *row, opsm_error *err) {
     float *tokens = group->columns[AUDIT_ADVANTAGE] + row->first;
     row->given = AUDIT_FROM_REWARD;
     for (int64_t t = 0; t < row->length; t++) tokens[t] = 0;
@@ -145,15 +151,16 @@ static opsm_status read_advantage(const struct audit_rows *rows, int64_t line, c
         row->given = AUDIT_PER_TOKEN;
         return read_array(rows, line, "advantage", value, row->length, tokens, err);
     }
-    if (!json_is_number(value)) return row_fail(rows, line, err, "\"advantage\" is neither a number, an array nor null");
+    if (!json_is_number(value))
+        return row_fail(rows, line, err, "\"advantage\" is neither a number, an array nor null");
     row->given = AUDIT_PER_SEQUENCE;
     row->advantage = (float)json_number_value(value);
     for (int64_t t = 0; t < row->length; t++) tokens[t] = row->advantage;
     return OPSM_OK;
 }
 
-static opsm_status read_scalars(const struct audit_rows *rows, int64_t line, const json_t *object, struct audit_row *row,
-                                opsm_error *err) {
+static opsm_status read_scalars(const struct audit_rows *rows, int64_t line, const json_t *object,
+                                struct audit_row *row, opsm_error *err) {
     const json_t *reward = json_object_get(object, "reward"), *version = json_object_get(object, "version");
     const json_t *step = json_object_get(object, "step");
     row->reward = json_is_number(reward) ? json_number_value(reward) : (double)NAN;
@@ -168,10 +175,12 @@ static opsm_status append_row(struct audit_rows *rows, const json_t *object, int
     struct audit_group *group = &rows->group;
     const json_t *current = json_object_get(object, "logp_current"), *tokens = json_object_get(object, "tokens");
     if (!json_is_array(current))
-        return row_fail(rows, line, err, "\"logp_current\" is missing: an array with the current log-prob of each token");
+        return row_fail(rows, line, err,
+                        "\"logp_current\" is missing: an array with the current log-prob of each token");
     int64_t length = (int64_t)json_array_size(current);
     if (json_is_array(tokens) && (int64_t)json_array_size(tokens) != length)
-        return row_fail(rows, line, err, "\"tokens\" has %zu elements, \"logp_current\" %lld: all arrays of a row have one length",
+        return row_fail(rows, line, err,
+                        "\"tokens\" has %zu elements, \"logp_current\" %lld: all arrays of a row have one length",
                         json_array_size(tokens), (long long)length);
     opsm_status status = grow_tokens(group, length, err);
     if (status == OPSM_OK) status = grow_rows(group, err);
@@ -182,8 +191,10 @@ static opsm_status append_row(struct audit_rows *rows, const json_t *object, int
         const json_t *array = json_object_get(object, column_names[c]);
         row->has[c] = array && !json_is_null(array);
         float *to = group->columns[c] + row->first;
-        if (row->has[c]) status = read_array(rows, line, column_names[c], array, length, to, err);
-        else memset(to, 0, (size_t)length * sizeof *to);
+        if (row->has[c])
+            status = read_array(rows, line, column_names[c], array, length, to, err);
+        else
+            memset(to, 0, (size_t)length * sizeof *to);
     }
     if (status == OPSM_OK)
         status = read_mask(rows, line, json_object_get(object, "mask"), length, group->mask + row->first, err);

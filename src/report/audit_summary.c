@@ -6,8 +6,8 @@
 
 enum { SAMPLE_ROOM = 1 << 20 };
 
-const double audit_edges[AUDIT_BINS - 1] = {-1, -0.3, -0.1, -0.03, -0.01, -0.003, -0.001, 0, 0.001, 0.003, 0.01, 0.03,
-                                            0.1, 0.3, 1};
+const double audit_edges[AUDIT_BINS - 1] = {-1,    -0.3,  -0.1, -0.03, -0.01, -0.003, -0.001, 0,
+                                            0.001, 0.003, 0.01, 0.03,  0.1,   0.3,    1};
 
 opsm_status audit_summary_start(struct audit_summary *summary, const struct audit_options *options, opsm_error *err) {
     *summary = (struct audit_summary){.n_thresholds = options->n_deltas, .length_min = INT64_MAX};
@@ -100,14 +100,16 @@ void audit_summary_finish(struct audit_summary *summary, const opsm_objective *c
                       &summary->metrics);
     summary->metrics.groups = (double)summary->groups;
     summary->metrics.skipped_groups = (double)summary->zero_groups;
-    double floor = config->mask_floor, noise = audit_noise_floor(&summary->first_step), n = summary->metrics.length_mean;
+    double floor = config->mask_floor, noise = audit_noise_floor(&summary->first_step),
+           n = summary->metrics.length_mean;
     if (noise > floor) floor = noise;
     if (floor > config->mask_ceiling) floor = config->mask_ceiling;
-    summary->policy_length = n > 0 ? config->mask_kappa + config->mask_z * sqrt(2 * config->mask_kappa / n) : (double)NAN;
+    summary->policy_length =
+        n > 0 ? config->mask_kappa + config->mask_z * sqrt(2 * config->mask_kappa / n) : (double)NAN;
     summary->policy_quantile = summary->policy_controller = (double)NAN;
     if (summary->negatives.n == 0) return;
     double wanted = sorted_quantile(summary->negatives.drifts, summary->negatives.n, config->mask_quantile);
     summary->policy_quantile = between(wanted, floor, config->mask_ceiling);
-    summary->policy_controller = between(controller_delta(&summary->negatives, config->mask_target), floor,
-                                         config->mask_ceiling);
+    summary->policy_controller =
+        between(controller_delta(&summary->negatives, config->mask_target), floor, config->mask_ceiling);
 }

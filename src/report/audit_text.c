@@ -9,20 +9,24 @@
 
 /* A number in a column of `width`, "-" for NaN. */
 static void put(FILE *out, int width, double x) {
-    if (isnan(x)) fprintf(out, " %*s", width, "-");
-    else fprintf(out, " %*.4g", width, x);
+    if (isnan(x))
+        fprintf(out, " %*s", width, "-");
+    else
+        fprintf(out, " %*.4g", width, x);
 }
 
 static void put_share(FILE *out, double part, double whole) {
-    if (whole > 0) fprintf(out, " %8.2f%%", 100 * part / whole);
-    else fprintf(out, " %9s", "-");
+    if (whole > 0)
+        fprintf(out, " %8.2f%%", 100 * part / whole);
+    else
+        fprintf(out, " %9s", "-");
 }
 
 static void print_head(const struct audit_options *options, const struct audit_summary *summary, FILE *out) {
     const opsm_metrics *m = &summary->metrics;
-    fprintf(out, "%s: %lld sequences in %lld groups, %lld tokens in the loss (%lld to %lld per sequence)\n", options->path,
-            (long long)summary->sums.sequences, (long long)summary->groups, (long long)summary->sums.tokens,
-            (long long)summary->length_min, (long long)summary->length_max);
+    fprintf(out, "%s: %lld sequences in %lld groups, %lld tokens in the loss (%lld to %lld per sequence)\n",
+            options->path, (long long)summary->sums.sequences, (long long)summary->groups,
+            (long long)summary->sums.tokens, (long long)summary->length_min, (long long)summary->length_max);
     fprintf(out, "A < 0: %lld   A > 0: %lld   groups without signal: %lld\n", (long long)summary->sums.negatives,
             (long long)summary->sums.positives, (long long)summary->zero_groups);
     if (summary->interleaved) fputs("groups are interleaved; all rewards were held in memory\n", out);
@@ -41,7 +45,8 @@ static void print_objective(const struct audit_options *options, const struct au
     if (!isnan(m->kl_ref)) fprintf(out, "   KL to the reference %.4g nats/token", m->kl_ref);
     fprintf(out, "\n  dropped: %.2f%% of sequences, %.2f%% of negatives, %.2f%% of tokens, %.2f%% of advantage mass\n",
             100 * m->dropped, 100 * (isnan(m->dropped_negatives) ? 0 : m->dropped_negatives),
-            100 * (isnan(m->dropped_tokens) ? 0 : m->dropped_tokens), 100 * (isnan(m->dropped_mass) ? 0 : m->dropped_mass));
+            100 * (isnan(m->dropped_tokens) ? 0 : m->dropped_tokens),
+            100 * (isnan(m->dropped_mass) ? 0 : m->dropped_mass));
     fprintf(out, "  clipped: %.2f%% of tokens low, %.2f%% high   largest ratio %.4g   ESS %.3f\n",
             100 * (isnan(m->clip_low) ? 0 : m->clip_low), 100 * (isnan(m->clip_high) ? 0 : m->clip_high), m->ratio_max,
             m->ess);
@@ -116,7 +121,8 @@ static void print_thresholds(const struct audit_summary *summary, FILE *out) {
 
 static void print_worst(const struct audit_summary *summary, FILE *out) {
     if (summary->n_worst == 0) return;
-    fprintf(out, "\nDropped under the objective above, by drift (%d of %lld)\n        line     drift  advantage   tokens\n",
+    fprintf(out,
+            "\nDropped under the objective above, by drift (%d of %lld)\n        line     drift  advantage   tokens\n",
             summary->n_worst, (long long)summary->sums.dropped);
     for (int k = 0; k < summary->n_worst; k++)
         fprintf(out, "  %10lld %9.4g %10.4g %8lld\n", (long long)summary->worst[k].line, summary->worst[k].drift,
@@ -128,19 +134,21 @@ static void print_policies(const struct audit_options *options, const struct aud
     fprintf(out, "  fixed      %.4g\n", options->config.mask_delta);
     fprintf(out, "  length     %.4g at the mean length\n", summary->policy_length);
     if (isnan(summary->policy_quantile)) return;
-    fprintf(out, "  quantile   %.4g (mask.quantile = %g, between mask.floor and mask.ceiling)\n", summary->policy_quantile,
-            options->config.mask_quantile);
+    fprintf(out, "  quantile   %.4g (mask.quantile = %g, between mask.floor and mask.ceiling)\n",
+            summary->policy_quantile, options->config.mask_quantile);
     fprintf(out, "  controller %.4g (mask.target = %g)\n", summary->policy_controller, options->config.mask_target);
 }
 
 static void print_noise(const struct audit_summary *summary, FILE *out) {
     double first = audit_noise_floor(&summary->first_step), recomputed = audit_noise_floor(&summary->recomputed);
     fputs("\nNoise floor (what a drift of engine noise alone rarely exceeds): ", out);
-    if (!isnan(first)) fprintf(out, "%.4g, from %lld rows with \"step\": 0\n", first, (long long)summary->first_step.n);
+    if (!isnan(first))
+        fprintf(out, "%.4g, from %lld rows with \"step\": 0\n", first, (long long)summary->first_step.n);
     else if (!isnan(recomputed))
         fprintf(out, "at most %.4g, from b - p of %lld rows (noise alone if they were fresh)\n", recomputed,
                 (long long)summary->recomputed.n);
-    else fputs("unknown; mark first-step rows with \"step\": 0, or record logp_trainer\n", out);
+    else
+        fputs("unknown; mark first-step rows with \"step\": 0, or record logp_trainer\n", out);
 }
 
 /* ---- Advice ---- */
@@ -176,18 +184,24 @@ static void advise_on_delta(const struct audit_options *options, const struct au
     for (int64_t i = 0; i < summary->negatives.n; i++) at.dropped += summary->negatives.drifts[i] > delta;
     double share = summary->negatives.n ? (double)at.dropped / (double)summary->negatives.n : 0;
     if (!isnan(noise) && delta < noise)
-        say(advice, "delta = %.3g lies below the noise floor of %.3g: it drops sequences whose only fault is engine noise; "
-            "use at least %.3g.", delta, noise, noise);
+        say(advice,
+            "delta = %.3g lies below the noise floor of %.3g: it drops sequences whose only fault is engine noise; "
+            "use at least %.3g.",
+            delta, noise, noise);
     if (share == 0)
-        say(advice, "delta = %.3g drops nothing: 99%% of the negatives drift less than %.3g.", delta, m->drift_negative_p99);
+        say(advice, "delta = %.3g drops nothing: 99%% of the negatives drift less than %.3g.", delta,
+            m->drift_negative_p99);
     else if (share > 0.9)
         say(advice, "delta = %.3g drops %.0f%% of the negatives: that is close to training on positives alone.", delta,
             100 * share);
-    else say(advice, "delta = %.3g drops %.1f%% of the negatives.", delta, 100 * share);
+    else
+        say(advice, "delta = %.3g drops %.1f%% of the negatives.", delta, 100 * share);
     double random = sampling_noise(m);
     if (share > 0 && random > 0 && delta < m->drift_k3 + random)
-        say(advice, "At this drift (k3 %.2g nats per token) and length (%.0f tokens) the drift of one sequence scatters by "
-            "%.2g, so that %s; policy length would ask for %.3g.", m->drift_k3, m->length_mean, random,
+        say(advice,
+            "At this drift (k3 %.2g nats per token) and length (%.0f tokens) the drift of one sequence scatters by "
+            "%.2g, so that %s; policy length would ask for %.3g.",
+            m->drift_k3, m->length_mean, random,
             delta < random ? "most of what is dropped is scatter" : "part of what is dropped is scatter",
             summary->policy_length);
 }
@@ -198,7 +212,7 @@ void audit_advice(const struct audit_options *options, const struct audit_summar
     text[0] = '\0';
     if (summary->sums.drifts == 0) {
         say(&advice, "No behaviour log-probs: drift cannot be measured and the mask cannot act. Record the sampler's "
-            "log-probs when sampling.");
+                     "log-probs when sampling.");
         return;
     }
     if (summary->sums.negatives == 0) {
@@ -206,20 +220,26 @@ void audit_advice(const struct audit_options *options, const struct audit_summar
         return;
     }
     if (m->ratio_max == 1 && m->drift_k3 == 0) {
-        say(&advice, "Drift is exactly zero everywhere: either every row is on-policy, or logp_behavior was filled with "
+        say(&advice,
+            "Drift is exactly zero everywhere: either every row is on-policy, or logp_behavior was filled with "
             "the current log-probs, which makes the mask a silent no-op.");
         return;
     }
     advise_on_delta(options, summary, &advice);
     if (m->drift_positive_p50 > 0 && m->drift_positive_mean > 0)
-        say(&advice, "Positives have become less likely on average (X = %.3g): updates are hurting what they should "
-            "reinforce, an early sign of collapse; a smaller delta, a smaller learning rate or fresher rollouts are due.",
+        say(&advice,
+            "Positives have become less likely on average (X = %.3g): updates are hurting what they should "
+            "reinforce, an early sign of collapse; a smaller delta, a smaller learning rate or fresher rollouts are "
+            "due.",
             m->drift_positive_mean);
     if (m->ess < 0.3)
-        say(&advice, "The effective sample size is %.2f of the sequences: fewer optimiser steps per rollout, fresher "
-            "rollouts, or guard = ess.", m->ess);
+        say(&advice,
+            "The effective sample size is %.2f of the sequences: fewer optimiser steps per rollout, fresher "
+            "rollouts, or guard = ess.",
+            m->ess);
     if (m->drift_k3 > 1e-12 && m->drift_negative_p10 > 0.02 && m->drift_positive_p10 > 0.02)
-        say(&advice, "Nearly every sequence drifts upwards, whatever its sign: check that both log-probs are at the same "
+        say(&advice,
+            "Nearly every sequence drifts upwards, whatever its sign: check that both log-probs are at the same "
             "temperature and over the same kept tokens (top-p 0.95 alone adds 0.051).");
 }
 
