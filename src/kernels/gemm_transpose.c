@@ -59,6 +59,17 @@ static void block_of_words(uint32_t *to, int64_t ld_to, const uint32_t *from, in
     for (int i = 0; i < SIDE; i++) memcpy(to + i * ld_to, &a[i], sizeof a[i]);
 }
 
+/* As many rows as a block is high. */
+static void transpose_blocks(enum dtype type, void *to, int64_t ld_to, const void *from, int64_t ld_from,
+                             int64_t columns) {
+    if (type == DTYPE_BF16)
+        for (int64_t j = 0; j < columns; j += 8)
+            block_of_halves((uint16_t *)to + j * ld_to, ld_to, (const uint16_t *)from + j, ld_from);
+    else
+        for (int64_t j = 0; j < columns; j += 4)
+            block_of_words((uint32_t *)to + j * ld_to, ld_to, (const uint32_t *)from + j, ld_from);
+}
+
 void gemm_transpose(enum dtype to_type, void *to, int64_t ld_to, enum dtype type, const void *from, int64_t ld_from,
                     int64_t rows, int64_t columns) {
     if (to_type != type) {
@@ -69,15 +80,14 @@ void gemm_transpose(enum dtype to_type, void *to, int64_t ld_to, enum dtype type
     const int64_t whole_rows = rows / side * side, whole_columns = columns / side * side;
     const char *in = from;
     char *out = to;
-    for (int64_t k = 0; k < whole_rows; k += side) {
-        for (int64_t j = 0; j < whole_columns; j += side) {
-            void *block_to = out + (j * ld_to + k) * size;
-            const void *block_from = in + (k * ld_from + j) * size;
-            if (type == DTYPE_BF16)
-                block_of_halves(block_to, ld_to, block_from, ld_from);
-            else
-                block_of_words(block_to, ld_to, block_from, ld_from);
-        }
+    /* One cache line of every row at a time: the rows of `to` that are being written, often a power of two apart, then
+     * fit in the first-level cache together. */
+    const int64_t line = 64 / size;
+    for (int64_t first = 0; first < whole_columns; first += line) {
+        int64_t columns_here = whole_columns - first < line ? whole_columns - first : line;
+        for (int64_t k = 0; k < whole_rows; k += side)
+            transpose_blocks(type, out + (first * ld_to + k) * size, ld_to, in + (k * ld_from + first) * size, ld_from,
+                             columns_here);
     }
     transpose_plain(type, out + whole_columns * ld_to * size, ld_to, type, in + whole_columns * size, ld_from,
                     whole_rows, columns - whole_columns);
