@@ -6,7 +6,6 @@
 #include "kernels/gemm_cut.h"
 #include "kernels/gemm_onednn.h"
 #include "kernels/vec.h"
-#include <omp.h>
 #include <stdio.h>
 
 enum { MAX_TILES = 8, DIMENSION_MAX = 1 << 24 };
@@ -138,29 +137,38 @@ static int pack_slice(const struct side *side, int worker, int64_t slice, const 
                            side->packed + (size_t)slice * side->slice_stride);
 }
 
-opsm_status gemm_weight_pack(struct gemm_weight *weight, const float *w, opsm_error *err) {
-    int64_t n_forward = weight->forward.cut.count;
-    int64_t n_slices = n_forward + (weight->has_backward ? weight->backward.cut.count : 0);
-    int failure = 0;
-    gemm_lock();
-    int team = gemm_team(8.0 * (double)weight->n_out * (double)weight->n_in);
-#pragma omp parallel num_threads(team)
-    {
-        omp_set_num_threads(1);
-        int worker = omp_get_thread_num();
-#pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < n_slices; i++) {
-            bool forward = i < n_forward;
-            const struct side *side = forward ? &weight->forward : &weight->backward;
-            gemm_note(&failure, pack_slice(side, worker, forward ? i : i - n_forward, w));
-        }
+struct packing {
+    const struct gemm_weight *weight;
+    const float *w;
+    int64_t next, n_forward, n_slices;
+    int failure;
+};
+
+static void pack_work(void *context, int worker) {
+    struct packing *p = context;
+    for (int64_t i; (i = gemm_next(&p->next)) < p->n_slices;) {
+        bool forward = i < p->n_forward;
+        const struct side *side = forward ? &p->weight->forward : &p->weight->backward;
+        gemm_note(&p->failure, pack_slice(side, worker, forward ? i : i - p->n_forward, p->w));
     }
+}
+
+opsm_status gemm_weight_pack(struct gemm_weight *weight, const float *w, opsm_error *err) {
+    struct packing packing = {.weight = weight, .w = w, .n_forward = weight->forward.cut.count};
+    packing.n_slices = packing.n_forward + (weight->has_backward ? weight->backward.cut.count : 0);
+    const double operations_per_element = 8;
+    gemm_lock();
+    gemm_parallel(gemm_team(operations_per_element * (double)weight->n_out * (double)weight->n_in), pack_work,
+                  &packing);
     gemm_unlock();
-    weight->packed = !failure;
-    return failure ? gemm_kernel_fail(err, failure) : OPSM_OK;
+    weight->packed = !packing.failure;
+    return packing.failure ? gemm_kernel_fail(err, packing.failure) : OPSM_OK;
 }
 
 /* ---- products with a weight ---- */
+
+/* A piece of the rest costs at least 8 of the 68 that a whole block costs (plan_rest). */
+enum { MAX_REST = 8 };
 
 /* Rows of one tile: `valid` of them are real. */
 struct piece {
@@ -179,9 +187,12 @@ struct product {
     int64_t ld_out;
     bool accumulate;
     int64_t n_whole, n_pieces; /* the whole blocks come first */
-    struct piece rest[GEMM_ROWS];
+    struct piece rest[MAX_REST];
     int64_t staged_row; /* input rows from here on are read from `stage`, dense, zero-padded, in the compute type */
     char *stage;
+    int64_t group, n_groups; /* pieces per task, tasks per slice */
+    int64_t next_staged, next_task;
+    int failure;
 };
 
 /* Cuts m rows into whole blocks and the cheapest tiles for the rest. */
@@ -268,36 +279,29 @@ static int run_tile(const struct product *p, int worker, int64_t slice, struct p
 }
 
 /* Neighbouring row blocks of one slice make a task: the slice's weights stay in the core's cache. */
-static int64_t task_pieces(const struct product *p, int team) {
+static void plan_tasks(struct product *p, int team) {
     const int64_t most = 8, tasks_per_thread = 8;
     int64_t pieces = p->n_pieces * p->side->cut.count / (team * tasks_per_thread);
-    return pieces < 1 ? 1 : pieces > most ? most : pieces;
+    p->group = pieces < 1 ? 1 : pieces > most ? most : pieces;
+    p->n_groups = (p->n_pieces + p->group - 1) / p->group;
 }
 
-static int run_tasks(const struct product *p) {
-    const struct side *side = p->side;
-    int team = gemm_team((double)p->m * (double)side->outs * (double)side->inner);
-    int64_t group = task_pieces(p, team), n_groups = (p->n_pieces + group - 1) / group;
-    int failure = 0;
-#pragma omp parallel num_threads(team)
-    {
-        omp_set_num_threads(1); /* oneDNN asks OpenMP */
-        int worker = omp_get_thread_num();
-        if (p->stage) {
-#pragma omp for schedule(dynamic)
-            for (int64_t i = 0; i < p->n_pieces; i++) {
-                struct piece piece = piece_at(p, i);
-                if (piece.row >= p->staged_row) stage_piece(p, piece);
-            }
-        }
-#pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < side->cut.count * n_groups; task++) {
-            int64_t slice = task / n_groups, first = task % n_groups * group;
-            for (int64_t i = first; i < first + group && i < p->n_pieces && !gemm_noted(&failure); i++)
-                gemm_note(&failure, run_tile(p, worker, slice, piece_at(p, i)));
-        }
+static void stage_work(struct product *p) {
+    for (int64_t i; (i = gemm_next(&p->next_staged)) < p->n_pieces;) {
+        struct piece piece = piece_at(p, i);
+        if (piece.row >= p->staged_row) stage_piece(p, piece);
     }
-    return failure;
+#pragma omp barrier
+}
+
+static void multiply_work(void *context, int worker) {
+    struct product *p = context;
+    if (p->stage) stage_work(p);
+    for (int64_t task; (task = gemm_next(&p->next_task)) < p->side->cut.count * p->n_groups;) {
+        int64_t slice = task / p->n_groups, first = task % p->n_groups * p->group;
+        for (int64_t i = first; i < first + p->group && i < p->n_pieces && !gemm_noted(&p->failure); i++)
+            gemm_note(&p->failure, run_tile(p, worker, slice, piece_at(p, i)));
+    }
 }
 
 static opsm_status multiply(const struct gemm_weight *weight, const struct side *side, int64_t m, const void *in,
@@ -322,9 +326,13 @@ static opsm_status multiply(const struct gemm_weight *weight, const struct side 
     cut_rows(&product);
     gemm_lock();
     opsm_status status = plan_stage(&product, err);
-    int failure = status == OPSM_OK ? run_tasks(&product) : 0;
+    if (status == OPSM_OK) {
+        int team = gemm_team((double)m * (double)side->outs * (double)side->inner);
+        plan_tasks(&product, team);
+        gemm_parallel(team, multiply_work, &product);
+    }
     gemm_unlock();
-    return failure ? gemm_kernel_fail(err, failure) : status;
+    return product.failure ? gemm_kernel_fail(err, product.failure) : status;
 }
 
 opsm_status gemm_forward(const struct gemm_weight *weight, int64_t m, const void *x, int64_t ldx, float *y, int64_t ldy,

@@ -6,7 +6,6 @@
 #include "kernels/convert.h"
 #include "kernels/gemm_cut.h"
 #include "kernels/gemm_onednn.h"
-#include <omp.h>
 
 /* ---- what is measured ---- */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/gemm_cut.h"
+#include <omp.h>
 #include <pthread.h>
 
 /* Widths are multiples of 64, the output block of oneDNN's packed layouts. Wide slices run a little faster (measured
@@ -33,6 +34,21 @@ size_t gemm_cut_stride(const struct gemm_cut *cut) {
 int gemm_team(double operations) {
     const double worth_a_fork = 2e6; /* 5 to 20 microseconds of one core */
     return operations < worth_a_fork ? 1 : threads_count();
+}
+
+void gemm_parallel(int team, void (*work)(void *context, int worker), void *context) {
+    if (team == 1) {
+        int threads = omp_get_max_threads();
+        omp_set_num_threads(1);
+        work(context, 0);
+        omp_set_num_threads(threads);
+        return;
+    }
+#pragma omp parallel num_threads(team)
+    {
+        omp_set_num_threads(1); /* this thread's own setting; gone with the region */
+        work(context, omp_get_thread_num());
+    }
 }
 
 static pthread_mutex_t one_caller = PTHREAD_MUTEX_INITIALIZER;

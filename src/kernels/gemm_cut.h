@@ -27,6 +27,18 @@ size_t gemm_cut_stride(const struct gemm_cut *cut);
 /* Threads for `operations` multiplications: one where a fork would cost more than it gains. */
 int gemm_team(double operations);
 
+/* Calls work(context, worker) on `team` threads at once, each with its own worker number. Without a fork when team is
+ * 1: an OpenMP region of one thread costs as much as a small tile. Inside, oneDNN sees one thread. */
+void gemm_parallel(int team, void (*work)(void *context, int worker), void *context);
+
+/* The next number of a counter that workers share: each takes the next task when it is done with one. */
+static inline int64_t gemm_next(int64_t *counter) {
+    int64_t number;
+#pragma omp atomic capture
+    number = (*counter)++;
+    return number;
+}
+
 /* One caller at a time: primitives' scratch memory belongs to worker numbers. */
 void gemm_lock(void);
 void gemm_unlock(void);

@@ -9,7 +9,6 @@
 #include "kernels/gemm_cut.h"
 #include "kernels/gemm_transpose.h"
 #include "kernels/vec.h"
-#include <omp.h>
 
 enum { PANEL = 64, BLOCK = 256, SHORT_BLOCK = 64 };
 
@@ -24,6 +23,8 @@ struct gradient {
     struct gemm_packer *staged_full, *staged_tail; /* from a dense copy: converted, or filled up with zeros */
     size_t slice_stride;
     char *packed; /* [block][slice] */
+    int64_t next_pack, next_panel;
+    int failure;
 };
 
 static int64_t block_rows(const struct gradient *g, int64_t block) {
@@ -112,21 +113,17 @@ static int run_panel(const struct gradient *g, int worker, int64_t first) {
     return result;
 }
 
-static int run_tasks(const struct gradient *g) {
-    int failure = 0, team = gemm_team((double)g->m * (double)g->n_out * (double)g->n_in);
-    int64_t n_packs = g->n_blocks * g->cut.count, n_panels = (g->n_out + PANEL - 1) / PANEL;
-#pragma omp parallel num_threads(team)
-    {
-        omp_set_num_threads(1); /* oneDNN asks OpenMP */
-        int worker = omp_get_thread_num();
-#pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < n_packs; i++)
-            if (!gemm_noted(&failure)) gemm_note(&failure, pack_x(g, worker, i / g->cut.count, i % g->cut.count));
-#pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < n_panels; i++)
-            if (!gemm_noted(&failure)) gemm_note(&failure, run_panel(g, worker, i * PANEL));
-    }
-    return failure;
+static void pack_all(struct gradient *g, int worker) {
+    for (int64_t i; (i = gemm_next(&g->next_pack)) < g->n_blocks * g->cut.count;)
+        if (!gemm_noted(&g->failure)) gemm_note(&g->failure, pack_x(g, worker, i / g->cut.count, i % g->cut.count));
+#pragma omp barrier
+}
+
+static void gradient_work(void *context, int worker) {
+    struct gradient *g = context;
+    pack_all(g, worker);
+    for (int64_t first; (first = PANEL * gemm_next(&g->next_panel)) < g->n_out;)
+        if (!gemm_noted(&g->failure)) gemm_note(&g->failure, run_panel(g, worker, first));
 }
 
 static opsm_status get_packers(struct gradient *g, opsm_error *err) {
@@ -177,7 +174,7 @@ opsm_status gemm_dw(enum dtype type, int64_t m, int64_t n_out, int64_t n_in, con
                                 .dw = dw};
     gemm_lock();
     opsm_status status = prepare(&gradient, err);
-    int failure = status == OPSM_OK ? run_tasks(&gradient) : 0;
+    if (status == OPSM_OK) gemm_parallel(gemm_team((double)m * (double)n_out * (double)n_in), gradient_work, &gradient);
     gemm_unlock();
-    return failure ? gemm_kernel_fail(err, failure) : status;
+    return gradient.failure ? gemm_kernel_fail(err, gradient.failure) : status;
 }
