@@ -6,7 +6,8 @@ build=${1:-build}
 shift || true
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
-# Timing-sensitive suites do not exist, so tests share the cores; each may itself use OpenMP.
+# Suites run side by side and each may use every core: threads that wait must not spin.
+export OMP_WAIT_POLICY=passive
 ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$(nproc)" --output-junit "$report" "$@"
 status=$?
 python3 - "$report" <<'PY'
