@@ -273,7 +273,8 @@ static opsm_status iteration(struct training *t, opsm_error *err) {
     struct run *run = &t->run;
     struct run_position *at = &run->position;
     opsm_status status = OPSM_OK;
-    if (at->iteration_steps == 0 && at->generated <= at->iteration + run->config->schedule.staleness) tallies_clear(at);
+    /* An iteration begins with its first rollout; the first one also fills the queue. */
+    if (at->generated == (at->iteration == 0 ? 0 : at->iteration + run->config->schedule.staleness)) tallies_clear(at);
     while (status == OPSM_OK && at->generated <= at->iteration + run->config->schedule.staleness)
         status = generate_batch(t, err);
     if (status == OPSM_OK) status = train_batch(t, &run->queue[0], err);

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Whole runs on a model of a few thousand weights: learning, and every way to stop and go on.
+ */
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/threads.h"
+#include "check.h"
+#include "train/checkpoint.h"
+#include "train/train.h"
+#include <dirent.h>
+#include <math.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static opsm_error err;
+static char scratch[] = "opsm-test-train-XXXXXX";
+static char base[sizeof scratch + 32]; /* the supervised model all runs start from */
+
+static const char *in_scratch(const char *name) {
+    static char path[sizeof scratch + 64];
+    snprintf(path, sizeof path, "%s/%s", scratch, name);
+    return path;
+}
+
+/* defaults, then "key=value" words. */
+static struct run_config configure(const char *const *words, int n) {
+    struct run_config config;
+    config_defaults(&config);
+    for (int i = 0; i < n; i++) assert_ok(config_override(&config, words[i], &err));
+    assert_ok(config_check(&config, &err));
+    return config;
+}
+
+static struct run_config rl_config(const char *output, int iterations, const char *const *more, int n_more) {
+    char out[128], model[128], rounds[64];
+    snprintf(out, sizeof out, "output=%s/%s", scratch, output);
+    snprintf(model, sizeof model, "model=%s/model.gguf", base);
+    snprintf(rounds, sizeof rounds, "train.iterations=%d", iterations);
+    const char *words[40] = {out,
+                             model,
+                             rounds,
+                             "precision=f32",
+                             "task.name=modsum",
+                             "task.difficulty=3",
+                             "rollout.prompts=8",
+                             "rollout.group=4",
+                             "rollout.max_tokens=6",
+                             "rollout.max_prompt=8",
+                             "rollout.in_flight=12",
+                             "schedule.minibatches=4",
+                             "objective.surrogate.name=is",
+                             "objective.aggregation=token_mean",
+                             "optim.lr=1e-3",
+                             "train.eval_every=2",
+                             "train.checkpoint_every=1",
+                             "train.micro_batch=64",
+                             "eval.problems=16"};
+    int n = 0;
+    while (words[n]) n++;
+    for (int i = 0; i < n_more; i++) words[n++] = more[i];
+    return configure(words, n);
+}
+
+static opsm_status run_once(const struct run_config *config, const atomic_bool *interrupt,
+                            struct train_summary *summary) {
+    struct train_options options = {.interrupt = interrupt};
+    err = (opsm_error){0};
+    return train_run(config, &options, summary, &err);
+}
+
+static void assert_same_file(const char *a, const char *b, const char *name) {
+    char path_a[256], path_b[256], *data_a, *data_b;
+    size_t size_a, size_b;
+    snprintf(path_a, sizeof path_a, "%s/%s/%s", scratch, a, name);
+    snprintf(path_b, sizeof path_b, "%s/%s/%s", scratch, b, name);
+    assert_ok(file_read(path_a, 1 << 24, &data_a, &size_a, &err));
+    assert_ok(file_read(path_b, 1 << 24, &data_b, &size_b, &err));
+    assert_int_equal(size_a, size_b);
+    assert_memory_equal(data_a, data_b, size_a);
+    mem_free(data_a);
+    mem_free(data_b);
+}
+
+/* A number of one line of metrics.jsonl; NaN where the key is not there or null. */
+static double number(const char *line, const char *key) {
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "\"%s\":", key);
+    const char *at = strstr(line, quoted), *end = strchr(line, '\n');
+    if (!at || (end && at > end) || at[strlen(quoted)] == 'n') return NAN;
+    return atof(at + strlen(quoted));
+}
+
+static char *read_metrics(const char *run) {
+    char path[256], *text;
+    size_t size;
+    snprintf(path, sizeof path, "%s/%s/metrics.jsonl", scratch, run);
+    assert_ok(file_read(path, 1 << 24, &text, &size, &err));
+    return text;
+}
+
+/* What of the record must not depend on interruptions: everything but times. */
+static void assert_same_metrics(const char *a, const char *b) {
+    static const char *const keys[] = {"iteration", "step",          "loss",           "reward_mean",
+                                       "dropped",   "grad_norm",     "tokens",         "drift_mean",
+                                       "lag_max",   "accuracy",      "batch",          "lr",
+                                       "entropy",   "steps_applied", "tokens_forward", "tokens_backward"};
+    char *text_a = read_metrics(a), *text_b = read_metrics(b), *x = text_a, *y = text_b;
+    int lines = 0;
+    for (; *x && *y; lines++) {
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            double p = number(x, keys[i]), q = number(y, keys[i]);
+            if (!(p == q || (isnan(p) && isnan(q)))) {
+                print_error("line %d: %s is %g and %g\n", lines, keys[i], p, q);
+                fail();
+            }
+        }
+        x = strchr(x, '\n') + 1;
+        y = strchr(y, '\n') + 1;
+    }
+    assert_true(!*x && !*y && lines > 4);
+    mem_free(text_a);
+    mem_free(text_b);
+}
+
+static void run_straight(const char *output, int iterations, const char *const *more, int n_more) {
+    struct run_config config = rl_config(output, iterations, more, n_more);
+    struct train_summary summary;
+    assert_ok(run_once(&config, NULL, &summary));
+    assert_int_equal(summary.iterations, iterations);
+    config_free(&config);
+}
+
+/* ---- learning ---- */
+
+static int make_base(void **state) {
+    (void)state;
+    if (!mkdtemp(scratch)) return 1;
+    snprintf(base, sizeof base, "%s/base", scratch);
+    char out[sizeof base + 16];
+    snprintf(out, sizeof out, "output=%s", base);
+    const char *words[] = {out,
+                           "precision=f32",
+                           "task.name=modsum",
+                           "task.difficulty=3",
+                           "task.noise=0.15",
+                           "rollout.max_tokens=6",
+                           "rollout.max_prompt=8",
+                           "optim.lr=3e-3",
+                           "optim.warmup=20",
+                           "train.eval_every=0",
+                           "train.checkpoint_every=0",
+                           "sft.steps=250",
+                           "sft.batch=32",
+                           "sft.init.dim=32",
+                           "sft.init.heads=2",
+                           "sft.init.kv_heads=2",
+                           "sft.init.ffn=64",
+                           "sft.init.context=32"};
+    struct run_config config = configure(words, sizeof words / sizeof *words);
+    struct train_options options = {0};
+    opsm_status status = sft_run(&config, &options, NULL, &err);
+    if (status != OPSM_OK) print_error("%s\n", err.text);
+    config_free(&config);
+    return status != OPSM_OK;
+}
+
+static int remove_scratch(void **state) {
+    (void)state;
+    return file_remove_tree(scratch, NULL) != OPSM_OK;
+}
+
+static void reward_rises_on_and_off_policy(void **state) {
+    (void)state;
+    const char *const cases[][4] = {
+        {"schedule.staleness=0", "objective.mask.rule=none"},
+        {"schedule.staleness=2", "objective.mask.rule=opsm", "objective.mask.delta=0.05", "schedule.epochs=2"}};
+    for (int c = 0; c < 2; c++) {
+        const char *more[] = {cases[c][0],
+                              cases[c][1],
+                              c ? cases[c][2] : "seed=3",
+                              c ? cases[c][3] : "schedule.epochs=1",
+                              "rollout.prompts=32",
+                              "train.eval_every=0",
+                              "train.checkpoint_every=0",
+                              "optim.lr=2e-3"};
+        struct run_config config = rl_config(c ? "learn-off" : "learn-on", 20, more, 8);
+        struct train_summary summary;
+        assert_ok(run_once(&config, NULL, &summary));
+        /* 128 rollouts: the standard error of their mean is at most 0.045. */
+        assert_true(summary.reward_first > 0.2 && summary.reward_first < 0.8);
+        if (!(summary.reward_last > summary.reward_first + 0.2))
+            print_error("reward %g -> %g\n", summary.reward_first, summary.reward_last);
+        assert_true(summary.reward_last > summary.reward_first + 0.2);
+        config_free(&config);
+    }
+}
+
+static void the_queue_delays_by_staleness(void **state) {
+    (void)state;
+    const char *more[] = {"schedule.staleness=2", "objective.mask.rule=none"};
+    run_straight("queue", 6, more, 2);
+    char *text = read_metrics("queue");
+    int steps = 0, iterations = 0, applied = 0, applied_before[7] = {0}; /* versions at the start of each iteration */
+    for (char *line = text; *line; line = strchr(line, '\n') + 1) {
+        int t = (int)number(line, "iteration");
+        if (strstr(line, "{\"kind\":\"iteration\"") == line) applied_before[++iterations] = applied;
+        if (strstr(line, "{\"kind\":\"step\"") != line) continue;
+        assert_int_equal((int)number(line, "batch"), t);
+        assert_int_equal((int)number(line, "step"), steps);
+        /* Generated two iterations ago, or from the initial weights; an applied step is a version. */
+        assert_int_equal((int)number(line, "lag_max"), applied - applied_before[t < 2 ? 0 : t - 2]);
+        const char *outcome = strstr(line, "\"outcome\":\"applied\"");
+        applied += outcome && outcome < strchr(line, '\n');
+        if (steps == 0) assert_true(number(line, "parity_gap_max") == 0);
+        steps++;
+    }
+    assert_int_equal(steps, 24);
+    assert_true(applied > 12);
+    assert_int_equal(iterations, 6);
+    mem_free(text);
+}
+
+/* ---- stopping and going on ---- */
+
+static const char *const STALE[] = {"schedule.staleness=2",           "schedule.epochs=2",
+                                    "objective.penalty.beta=0.05",    "objective.surrogate.name=decoupled",
+                                    "objective.mask.policy=quantile", "rollout.save=true"};
+enum { N_STALE = 6, LONG = 5 };
+
+static void straight_reference(void) {
+    if (!file_exists(in_scratch("straight/model.gguf"))) run_straight("straight", LONG, STALE, N_STALE);
+}
+
+static void assert_like_straight(const char *run) {
+    assert_same_file("straight", run, "model.gguf");
+    assert_same_file("straight", run, "rollouts/000004.jsonl");
+    assert_same_metrics("straight", run);
+}
+
+static void threads_change_nothing(void **state) {
+    (void)state;
+    straight_reference();
+    int before = threads_count();
+    threads_set(before == 1 ? 2 : 1);
+    run_straight("threads", LONG, STALE, N_STALE);
+    threads_set(before);
+    assert_like_straight("threads");
+}
+
+static void more_iterations_go_on(void **state) {
+    (void)state;
+    straight_reference();
+    run_straight("grown", 2, STALE, N_STALE);
+    run_straight("grown", LONG - 1, STALE, N_STALE);
+    run_straight("grown", LONG, STALE, N_STALE);
+    assert_same_file("straight", "grown", "model.gguf");
+    run_straight("grown", LONG, STALE, N_STALE); /* nothing left to do */
+    assert_same_file("straight", "grown", "model.gguf");
+}
+
+static atomic_bool interrupt_flag;
+
+static void on_alarm(int number_of_signal) {
+    (void)number_of_signal;
+    atomic_store(&interrupt_flag, true);
+}
+
+/* Interrupted wherever the clock happens to strike: in a rollout, between steps, in an evaluation. */
+static void interruptions_leave_no_trace(void **state) {
+    (void)state;
+    straight_reference();
+    struct run_config config = rl_config("interrupted", LONG, STALE, N_STALE);
+    signal(SIGALRM, on_alarm);
+    int interruptions = 0;
+    opsm_status status = OPSM_INTERRUPTED;
+    for (int i = 0; status == OPSM_INTERRUPTED; i++) {
+        atomic_store(&interrupt_flag, false);
+        /* The first 12 soon, from then on ever later, so that it ends on any machine. */
+        struct itimerval soon = {.it_value = {0, 3000 + 7000 * (i % 5) + (i > 12 ? (i - 12) * 40000 : 0)}};
+        soon.it_value.tv_sec = soon.it_value.tv_usec / 1000000;
+        soon.it_value.tv_usec %= 1000000;
+        setitimer(ITIMER_REAL, &soon, NULL);
+        status = run_once(&config, &interrupt_flag, NULL);
+        interruptions += status == OPSM_INTERRUPTED;
+    }
+    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+    assert_ok(status);
+    assert_true(interruptions >= 3);
+    assert_like_straight("interrupted");
+    config_free(&config);
+}
+
+/* The nth write, fsync or rename fails as on a full disk. Whatever it hits, the run fails with a sentence or survives,
+ * and the same command afterwards ends with the same bits. */
+static void failing_writes_lose_nothing(void **state) {
+    (void)state;
+    straight_reference();
+    struct run_config config = rl_config("faulty", LONG, STALE, N_STALE);
+    int failures = 0;
+    for (int nth = 1; nth < 40; nth += 3) {
+        file_fail_at(nth);
+        opsm_status status = run_once(&config, NULL, NULL);
+        file_fail_at(0);
+        assert_true(status == OPSM_OK || status == OPSM_IO);
+        if (status == OPSM_IO) assert_non_null(strstr(err.text, "No space left on device"));
+        failures += status == OPSM_IO;
+    }
+    assert_true(failures >= 5);
+    assert_ok(run_once(&config, NULL, NULL));
+    assert_same_file("straight", "faulty", "model.gguf");
+    config_free(&config);
+}
+
+static int warnings;
+
+static void count_warnings(enum log_level level, const char *line, void *user) {
+    (void)user;
+    warnings += level == LOG_WARN && strstr(line, "checkpoint-") != NULL;
+}
+
+/* One byte of the newest checkpoint turns: it is recognised, the one before is used. */
+static void a_damaged_checkpoint_is_passed_over(void **state) {
+    (void)state;
+    straight_reference();
+    static const char *const files[] = {"state.bin", "queue.bin"};
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "damaged-queue" : "damaged-state";
+        run_straight(name, LONG - 1, STALE, N_STALE);
+        char path[256], *data;
+        size_t size;
+        snprintf(path, sizeof path, "%s/%s/checkpoint-%d/%s", scratch, name, (LONG - 1) * 8, files[i]);
+        assert_ok(file_read(path, 1 << 24, &data, &size, &err));
+        data[size / 2] ^= 1;
+        struct file_out *out;
+        assert_ok(file_create(&out, path, &err));
+        file_write(out, data, size);
+        assert_ok(file_commit(out, &err));
+        mem_free(data);
+        warnings = 0;
+        log_install(count_warnings, NULL);
+        run_straight(name, LONG, STALE, N_STALE);
+        log_install(NULL, NULL);
+        assert_int_equal(warnings, 1);
+        assert_same_file("straight", name, "model.gguf");
+    }
+}
+
+static int count_checkpoints(const char *run) {
+    int n = 0;
+    DIR *dir = opendir(in_scratch(run));
+    for (struct dirent *entry; (entry = readdir(dir));) n += !strncmp(entry->d_name, "checkpoint-", 11);
+    closedir(dir);
+    return n;
+}
+
+static void old_checkpoints_are_removed(void **state) {
+    (void)state;
+    straight_reference();
+    assert_int_equal(count_checkpoints("straight"), 2);
+}
+
+static void another_configuration_is_refused(void **state) {
+    (void)state;
+    straight_reference();
+    const struct {
+        const char *word, *key;
+    } cases[] = {{"optim.lr=2e-3", "optim.lr"},
+                 {"objective.mask.delta=0.2", "objective.mask.delta"},
+                 {"seed=2", "seed"},
+                 {"train.iterations=2", "train.iterations"},
+                 {"rollout.stop=[x]", "rollout.stop"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *more[N_STALE + 1];
+        memcpy(more, STALE, sizeof STALE);
+        more[N_STALE] = cases[i].word;
+        struct run_config config = rl_config("straight", LONG, more, N_STALE + 1);
+        assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID);
+        assert_non_null(strstr(err.text, cases[i].key));
+        config_free(&config);
+    }
+}
+
+static void supervised_runs_resume_too(void **state) {
+    (void)state;
+    char out[128], *text;
+    size_t size;
+    const char *words[] = {out,
+                           "precision=f32",
+                           "task.name=modsum",
+                           "task.difficulty=3",
+                           "rollout.max_tokens=6",
+                           "train.eval_every=1",
+                           "eval.problems=8",
+                           "train.checkpoint_every=1",
+                           "sft.steps=130",
+                           "sft.batch=4",
+                           "sft.init.dim=16",
+                           "sft.init.heads=2",
+                           "sft.init.kv_heads=1",
+                           "sft.init.ffn=32",
+                           "sft.init.context=32"};
+    signal(SIGALRM, on_alarm);
+    for (int interrupted = 0; interrupted < 2; interrupted++) {
+        snprintf(out, sizeof out, "output=%s/sft-%d", scratch, interrupted);
+        struct run_config config = configure(words, sizeof words / sizeof *words);
+        struct train_options options = {.interrupt = &interrupt_flag};
+        opsm_status status = OPSM_INTERRUPTED;
+        for (int i = 0; status == OPSM_INTERRUPTED; i++) {
+            atomic_store(&interrupt_flag, false);
+            struct itimerval soon = {.it_value = {i / 8, interrupted ? 9000 + 11000 * (i % 4) : 0}};
+            if (interrupted) setitimer(ITIMER_REAL, &soon, NULL);
+            status = sft_run(&config, &options, NULL, &err);
+        }
+        setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+        assert_ok(status);
+        config_free(&config);
+    }
+    assert_same_file("sft-0", "sft-1", "model.gguf");
+    assert_ok(file_read(in_scratch("sft-1/metrics.jsonl"), 1 << 20, &text, &size, &err));
+    int lines = 0;
+    for (size_t i = 0; i < size; i++) lines += text[i] == '\n';
+    assert_int_equal(lines, 3 + 4); /* 50, 100, 130 steps; evaluated before, between and after */
+    mem_free(text);
+}
+
+static void two_processes_do_not_share_a_directory(void **state) {
+    (void)state;
+    straight_reference();
+    struct run_config config = rl_config("straight", LONG, STALE, N_STALE);
+    FILE *other = fopen(in_scratch("straight/lock"), "r");
+    assert_non_null(other);
+    assert_int_equal(flock(fileno(other), LOCK_EX | LOCK_NB), 0);
+    assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID);
+    assert_non_null(strstr(err.text, "another process"));
+    fclose(other);
+    assert_ok(run_once(&config, NULL, NULL));
+    config_free(&config);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reward_rises_on_and_off_policy),
+        cmocka_unit_test(the_queue_delays_by_staleness),
+        cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(more_iterations_go_on),
+        cmocka_unit_test(interruptions_leave_no_trace),
+        cmocka_unit_test(failing_writes_lose_nothing),
+        cmocka_unit_test(a_damaged_checkpoint_is_passed_over),
+        cmocka_unit_test(old_checkpoints_are_removed),
+        cmocka_unit_test(another_configuration_is_refused),
+        cmocka_unit_test(supervised_runs_resume_too),
+        cmocka_unit_test(two_processes_do_not_share_a_directory),
+    };
+    return cmocka_run_group_tests(tests, make_base, remove_scratch);
+}
