@@ -5,7 +5,11 @@
  * Every product is cut into tiles of fixed shape (GEMM_ROWS rows x one slice of the outputs x the whole inner
  * dimension); one tile is one sequential call of one oneDNN primitive, tiles are shared out over the OpenMP threads. So
  * a row's result never depends on the rows beside it, on the batch size, or on the number of threads: a log-prob
- * recorded while sampling equals the trainer's, bit for bit. Row blocks that are not full are padded in scratch memory.
+ * recorded while sampling equals the trainer's, bit for bit. The rows that
+ * fill no whole block go through smaller tiles where a probe found those bit-identical to the full one (gemm_kernel.h),
+ * padded in scratch memory.
+ *
+ * Calls from several threads at once are carried out one after the other.
  *
  * Inputs are bf16 or f32 (`enum dtype`, one per weight); accumulation and outputs are f32.
  */
@@ -50,7 +54,7 @@ opsm_status gemm_dx(const struct gemm_weight *weight, int64_t m, const void *dy,
 opsm_status gemm_dw(enum dtype type, int64_t m, int64_t n_out, int64_t n_in, const void *dy, int64_t lddy,
                     const void *x, int64_t ldx, float *dw, opsm_error *err);
 
-/* Releases primitives and per-thread scratch; for leak checks at exit. */
+/* Releases primitives and per-thread scratch; for leak checks at exit, after the last weight was freed. */
 void gemm_shutdown(void);
 
 #endif
