@@ -97,7 +97,7 @@ opsm_status task_find(struct task_spec *spec, const char *text, opsm_error *err)
 
 static opsm_status check_ranges(const struct task_spec *spec, opsm_error *err) {
     const struct task_family *family = spec->family;
-    if (!family) return opsm_fail(err, OPSM_INVALID, "a task needs a name; see `opsm help tasks`");
+    if (!family) return unknown_task("", err);
     if (spec->difficulty < family->lowest || spec->difficulty > family->highest) {
         char found[16];
         snprintf(found, sizeof found, "%d", spec->difficulty);
