@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`opsm bench objective` beside the same computation in PyTorch, eager and compiled, in turn in one run: loss and gradient
 of ppo with OPSM (and optionally the bias-corrected KL penalty), as trainers write it, in float32 on padded (B, T) tensors
-without padding, on as many threads as the machine has. Our side uses one thread.
+without padding, on the same number of threads.
 
     python bench/objective_peer.py build/opsm [--threads N]
 """
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import time
@@ -48,7 +49,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     compiled = torch.compile(loss)
-    print(f"torch {torch.__version__}, {options.threads} threads; opsm, 1 thread; nanoseconds per token, median (best) of "
+    print(f"torch {torch.__version__}, {options.threads} threads each; nanoseconds per token, median (best) of "
           f"{options.repeats}\n")
     print("| sequences x tokens | penalty | opsm | torch eager | torch.compile | eager / opsm | compile / opsm | opsm / memcpy |")
     print("|---|---|---|---|---|---|---|---|")
@@ -61,7 +62,8 @@ def main():
             rows = {"eager": [], "compile": [], "opsm": []}
             ours = []
             for _ in range(3):  # in turn, so that a busy machine is busy for all
-                ours.append(json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout))
+                ours.append(json.loads(subprocess.run(words, capture_output=True, text=True, check=True,
+                                                      env=dict(os.environ, OPSM_THREADS=str(options.threads))).stdout))
                 rows["eager"] += torch_seconds(loss, n, length, beta, options.repeats)
                 rows["compile"] += torch_seconds(compiled, n, length, beta, options.repeats)
             scale = 1e9 / (n * length)

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/threads.h"
 #include "cli/cli.h"
 #include <opsm/objective.h>
 #include <stdlib.h>
@@ -110,55 +111,97 @@ static double bytes_per_token(const opsm_objective *config) {
 
 /* One copy of as many bytes as the objective moves: half are read, half written. */
 static double copy_seconds(const struct arrays *a, size_t bytes) {
+    int parts = threads_count();
+    size_t half = bytes / 2, each = (half + (size_t)parts - 1) / (size_t)parts;
     double start = clock_seconds();
-    memcpy(a->to, a->from, bytes / 2);
-    a->from[bytes / 4] = (char)(a->to[bytes / 2 - 1] + 1); /* so that no copy can be left out */
-    return clock_seconds() - start;
+#pragma omp parallel for num_threads(parts) schedule(static, 1)
+    for (int k = 0; k < parts; k++) {
+        size_t first = (size_t)k * each;
+        if (first < half) memcpy(a->to + first, a->from + first, half - first < each ? half - first : each);
+    }
+    double seconds = clock_seconds() - start;
+    a->from[half / 2] = (char)(a->to[half - 1] + 1); /* so that no copy can be left out */
+    return seconds;
 }
 
 static void report(const struct setup *setup, const double *times, const double *copies, double loss) {
     double n = (double)setup->sequences * (double)setup->length, bytes = n * bytes_per_token(&setup->config);
     double median = times[setup->repeats / 2], best = times[0], copy = copies[setup->repeats / 2];
     if (setup->json) {
-        printf("{\"sequences\":%lld,\"length\":%lld,\"repeats\":%lld,\"tokens_per_second\":%.6g,"
+        printf("{\"threads\":%d,\"sequences\":%lld,\"length\":%lld,\"repeats\":%lld,\"tokens_per_second\":%.6g,"
                "\"nanoseconds_per_token\":%.6g,\"best_nanoseconds_per_token\":%.6g,\"bytes_per_second\":%.6g,"
                "\"memcpy_bytes_per_second\":%.6g,\"share_of_memcpy\":%.4g,\"loss\":%.9g}\n",
-               (long long)setup->sequences, (long long)setup->length, (long long)setup->repeats, n / median,
-               1e9 * median / n, 1e9 * best / n, bytes / median, bytes / copy, copy / median, loss);
+               threads_count(), (long long)setup->sequences, (long long)setup->length, (long long)setup->repeats,
+               n / median, 1e9 * median / n, 1e9 * best / n, bytes / median, bytes / copy, copy / median, loss);
         return;
     }
-    printf("%s, rule %s%s: %lld sequences x %lld tokens, one thread, median of %lld\n",
+    printf("%s, rule %s%s: %lld sequences x %lld tokens, %d threads, median of %lld\n",
            opsm_surrogate_name(setup->config.surrogate_name), opsm_rule_name(setup->config.mask_rule),
            setup->config.penalty_beta > 0 ? ", KL penalty" : "", (long long)setup->sequences, (long long)setup->length,
-           (long long)setup->repeats);
+           threads_count(), (long long)setup->repeats);
     printf("  %.1f million tokens/s, %.2f ns per token (best %.2f)\n", n / median / 1e6, 1e9 * median / n,
            1e9 * best / n);
     printf("  %.2f GB/s of log-probs and gradients; memory copy in the same run %.2f GB/s: share %.2f\n",
            bytes / median / 1e9, bytes / copy / 1e9, copy / median);
 }
 
+static void make_batch(const struct setup *setup, const struct arrays *a, int64_t first, int64_t n, opsm_batch *batch) {
+    int64_t token = first * setup->length;
+    opsm_batch_init(batch);
+    batch->n_sequences = n;
+    batch->n_tokens = n * setup->length;
+    batch->offsets = a->offsets; /* all sequences have one length: any part starts like the whole */
+    batch->logp_current = a->c + token;
+    batch->logp_behavior = a->b + token;
+    batch->logp_trainer = a->p + token;
+    batch->logp_reference = a->f + token;
+    batch->mask = a->mask + token;
+    batch->advantages = a->advantages + first;
+}
+
+/* One step: the totals of the whole, then a part of the sequences per thread, which changes no bit of the gradient. */
+static opsm_status step(const struct setup *setup, const struct arrays *a, double *loss, opsm_error *err) {
+    opsm_batch whole;
+    opsm_totals totals;
+    make_batch(setup, a, 0, setup->sequences, &whole);
+    opsm_status status =
+        opsm_objective_totals(&setup->config, NULL, &whole, a->records, &totals, a->workspace, a->workspace_size, err);
+    if (status != OPSM_OK) return status;
+    int parts = setup->config.surrogate_name == OPSM_SURROGATE_DPO ? 1 : threads_count();
+    int64_t each = (setup->sequences + parts - 1) / parts;
+    double sum = 0;
+#pragma omp parallel for num_threads(parts) schedule(static, 1) reduction(+ : sum)
+    for (int k = 0; k < parts; k++) {
+        int64_t first = k * each, n = setup->sequences - first < each ? setup->sequences - first : each;
+        if (n <= 0) continue;
+        opsm_batch batch;
+        opsm_result result;
+        opsm_error inner = {0};
+        make_batch(setup, a, first, n, &batch);
+        opsm_result_init(&result);
+        result.records = a->records + first;
+        result.dlogp = a->dlogp + first * setup->length;
+        void *workspace = parts == 1 ? a->workspace : NULL; /* with totals only pairs need one */
+        opsm_status part = opsm_objective_evaluate(&setup->config, NULL, &batch, &totals, &result, workspace,
+                                                   workspace ? a->workspace_size : 0, &inner);
+        sum += result.loss;
+        if (part == OPSM_OK) continue;
+#pragma omp critical(bench_objective_error)
+        {
+            status = part;
+            *err = inner;
+        }
+    }
+    *loss = sum;
+    return status;
+}
+
 static opsm_status measure(const struct setup *setup, const struct arrays *a, opsm_error *err) {
-    opsm_batch batch;
-    opsm_batch_init(&batch);
-    batch.n_sequences = setup->sequences;
-    batch.n_tokens = setup->sequences * setup->length;
-    batch.offsets = a->offsets;
-    batch.logp_current = a->c;
-    batch.logp_behavior = a->b;
-    batch.logp_trainer = a->p;
-    batch.logp_reference = a->f;
-    batch.mask = a->mask;
-    batch.advantages = a->advantages;
-    opsm_result result;
-    opsm_result_init(&result);
-    result.records = a->records;
-    result.dlogp = a->dlogp;
-    double times[MAX_REPEATS], copies[MAX_REPEATS];
-    size_t bytes = (size_t)((double)batch.n_tokens * bytes_per_token(&setup->config));
+    double times[MAX_REPEATS], copies[MAX_REPEATS], loss = 0;
+    size_t bytes = (size_t)((double)setup->sequences * (double)setup->length * bytes_per_token(&setup->config));
     for (int64_t k = -2; k < setup->repeats; k++) { /* two rounds to warm up */
         double start = clock_seconds();
-        opsm_status status =
-            opsm_objective_evaluate(&setup->config, NULL, &batch, NULL, &result, a->workspace, a->workspace_size, err);
+        opsm_status status = step(setup, a, &loss, err);
         if (status != OPSM_OK) return status;
         double seconds = clock_seconds() - start, copy = copy_seconds(a, bytes);
         if (k < 0) continue;
@@ -167,7 +210,7 @@ static opsm_status measure(const struct setup *setup, const struct arrays *a, op
     }
     qsort(times, (size_t)setup->repeats, sizeof times[0], larger);
     qsort(copies, (size_t)setup->repeats, sizeof copies[0], larger);
-    report(setup, times, copies, result.loss);
+    report(setup, times, copies, loss);
     return OPSM_OK;
 }
 

@@ -63,6 +63,12 @@ void block_gather(const struct block *block, const float *from, double *to) {
     for (int k = 0; k < block->n; k++) to[k] = (double)from[block->index[k]];
 }
 
+const float *block_floats(const struct block *block, const float *from, float *spare) {
+    if (block->contiguous) return from + block->start;
+    for (int k = 0; k < block->n; k++) spare[k] = from[block->index[k]];
+    return spare;
+}
+
 void block_scatter(const struct block *block, const float *from, float *to) {
     if (block->contiguous) {
         memcpy(to + block->start, from, (size_t)block->n * sizeof *to);
@@ -98,6 +104,16 @@ BLOCK_LOOP static double max_loop(int n, const double *x) {
     for (int j = 0; k < n; k++, j++) lane[j] = x[k] > lane[j] ? x[k] : lane[j];
     for (int j = 1; j < LANES; j++) lane[0] = lane[j] > lane[0] ? lane[j] : lane[0];
     return lane[0];
+}
+
+BLOCK_LOOP static int any_positive_loop(int n, const float *x) {
+    int any = 0;
+    for (int k = 0; k < n; k++) any |= x[k] > 0;
+    return any;
+}
+
+bool block_any_positive(int n, const float *x) {
+    return any_positive_loop(n, x) != 0;
 }
 
 void block_exp(int n, const double *x, double *y) {

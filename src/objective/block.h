@@ -51,6 +51,9 @@ static inline int64_t block_token(const struct block *block, int k) {
 }
 
 void block_gather(const struct block *block, const float *from, double *to);
+
+/* The block's floats: in place where they are contiguous, else collected in `spare` (BLOCK of them). */
+const float *block_floats(const struct block *block, const float *from, float *spare);
 void block_scatter(const struct block *block, const float *from, float *to);
 
 void block_exp(int n, const double *x, double *y);
@@ -62,6 +65,9 @@ double block_sum(int n, const double *x);
 /* The largest element, -infinity for n = 0; NaN elements are passed over. */
 double block_max(int n, const double *x);
 
+/* Whether some element is above 0. */
+bool block_any_positive(int n, const float *x);
+
 /* exp in double: at most 1 ulp or so off, exp(0) = 1; above 709 infinity, below -708 zero, NaN stays NaN. */
 static inline double exp_fixed(double x) {
     /* x = k ln 2 + y with |y| <= ln 2 / 2; ln 2 in two parts (fdlibm), so that k * LN2_HIGH is exact. */
@@ -71,29 +77,31 @@ static inline double exp_fixed(double x) {
     double k = shifted - ROUND;
     double y = (x - k * LN2_HIGH) - k * LN2_LOW;
     double y2 = y * y;
-    /* Taylor to degree 13 (the remainder is 4e-18), even and odd halves side by side. */
-    double even = 1.0 / 479001600.0;
-    even = even * y2 + 1.0 / 3628800.0;
-    even = even * y2 + 1.0 / 40320.0;
-    even = even * y2 + 1.0 / 720.0;
-    even = even * y2 + 1.0 / 24.0;
-    even = even * y2 + 0.5;
-    double odd = 1.0 / 6227020800.0;
-    odd = odd * y2 + 1.0 / 39916800.0;
-    odd = odd * y2 + 1.0 / 362880.0;
-    odd = odd * y2 + 1.0 / 5040.0;
-    odd = odd * y2 + 1.0 / 120.0;
-    odd = odd * y2 + 1.0 / 6.0;
-    odd = odd * y2 + 1.0;
-    double e = 1.0 + (y * odd + y2 * even);
-    uint64_t bits;
-    memcpy(&bits, &shifted, 8);
-    bits = (bits + 1023) << 52;
+    /* exp(y) = 1 + y + y^2 P(y), P of degree 9 interpolating at Chebyshev points: relative error 1.7e-17 (worked out in
+     * 50 digits). Even and odd halves run side by side. */
+    double even = 0x1.2891a8c1d838dp-22;
+    even = even * y2 + 0x1.a019b8ef67c6cp-16;
+    even = even * y2 + 0x1.6c16c17893833p-10;
+    even = even * y2 + 0x1.5555555553d4fp-5;
+    even = even * y2 + 0x1.0000000000001p-1;
+    double odd = 0x1.af38d53857513p-26;
+    odd = odd * y2 + 0x1.71de0d9c145d0p-19;
+    odd = odd * y2 + 0x1.a01a01a7c8d47p-13;
+    odd = odd * y2 + 0x1.11111111109adp-7;
+    odd = odd * y2 + 0x1.5555555555556p-3;
+    double e = 1.0 + (y + y2 * (even + y * odd));
+    uint64_t bits, scale_bits, small = (uint64_t)(x < -708.0) - 1, large = (uint64_t)(x > 709.0) - 1;
+    memcpy(&scale_bits, &shifted, 8);
+    scale_bits = (scale_bits + 1023) << 52;
     double scale;
-    memcpy(&scale, &bits, 8);
+    memcpy(&scale, &scale_bits, 8);
     e = e * scale;
-    e = x < -708.0 ? 0.0 : e;
-    return x > 709.0 ? (double)INFINITY : e;
+    /* The ends by bit masks: a conditional around the arithmetic would keep compilers from plain vector code. */
+    const uint64_t INFINITE = 0x7ff0000000000000u;
+    memcpy(&bits, &e, 8);
+    bits = ((bits & small) & large) | (INFINITE & ~large);
+    memcpy(&e, &bits, 8);
+    return e;
 }
 
 #endif

@@ -9,11 +9,10 @@ static double log_ratio(const struct plan *plan, int64_t i, struct tokens *token
     while (walk_next(&walk, &tokens->block)) {
         int n = tokens->block.n;
         block_gather(&tokens->block, plan->batch.logp_current, tokens->c);
-        block_gather(&tokens->block, plan->batch.logp_reference, tokens->below);
-        block_subtract(n, tokens->c, tokens->below, tokens->d);
+        block_gather(&tokens->block, plan->batch.logp_reference, tokens->d);
+        block_subtract(n, tokens->c, tokens->d, tokens->d);
         sum += block_sum(n, tokens->d);
     }
-    tokens->ratio_ready = false;
     return sum;
 }
 

@@ -20,8 +20,10 @@ BLOCK_LOOP static void negate(int n, const double *d, double *x) {
 
 /* Running sums over the blocks of a sequence. */
 struct sums {
-    double d, k3, chosen, chosen_max, d_max, highest;
-    double other; /* sum of everything else that must be finite */
+    double d, k3, chosen, chosen_max, r_max;
+    double other_max; /* largest c - base, where the ratio stands on other log-probs than the drift */
+    double other;     /* sum of everything else that must be finite */
+    bool positive;
 };
 
 static void estimate(opsm_estimator estimator, const struct tokens *tokens, double *x) {
@@ -46,53 +48,85 @@ static double larger(double a, double b) {
     return b > a ? b : a;
 }
 
-/* The statistics of one block against the behaviour log-probs. */
-static void measure_block(const struct plan *plan, struct tokens *tokens, struct sums *sums) {
+/* d = c - b, r = exp(d), and the k3 of each token, in one sweep. */
+BLOCK_LOOP static void measure_loop(int n, const float *c, const float *b, double *d, double *r, double *x) {
+    for (int k = 0; k < n; k++) {
+        double difference = (double)c[k] - (double)b[k];
+        double ratio = exp_fixed(difference);
+        d[k] = difference;
+        r[k] = ratio;
+        x[k] = ratio - 1.0 - difference;
+    }
+}
+
+/* The largest of positive numbers by their bits, which order alike: integers let every compiler vectorise. A NaN counts
+ * as larger than infinity. */
+BLOCK_LOOP static double max_positive(int n, const double *r) {
+    int64_t most = 0;
+    for (int k = 0; k < n; k++) {
+        int64_t bits;
+        memcpy(&bits, &r[k], 8);
+        bits &= INT64_MAX;
+        most = bits > most ? bits : most;
+    }
+    double found;
+    memcpy(&found, &most, 8);
+    return found;
+}
+
+/* The statistics of one block against the behaviour log-probs. `ordinal`: loss tokens of the sequence before it. */
+static void measure_block(const struct plan *plan, int64_t ordinal, struct tokens *tokens, struct sums *sums) {
     const struct block *block = &tokens->block;
     int n = block->n;
+    float spare[2][BLOCK];
     double x[BLOCK];
-    block_gather(block, plan->batch.logp_current, tokens->c);
-    sums->highest = larger(sums->highest, block_max(n, tokens->c));
-    tokens->ratio_ready = false;
+    const float *c = block_floats(block, plan->batch.logp_current, spare[0]);
+    sums->positive |= block_any_positive(n, c);
     if (!plan->behavior) {
-        sums->other += block_sum(n, tokens->c);
+        block_gather(block, plan->batch.logp_current, x);
+        sums->other += block_sum(n, x);
         return;
     }
-    block_gather(block, plan->behavior, tokens->below);
-    sums->highest = larger(sums->highest, block_max(n, tokens->below));
-    block_subtract(n, tokens->c, tokens->below, tokens->d);
-    block_exp(n, tokens->d, tokens->r);
-    tokens->ratio_ready = plan->base == plan->behavior;
-    token_k3(n, tokens->d, tokens->r, x);
+    const float *b = block_floats(block, plan->behavior, spare[1]);
+    sums->positive |= block_any_positive(n, b);
+    bool room = ordinal + n <= RATIO_ROOM;
+    tokens->r = room ? tokens->ratios + ordinal : tokens->spare;
+    measure_loop(n, c, b, tokens->d, tokens->r, x);
+    if (room && plan->base == plan->behavior) tokens->ready = ordinal + n;
     sums->d += block_sum(n, tokens->d);
-    sums->d_max = larger(sums->d_max, block_max(n, tokens->d));
     sums->k3 += block_sum(n, x);
+    sums->r_max = larger(sums->r_max, max_positive(n, tokens->r));
     if (plan->config.mask_estimator == OPSM_ESTIMATOR_K1 && plan->config.mask_reduce != OPSM_REDUCE_MAX) return;
     estimate(plan->config.mask_estimator, tokens, x);
     sums->chosen += block_sum(n, x);
     sums->chosen_max = larger(sums->chosen_max, block_max(n, x));
 }
 
-/* Arrays that the loss reads besides the two of the drift: they must be finite too. */
-static void scan_extra(const float *values, const struct tokens *tokens, const double *c, struct sums *sums) {
+/* Arrays that the loss reads besides the two of the drift: they must be finite too. `ratio`: c - values is
+ * exponentiated. */
+static void scan_extra(const struct plan *plan, const float *values, bool ratio, struct tokens *tokens,
+                       struct sums *sums) {
     double x[BLOCK];
+    float spare[BLOCK];
+    int n = tokens->block.n;
     if (!values) return;
     block_gather(&tokens->block, values, x);
-    sums->other += block_sum(tokens->block.n, x);
-    sums->highest = larger(sums->highest, block_max(tokens->block.n, x));
-    if (!c) return;
-    block_subtract(tokens->block.n, c, x, x);
-    sums->d_max = larger(sums->d_max, block_max(tokens->block.n, x));
+    sums->other += block_sum(n, x);
+    sums->positive |= block_any_positive(n, block_floats(&tokens->block, values, spare));
+    if (!ratio) return;
+    block_gather(&tokens->block, plan->batch.logp_current, tokens->c);
+    block_subtract(n, tokens->c, x, x);
+    sums->other_max = larger(sums->other_max, block_max(n, x));
 }
 
-static void scan_block(const struct plan *plan, struct tokens *tokens, struct sums *sums) {
+static void scan_block(const struct plan *plan, int64_t ordinal, struct tokens *tokens, struct sums *sums) {
     const opsm_batch *batch = &plan->batch;
-    measure_block(plan, tokens, sums);
-    if (plan->base != plan->behavior) scan_extra(plan->base, tokens, tokens->c, sums);
+    measure_block(plan, ordinal, tokens, sums);
+    if (plan->base != plan->behavior) scan_extra(plan, plan->base, true, tokens, sums);
     if (plan->config.surrogate_name == OPSM_SURROGATE_DECOUPLED && batch->logp_behavior != plan->behavior)
-        scan_extra(batch->logp_behavior, tokens, NULL, sums);
+        scan_extra(plan, batch->logp_behavior, false, tokens, sums);
     if (plan->penalised || plan->config.surrogate_name == OPSM_SURROGATE_DPO)
-        scan_extra(batch->logp_reference, tokens, NULL, sums);
+        scan_extra(plan, batch->logp_reference, false, tokens, sums);
 }
 
 static double reduce(const opsm_objective *config, const struct sums *sums, double n) {
@@ -145,31 +179,37 @@ opsm_status drift_measure(const struct plan *plan, int64_t i, bool scan, struct 
         record->tokens = batch_tokens(batch, i);
         return OPSM_OK;
     }
-    struct sums sums = {.chosen_max = -(double)INFINITY, .d_max = -(double)INFINITY, .highest = -(double)INFINITY};
+    struct sums sums = {.chosen_max = -(double)INFINITY, .other_max = -(double)INFINITY};
     struct walk walk = walk_sequence(batch, i);
+    tokens->ready = 0;
     while (walk_next(&walk, &tokens->block)) {
-        scan_block(plan, tokens, &sums);
+        scan_block(plan, record->tokens, tokens, &sums);
         record->tokens += tokens->block.n;
     }
     double n = (double)record->tokens;
     /* The finite floats of any array that fits memory sum to a finite double: the sum tells whether all are finite. */
-    record->nonfinite = !isfinite(sums.d) || !isfinite(sums.other) || (plan->base && exp_fixed(sums.d_max) > 1e300);
-    record->positive_logp = sums.highest > 0;
+    record->nonfinite =
+        !isfinite(sums.d) || !isfinite(sums.other) || (plan->base && (sums.r_max > 1e300 || sums.other_max > 690.0));
+    record->positive_logp = sums.positive;
     if (!plan->behavior) return OPSM_OK;
     record->drift = reduce(&plan->config, &sums, n);
     record->drift_k1 = n > 0 ? -sums.d / n : 0.0;
     record->drift_k3 = n > 0 ? sums.k3 / n : 0.0;
-    record->ratio_max = n > 0 ? exp_fixed(sums.d_max) : NAN;
+    record->ratio_max = n > 0 ? sums.r_max : (double)NAN;
     return OPSM_OK;
 }
 
-void drift_load_ratio(const struct plan *plan, struct tokens *tokens) {
-    if (tokens->ratio_ready) return;
+void drift_load_ratio(const struct plan *plan, int64_t ordinal, struct tokens *tokens) {
     const struct block *block = &tokens->block;
     block_gather(block, plan->batch.logp_current, tokens->c);
     if (!plan->base) return;
-    block_gather(block, plan->base, tokens->below);
-    block_subtract(block->n, tokens->c, tokens->below, tokens->d);
+    if (ordinal + block->n <= tokens->ready) {
+        tokens->r = tokens->ratios + ordinal;
+        return;
+    }
+    tokens->r = tokens->spare;
+    block_gather(block, plan->base, tokens->d);
+    block_subtract(block->n, tokens->c, tokens->d, tokens->d);
     block_exp(block->n, tokens->d, tokens->r);
 }
 
@@ -180,11 +220,10 @@ double drift_mean_log_ratio(const struct plan *plan, int64_t i, struct tokens *t
     while (walk_next(&walk, &tokens->block)) {
         const struct block *block = &tokens->block;
         block_gather(block, plan->batch.logp_current, tokens->c);
-        block_gather(block, plan->base, tokens->below);
-        block_subtract(block->n, tokens->c, tokens->below, tokens->d);
+        block_gather(block, plan->base, tokens->d);
+        block_subtract(block->n, tokens->c, tokens->d, tokens->d);
         sum += block_sum(block->n, tokens->d);
         n += block->n;
     }
-    tokens->ratio_ready = false;
     return n ? sum / (double)n : 0.0;
 }

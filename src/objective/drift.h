@@ -7,14 +7,18 @@
 #define OPSM_OBJECTIVE_DRIFT_H
 #include "objective/block.h"
 
-/* One block of log-probs, kept between the drift and the loss of the same sequence when it fits one block. */
+enum { RATIO_ROOM = 16 * BLOCK };
+
+/* One block at a time, and the ratios of a whole sequence where they fit: the drift computes them, the loss uses them
+ * again. About 60 KiB, on the stack of who evaluates. */
 struct tokens {
     struct block block;
-    double c[BLOCK];     /* current */
-    double below[BLOCK]; /* behaviour, later whatever the ratio stands on */
-    double d[BLOCK];     /* c - below */
-    double r[BLOCK];     /* exp(d) */
-    bool ratio_ready;    /* d and r hold c - base of this block */
+    double c[BLOCK];           /* current */
+    double d[BLOCK];           /* c - behaviour */
+    double *r;                 /* exp of the log ratio of the block's tokens */
+    double ratios[RATIO_ROOM]; /* exp(c - b) of the sequence's first tokens */
+    double spare[BLOCK];       /* r beyond that */
+    int64_t ready;             /* so many of ratios[] are those of the surrogate's ratio, for the sequence at hand */
 };
 
 /* Fills group, tokens, length, lag, advantage, drift*, ratio_max, entropy_sum, nonfinite, positive_logp of the record
@@ -25,7 +29,7 @@ opsm_status drift_measure(const struct plan *plan, int64_t i, bool scan, struct 
 /* Mean over the loss tokens of c - base: the logarithm of gspo's sequence ratio. */
 double drift_mean_log_ratio(const struct plan *plan, int64_t i, struct tokens *tokens);
 
-/* Loads c, d, r of a block against the base of the ratio. */
-void drift_load_ratio(const struct plan *plan, struct tokens *tokens);
+/* Loads c and r of a block whose first token is loss token `ordinal` of the sequence. */
+void drift_load_ratio(const struct plan *plan, int64_t ordinal, struct tokens *tokens);
 
 #endif

@@ -34,7 +34,6 @@ static int64_t count_dropped(const struct plan *plan, int64_t i, const struct de
         }
         for (int k = 0; k < n; k++) dropped += mask_drops_token(plan, decision, a[k], d[k]);
     }
-    tokens->ratio_ready = false;
     return dropped;
 }
 
@@ -147,18 +146,19 @@ struct pass {
     float *dlogp;
 };
 
-BLOCK_LOOP static void combine(int n, double weight, const double *s_slope, double constant, double beta_weight,
-                               const double *k_slope, float *out) {
-    for (int j = 0; j < n; j++) out[j] = (float)(weight * s_slope[j] + constant + beta_weight * k_slope[j]);
-}
-
-BLOCK_LOOP static double sum_magnitudes(int n, const float *x) {
+/* out = weight s_slope + constant, returns sum |out|. */
+BLOCK_LOOP static double store_surrogate(int n, double weight, const double *s_slope, double constant, float *out) {
     double lane[LANES] = {0};
     int k = 0;
+    for (int j = 0; j < n; j++) out[j] = (float)(weight * s_slope[j] + constant);
     for (; k + LANES <= n; k += LANES)
-        for (int j = 0; j < LANES; j++) lane[j] += fabs((double)x[k + j]);
-    for (int j = 0; k < n; k++, j++) lane[j] += fabs((double)x[k]);
+        for (int j = 0; j < LANES; j++) lane[j] += fabs((double)out[k + j]);
+    for (int j = 0; k < n; k++, j++) lane[j] += fabs((double)out[k]);
     return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+BLOCK_LOOP static void add_penalty(int n, double weight, double *s_slope, double beta_weight, const double *k_slope) {
+    for (int j = 0; j < n; j++) s_slope[j] = weight * s_slope[j] + beta_weight * k_slope[j];
 }
 
 static void load_advantages(const struct pass *pass, const struct block *block, double *a) {
@@ -204,7 +204,10 @@ static void block_surrogate(const struct pass *pass, struct tokens *tokens, cons
                             bool some_dropped, double *g, struct amounts *sum) {
     int n = tokens->block.n;
     double s[BLOCK];
-    if (pass->plan->config.surrogate_name == OPSM_SURROGATE_GSPO) fill(n, exp_fixed(pass->log_s), tokens->r);
+    if (pass->plan->config.surrogate_name == OPSM_SURROGATE_GSPO) {
+        tokens->r = tokens->spare;
+        fill(n, exp_fixed(pass->log_s), tokens->r);
+    }
     surrogate_clipped(pass->plan, tokens, a, &pass->record->clipped_low, &pass->record->clipped_high);
     if (!pass->surrogate) return;
     surrogate_block(pass->plan, tokens, a, s, g);
@@ -229,23 +232,25 @@ static void block_penalty(const struct pass *pass, const struct tokens *tokens, 
     sum->v += block_sum(n, v);
 }
 
-static void block_pass(const struct pass *pass, struct tokens *tokens, struct amounts *sum) {
+static void block_pass(const struct pass *pass, int64_t ordinal, struct tokens *tokens, struct amounts *sum) {
     const opsm_objective *config = &pass->plan->config;
-    bool gspo = config->surrogate_name == OPSM_SURROGATE_GSPO;
     int n = tokens->block.n;
-    double a[BLOCK], s_slope[BLOCK] = {0}, k_slope[BLOCK] = {0};
+    double a[BLOCK], slope[BLOCK], k_slope[BLOCK], weight = pass->weight;
     uint8_t drops[BLOCK];
-    drift_load_ratio(pass->plan, tokens);
+    drift_load_ratio(pass->plan, ordinal, tokens);
     load_advantages(pass, &tokens->block, a);
     bool some_dropped = load_drops(pass, tokens, a, drops);
     if (pass->penalty) block_penalty(pass, tokens, drops, some_dropped, k_slope, sum);
-    if (config->surrogate_name != OPSM_SURROGATE_DPO)
-        block_surrogate(pass, tokens, a, drops, some_dropped, s_slope, sum);
-    if (gspo) fill(n, 0.0, s_slope);
+    bool dpo = config->surrogate_name == OPSM_SURROGATE_DPO, gspo = config->surrogate_name == OPSM_SURROGATE_GSPO;
+    if (!dpo) block_surrogate(pass, tokens, a, drops, some_dropped, slope, sum);
     if (!pass->surrogate && !pass->penalty && pass->constant == 0) return;
+    if (!pass->surrogate || gspo) fill(n, 0.0, slope);
+    if (pass->penalty) {
+        add_penalty(n, weight, slope, weight * config->penalty_beta, k_slope);
+        weight = 1.0;
+    }
     float out[BLOCK];
-    combine(n, pass->weight, s_slope, pass->constant, pass->weight * config->penalty_beta, k_slope, out);
-    sum->gradient += sum_magnitudes(n, out);
+    sum->gradient += store_surrogate(n, weight, slope, pass->constant, out);
     if (pass->dlogp) block_scatter(&tokens->block, out, pass->dlogp);
 }
 
@@ -256,8 +261,8 @@ static double gspo_slope(const struct pass *pass, int64_t i, struct tokens *toke
     uint8_t drops[BLOCK];
     while (walk_next(&walk, &tokens->block)) {
         int n = tokens->block.n;
-        tokens->ratio_ready = false;
         block_gather(&tokens->block, pass->plan->batch.logp_current, tokens->c);
+        tokens->r = tokens->spare;
         fill(n, exp_fixed(pass->log_s), tokens->r);
         load_advantages(pass, &tokens->block, a);
         surrogate_block(pass->plan, tokens, a, s, g);
@@ -302,17 +307,9 @@ static opsm_status blame(const struct plan *plan, int64_t i, opsm_error *err) {
 }
 
 static void walk_sequence_loss(const struct pass *pass, int64_t i, struct tokens *tokens, struct amounts *sum) {
-    /* The block that the drift was just measured on still holds exp(c - b) of a short sequence. */
-    if (tokens->ratio_ready && pass->record->tokens <= BLOCK && pass->record->tokens > 0) {
-        block_pass(pass, tokens, sum);
-        return;
-    }
     struct walk walk = walk_sequence(&pass->plan->batch, i);
-    tokens->ratio_ready = false;
-    while (walk_next(&walk, &tokens->block)) {
-        block_pass(pass, tokens, sum);
-        tokens->ratio_ready = false;
-    }
+    for (int64_t ordinal = 0; walk_next(&walk, &tokens->block); ordinal += tokens->block.n)
+        block_pass(pass, ordinal, tokens, sum);
 }
 
 /* Loss and gradient of sequence i, decision and weight given. */
@@ -329,7 +326,6 @@ static opsm_status sequence_loss(struct pass *pass, int64_t i, const struct dpo_
     pass->lenient = record->nonfinite && record->advantage < 0;
     pass->constant = share ? share->slope / pairs : 0.0;
     if (config->surrogate_name == OPSM_SURROGATE_GSPO) {
-        /* A short sequence's ratios are still in the block, but gspo needs its mean before its first token. */
         pass->log_s = drift_mean_log_ratio(plan, i, tokens);
         if (pass->surrogate) pass->constant = gspo_slope(pass, i, tokens);
     }
@@ -380,7 +376,7 @@ static void add_up(opsm_result *result, int64_t n) {
 static opsm_status evaluate_all(const struct plan *plan, const opsm_totals *totals, bool measured,
                                 const struct dpo_share *shares, opsm_result *result, opsm_error *err) {
     struct tokens tokens;
-    tokens.ratio_ready = false;
+    tokens.ready = 0;
     double pairs = totals->pairs >= 1 ? totals->pairs : 1;
     if (result->dlogp) memset(result->dlogp, 0, (size_t)plan->batch.n_tokens * sizeof *result->dlogp);
     for (int64_t i = 0; i < plan->batch.n_sequences; i++) {
@@ -392,7 +388,7 @@ static opsm_status evaluate_all(const struct plan *plan, const opsm_totals *tota
         pass.weight = aggregate_weight(&plan->config, totals, record);
         status = sequence_loss(&pass, i, shares ? &shares[i] : NULL, pairs, &tokens, err);
         if (status != OPSM_OK) return status;
-        tokens.ratio_ready = false;
+        tokens.ready = 0;
     }
     add_up(result, plan->batch.n_sequences);
     return OPSM_OK;

@@ -6,42 +6,70 @@ bool surrogate_uses_ratio(opsm_surrogate name) {
     return name != OPSM_SURROGATE_REINFORCE && name != OPSM_SURROGATE_DPO;
 }
 
-/* min(r a, clip(r) a): the gradient flows where the unclipped branch is the smaller one, ties included. For a < 0 the
- * loss is at most -dual a; a NaN ratio makes s NaN, which the caller finds. */
+/* All loops choose between operands, not between results, so that compilers make plain vector code of them. Where a = 0
+ * the weight is set to 0 first: a ratio that is not finite does not matter there. */
+
+/* -min(r a, clip(r) a) is -min(r, high) a for a > 0 and -max(r, low) a for a < 0, there at most -dual a. The gradient
+ * flows where r is not held, ties included. A NaN ratio makes s NaN, which the caller finds. */
 BLOCK_LOOP static void ppo(int n, const double *r, const double *a, double low, double high, double dual, double *s,
                            double *g) {
     for (int k = 0; k < n; k++) {
-        double clipped = r[k] < low ? low : r[k];
-        clipped = clipped > high ? high : clipped;
-        double u = r[k] * a[k], v = clipped * a[k], most = -dual * a[k];
-        double value = u <= v ? -u : -v;
-        double slope = u <= v ? -u : 0.0;
-        slope = a[k] < 0 && value > most ? 0.0 : slope;
-        value = a[k] < 0 && value > most ? most : value;
-        s[k] = a[k] == 0 ? 0.0 : value;
-        g[k] = a[k] == 0 ? 0.0 : slope;
+        double bottom = a[k] < 0 ? low : 0.0, top = a[k] < 0 ? dual : high;
+        double t = r[k] < bottom ? bottom : r[k];
+        t = t > top ? top : t;
+        double open = t == r[k] ? t : 0.0;
+        t = a[k] == 0 ? 0.0 : t;
+        open = a[k] == 0 ? 0.0 : open;
+        s[k] = -(t * a[k]);
+        g[k] = -(open * a[k]);
     }
 }
 
-BLOCK_LOOP static void importance(int n, const double *r, const double *a, double *s, double *g) {
-    for (int k = 0; k < n; k++) s[k] = g[k] = a[k] == 0 ? 0.0 : -(r[k] * a[k]);
+/* The same for one advantage, not 0, and its two bounds. */
+BLOCK_LOOP static void ppo_uniform(int n, const double *r, double a, double bottom, double top, double *s, double *g) {
+    for (int k = 0; k < n; k++) {
+        double t = r[k] < bottom ? bottom : r[k];
+        t = t > top ? top : t;
+        double open = t == r[k] ? t : 0.0;
+        s[k] = -(t * a);
+        g[k] = -(open * a);
+    }
 }
 
-/* -w a c with the weight w = clip(r, low, high) held constant: reinforce (low = high = 1), tis, cispo. */
+static void ppo_block(const struct plan *plan, const struct tokens *tokens, const double *a, double *s, double *g) {
+    int n = tokens->block.n;
+    double low = 1.0 - plan->config.surrogate_clip_low, high = 1.0 + plan->config.surrogate_clip_high;
+    double dual = plan->config.surrogate_dual_clip;
+    if (plan->batch.token_advantages || a[0] == 0)
+        ppo(n, tokens->r, a, low, high, dual, s, g);
+    else
+        ppo_uniform(n, tokens->r, a[0], a[0] < 0 ? low : 0.0, a[0] < 0 ? dual : high, s, g);
+}
+
+BLOCK_LOOP static void importance(int n, const double *r, const double *a, double *s, double *g) {
+    for (int k = 0; k < n; k++) {
+        double t = a[k] == 0 ? 0.0 : r[k];
+        s[k] = g[k] = -(t * a[k]);
+    }
+}
+
+/* -w a c with the weight w = clip(r, low, high) held constant: tis, cispo. */
 BLOCK_LOOP static void weighted(int n, const double *c, const double *r, const double *a, double low, double high,
                                 double *s, double *g) {
     for (int k = 0; k < n; k++) {
         double w = r[k] < low ? low : r[k];
         w = w > high ? high : w;
-        double slope = -(w * a[k]);
-        s[k] = a[k] == 0 ? 0.0 : slope * c[k];
-        g[k] = a[k] == 0 ? 0.0 : slope;
+        w = a[k] == 0 ? 0.0 : w;
+        double at = a[k] == 0 ? 0.0 : c[k];
+        g[k] = -(w * a[k]);
+        s[k] = -(w * a[k]) * at;
     }
 }
 
 BLOCK_LOOP static void reinforce(int n, const double *c, const double *a, double *s, double *g) {
     for (int k = 0; k < n; k++) {
-        s[k] = a[k] == 0 ? 0.0 : -(a[k] * c[k]);
+        double at = a[k] == 0 ? 0.0 : c[k];
+        s[k] = -(a[k] * at);
         g[k] = -a[k];
     }
 }
@@ -49,13 +77,12 @@ BLOCK_LOOP static void reinforce(int n, const double *c, const double *a, double
 BLOCK_LOOP static void sapo(int n, const double *r, const double *a, double tau_pos, double tau_neg, double *s,
                             double *g) {
     for (int k = 0; k < n; k++) {
-        double tau = a[k] > 0 ? tau_pos : tau_neg;
-        double gate = 1.0 / (1.0 + exp_fixed(-(tau * (r[k] - 1.0))));
+        double tau = a[k] > 0 ? tau_pos : tau_neg, t = a[k] == 0 ? 1.0 : r[k];
+        double gate = 1.0 / (1.0 + exp_fixed(-(tau * (t - 1.0))));
         double rest = gate * (1.0 - gate);
-        double slope = -4.0 * rest * r[k] * a[k];
-        s[k] = a[k] == 0 ? 0.0 : -(4.0 / tau) * gate * a[k];
-        /* A saturated gate has no slope, even where r overflowed. */
-        g[k] = a[k] == 0 || rest == 0 ? 0.0 : slope;
+        t = rest == 0 ? 0.0 : t; /* a saturated gate has no slope, even where r overflowed */
+        s[k] = -(4.0 / tau) * gate * a[k];
+        g[k] = -4.0 * rest * t * a[k];
     }
 }
 
@@ -99,42 +126,59 @@ void surrogate_block(const struct plan *plan, const struct tokens *tokens, const
         sapo(n, tokens->r, a, config->surrogate_tau_pos, config->surrogate_tau_neg, s, g);
         break;
     case OPSM_SURROGATE_DECOUPLED:
-        ppo(n, tokens->r, a, low, high, config->surrogate_dual_clip, s, g);
+        ppo_block(plan, tokens, a, s, g);
         decouple(plan, tokens, s, g);
         break;
     default:
-        ppo(n, tokens->r, a, low, high, config->surrogate_dual_clip, s, g);
+        ppo_block(plan, tokens, a, s, g);
         break;
     }
 }
 
-/* Counts of r < low and r > high, by the sign of a where the clip acts on one side only. */
-BLOCK_LOOP static void count_outside(int n, const double *r, const double *a, double low, double high, bool one_sided,
-                                     int64_t *below, int64_t *above) {
-    int64_t lows = 0, highs = 0;
+BLOCK_LOOP static int64_t count_below(int n, const double *r, double bound) {
+    int64_t count = 0;
+    for (int k = 0; k < n; k++) count += r[k] < bound;
+    return count;
+}
+
+BLOCK_LOOP static int64_t count_above(int n, const double *r, double bound) {
+    int64_t count = 0;
+    for (int k = 0; k < n; k++) count += r[k] > bound;
+    return count;
+}
+
+/* Low counts where a < 0, high where a > 0: the side on which ppo's minimum clips. */
+static void count_by_sign(int n, const double *r, const double *a, double bottom, double top, int64_t *low,
+                          int64_t *high) {
     for (int k = 0; k < n; k++) {
-        lows += (r[k] < low) & (!one_sided | (a[k] < 0));
-        highs += (r[k] > high) & (!one_sided | (a[k] > 0));
+        *low += a[k] < 0 && r[k] < bottom;
+        *high += a[k] > 0 && r[k] > top;
     }
-    *below += lows;
-    *above += highs;
 }
 
 void surrogate_clipped(const struct plan *plan, const struct tokens *tokens, const double *a, int64_t *low,
                        int64_t *high) {
     const opsm_objective *config = &plan->config;
+    const double *r = tokens->r;
+    int n = tokens->block.n;
     double bottom = 1.0 - config->surrogate_clip_low, top = 1.0 + config->surrogate_clip_high;
     switch (config->surrogate_name) {
     case OPSM_SURROGATE_PPO:
     case OPSM_SURROGATE_GSPO:
     case OPSM_SURROGATE_DECOUPLED:
-        count_outside(tokens->block.n, tokens->r, a, bottom, top, true, low, high);
+        if (plan->batch.token_advantages)
+            count_by_sign(n, r, a, bottom, top, low, high);
+        else if (a[0] < 0)
+            *low += count_below(n, r, bottom);
+        else if (a[0] > 0)
+            *high += count_above(n, r, top);
         break;
     case OPSM_SURROGATE_CISPO:
-        count_outside(tokens->block.n, tokens->r, a, bottom, top, false, low, high);
+        *low += count_below(n, r, bottom);
+        *high += count_above(n, r, top);
         break;
     case OPSM_SURROGATE_TIS:
-        count_outside(tokens->block.n, tokens->r, a, 0.0, config->surrogate_cap, false, low, high);
+        *high += count_above(n, r, config->surrogate_cap);
         break;
     default:
         break;

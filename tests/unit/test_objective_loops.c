@@ -8,6 +8,8 @@
 #define block_subtract       plain_block_subtract
 #define block_sum            plain_block_sum
 #define block_max            plain_block_max
+#define block_floats         plain_block_floats
+#define block_any_positive   plain_block_any_positive
 #define block_gather         plain_block_gather
 #define block_scatter        plain_block_scatter
 #define walk_sequence        plain_walk_sequence
@@ -76,8 +78,10 @@ static void every_instruction_set_gives_the_same_bits(void **state) {
                               .logp_current = logps[2],
                               .logp_reference = logps[3]};
     for (int round = 0; round < 60; round++) {
+        plan.batch.token_advantages = round % 2 ? logps[0] : NULL; /* only whether there are any */
         struct tokens tokens = {.block = {.n = round < BLOCK ? BLOCK - round : 1, .contiguous = true}};
         int n = tokens.block.n;
+        tokens.r = tokens.ratios;
         double a[BLOCK], s[2][BLOCK], g[2][BLOCK], k[2][BLOCK], v[2][BLOCK];
         for (int t = 0; t < BLOCK; t++) {
             for (int j = 0; j < 4; j++) logps[j][t] = (float)(-3 * rng_unit(&r));
