@@ -201,9 +201,10 @@ opsm_status drift_measure(const struct plan *plan, int64_t i, bool scan, struct 
 
 void drift_load_ratio(const struct plan *plan, int64_t ordinal, struct tokens *tokens) {
     const struct block *block = &tokens->block;
-    block_gather(block, plan->batch.logp_current, tokens->c);
+    bool ready = ordinal + block->n <= tokens->ready;
+    if (!ready || plan->uses_current) block_gather(block, plan->batch.logp_current, tokens->c);
     if (!plan->base) return;
-    if (ordinal + block->n <= tokens->ready) {
+    if (ready) {
         tokens->r = tokens->ratios + ordinal;
         return;
     }

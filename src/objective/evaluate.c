@@ -166,7 +166,9 @@ static void load_advantages(const struct pass *pass, const struct block *block, 
         block_gather(block, pass->plan->batch.token_advantages, a);
         return;
     }
-    for (int k = 0; k < block->n; k++) a[k] = pass->record->advantage;
+    /* ppo and the clip counts look at a[0] alone where advantages do not differ within a sequence. */
+    int n = surrogate_is_ppo(pass->plan->config.surrogate_name) ? 1 : block->n;
+    for (int k = 0; k < n; k++) a[k] = pass->record->advantage;
 }
 
 /* Which tokens of the block the mask drops; false when none. */
@@ -174,7 +176,7 @@ static bool load_drops(const struct pass *pass, const struct tokens *tokens, con
     const struct plan *plan = pass->plan;
     int n = tokens->block.n;
     if (!pass->decision.by_token) {
-        memset(drops, pass->decision.hit, (size_t)n);
+        if (pass->decision.hit) memset(drops, 1, (size_t)n);
         return pass->decision.hit;
     }
     double d[BLOCK] = {0}, b[BLOCK];
@@ -182,7 +184,8 @@ static bool load_drops(const struct pass *pass, const struct tokens *tokens, con
         block_gather(&tokens->block, plan->behavior, b);
         block_subtract(n, tokens->c, b, d);
     }
-    for (int k = 0; k < n; k++) drops[k] = mask_drops_token(plan, &pass->decision, a[k], d[k]);
+    bool uniform = !plan->batch.token_advantages;
+    for (int k = 0; k < n; k++) drops[k] = mask_drops_token(plan, &pass->decision, a[uniform ? 0 : k], d[k]);
     return true;
 }
 

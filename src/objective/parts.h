@@ -27,6 +27,7 @@ struct plan {
     const float *behavior;       /* log-probs the drift is measured from; NULL: none recorded and none needed */
     const float *base;           /* log-probs below the ratio; NULL: no ratio needed */
     bool penalised;              /* beta > 0 */
+    bool uses_current;           /* the loss looks at c itself, not only at ratios */
     double log_low, log_high;    /* band of geometric and icepop, in nats */
 };
 

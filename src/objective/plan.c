@@ -78,6 +78,11 @@ opsm_status plan_make(struct plan *plan, const opsm_objective *config, const ops
     if (status != OPSM_OK) return status;
     plan->state = state;
     plan->penalised = plan->config.penalty_beta > 0;
+    opsm_surrogate name = plan->config.surrogate_name;
+    opsm_rule rule = plan->config.mask_rule;
+    plan->uses_current = plan->penalised || name == OPSM_SURROGATE_REINFORCE || name == OPSM_SURROGATE_TIS ||
+                         name == OPSM_SURROGATE_CISPO || rule == OPSM_RULE_ICEPOP || rule == OPSM_RULE_TOKEN_K2 ||
+                         plan->config.mask_sign == OPSM_SIGN_TOKEN;
     plan->behavior =
         plan->config.mask_behavior == OPSM_SOURCE_SAMPLER ? plan->batch.logp_behavior : plan->batch.logp_trainer;
     bool on_trainer =

@@ -6,6 +6,10 @@ bool surrogate_uses_ratio(opsm_surrogate name) {
     return name != OPSM_SURROGATE_REINFORCE && name != OPSM_SURROGATE_DPO;
 }
 
+bool surrogate_is_ppo(opsm_surrogate name) {
+    return name == OPSM_SURROGATE_PPO || name == OPSM_SURROGATE_GSPO || name == OPSM_SURROGATE_DECOUPLED;
+}
+
 /* All loops choose between operands, not between results, so that compilers make plain vector code of them. Where a = 0
  * the weight is set to 0 first: a ratio that is not finite does not matter there. */
 
@@ -25,7 +29,7 @@ BLOCK_LOOP static void ppo(int n, const double *r, const double *a, double low, 
     }
 }
 
-/* The same for one advantage, not 0, and its two bounds. */
+/* The same for one advantage and its two bounds. */
 BLOCK_LOOP static void ppo_uniform(int n, const double *r, double a, double bottom, double top, double *s, double *g) {
     for (int k = 0; k < n; k++) {
         double t = r[k] < bottom ? bottom : r[k];

@@ -6,6 +6,9 @@
 #define OPSM_OBJECTIVE_SURROGATE_H
 #include "objective/drift.h"
 
+/* Whether the loop is ppo's: such a surrogate reads a[0] alone, unless the batch has token advantages. */
+bool surrogate_is_ppo(opsm_surrogate name);
+
 /* S and dS/dc of the block that drift_load_ratio prepared, for advantages a[]. Tokens with a = 0 get 0 whatever the
  * ratio is. For gspo the caller has filled tokens->r with the sequence ratio; g is then dS/d(mean log ratio). */
 void surrogate_block(const struct plan *plan, const struct tokens *tokens, const double *a, double *s, double *g);

@@ -16,6 +16,7 @@
 #define walk_next            plain_walk_next
 #define surrogate_block      plain_surrogate_block
 #define surrogate_clipped    plain_surrogate_clipped
+#define surrogate_is_ppo     plain_surrogate_is_ppo
 #define surrogate_uses_ratio plain_surrogate_uses_ratio
 #define penalty_block        plain_penalty_block
 #include "../../src/objective/block.c"
