@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Builds the libFuzzer targets from the product's own sources and runs each for a time.
-# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl, verifier. CLANG chooses the compiler, FUZZ_DIR
-# the place for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds come from
-# tests/fuzz/corpus.
+# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl, verifier, tokenizer, chat. CLANG chooses the
+# compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds
+# come from tests/fuzz/corpus.
 # Exit code 77: no clang with libFuzzer here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl verifier)
+[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl verifier tokenizer chat)
 clang=${CLANG:-$(command -v clang-14 || command -v clang || true)}
 dir=${FUZZ_DIR:-build-fuzz}
 mkdir -p "$dir"
@@ -30,7 +30,13 @@ for target in "${targets[@]}"; do
            libraries=($(pkg-config --libs jansson)) ;;
     verifier) sources=(src/reward/*.c src/data/problem.c src/base/text.c)
               libraries=($(pkg-config --libs libpcre2-8) -lm) ;;
-    *) echo "fuzz: unknown target '$target', known are gguf, jsonl and verifier" >&2; exit 2 ;;
+    tokenizer) sources=(src/text/{tokenizer,decode,vocab,bpe,special,pretokenize,unicode}.c src/io/gguf_read.c
+                        src/io/gguf_get.c src/io/cursor.c src/io/quote.c src/io/name_map.c src/io/quant*.c)
+               libraries=(-lm) ;;
+    chat) sources=(src/text/{chat,chat_render,unicode}.c src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c
+                   src/io/quote.c src/io/name_map.c src/io/quant*.c)
+          libraries=(-lm) ;;
+    *) echo "fuzz: unknown target '$target', known are gguf, jsonl, verifier, tokenizer and chat" >&2; exit 2 ;;
   esac
   program=$dir/fuzz_$target
   "$clang" "${flags[@]}" "tests/fuzz/fuzz_$target.c" "${sources[@]}" "${base[@]}" -o "$program" "${libraries[@]}"

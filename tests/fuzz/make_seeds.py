@@ -53,9 +53,25 @@ def verifiers():
         (CORPUS / "verifier" / name).write_bytes(bytes([settings]) + answer.encode() + b"\0" + response.encode())
 
 
+def text_seeds():
+    """The first byte of a tokenizer's input chooses the half and the pre-tokenizer (fuzz_tokenizer.c)."""
+    text = "It's 1234  the caf\u00e9's\r\n\n  <|im_start|>x<|im_end|> \U0001f600!! \u4f60\u597d ab".encode()
+    for kind in range(4):
+        (CORPUS / "tokenizer" / f"text_{kind}").write_bytes(bytes([8 * (kind % 2) + 2 * kind]) + text)
+    (CORPUS / "tokenizer" / "malformed").write_bytes(b"\x08a\xff\xe4\xbd\xc0\x80\xed\xa0\x80\xf4\x90\x80\x80")
+    vocabulary = b"1a\n1b\n1ab\n3<s>\n4<think>\n1\xc4\xa0\n5pad\n\x00a b\n\x00ab a<s>b <think>"
+    (CORPUS / "tokenizer" / "vocabulary").write_bytes(b"\x05" + vocabulary)
+    (CORPUS / "tokenizer" / "twice").write_bytes(b"\x01" + vocabulary.replace(b"1b", b"1a"))
+    for path in sorted((CORPUS.parents[1] / "golden" / "chat").glob("*.jinja")):
+        messages = b"\x00pBe brief.\nuHello\nv<think>x</think>y\nu  again \n"  # the roles are the letters modulo 4
+        (CORPUS / "chat" / path.stem).write_bytes(path.read_bytes() + messages)
+
+
 def main():
     (CORPUS / "gguf").mkdir(parents=True, exist_ok=True)
-    (CORPUS / "jsonl").mkdir(exist_ok=True)
+    for name in ("jsonl", "tokenizer", "chat"):
+        (CORPUS / name).mkdir(exist_ok=True)
+    text_seeds()
     write_gguf("metadata", metadata)
     write_gguf("plain", tensors(T.F32, T.F16, T.BF16))
     write_gguf("classic", tensors(T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1))
