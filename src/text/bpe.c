@@ -136,7 +136,7 @@ static opsm_status encode_long(const struct bpe *bpe, const uint8_t *piece, size
                                struct token_list *list, opsm_error *err) {
     /* n - 1 pairs at first, and every one of at most n - 1 merges queues two more. */
     opsm_status status = grow_scratch(scratch, length, sizeof(struct node) + 3 * sizeof(uint64_t), err);
-    if (status != OPSM_OK) return status;
+    if (status != OPSM_OK || !scratch->memory) return status;
     struct heap heap = {.items = scratch->memory};
     struct node *nodes = (struct node *)(heap.items + 3 * length);
     for (uint32_t i = 0; i < length; i++) {
@@ -213,10 +213,13 @@ static opsm_status read_rules(struct bpe *bpe, const struct gguf_string *rules, 
         if (rules[i].length > longest) longest = rules[i].length;
     bpe->merges = mem_alloc(slots, sizeof *bpe->merges);
     uint8_t *scratch = mem_alloc(longest, 1);
-    opsm_status status = OPSM_OK;
-    if (!bpe->merges || !scratch) status = mem_exhausted(err, "the merge rules", slots * sizeof *bpe->merges + longest);
+    if (!bpe->merges || !scratch) {
+        mem_free(scratch);
+        return mem_exhausted(err, "the merge rules", slots * sizeof *bpe->merges + longest);
+    }
     bpe->mask = slots - 1;
-    for (size_t i = 0; i < slots && bpe->merges; i++) bpe->merges[i] = no_merge;
+    for (size_t i = 0; i < slots; i++) bpe->merges[i] = no_merge;
+    opsm_status status = OPSM_OK;
     for (uint64_t i = 0; i < count && status == OPSM_OK; i++) status = add_rule(bpe, &rules[i], i, scratch, err);
     mem_free(scratch);
     return status;

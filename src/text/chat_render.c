@@ -14,7 +14,7 @@ struct buffer {
 
 static void append_bytes(struct buffer *buffer, const char *bytes, size_t n) {
     if (buffer->failed) return;
-    if (buffer->room - buffer->used < n + 1) {
+    if (!buffer->text || buffer->room - buffer->used < n + 1) {
         size_t room = 2 * (buffer->used + n + 1);
         char *grown = mem_resize(buffer->text, buffer->used, room, 1);
         if (!grown) {

@@ -184,7 +184,7 @@ opsm_status tokenizer_load(struct tokenizer **tokenizer, const struct gguf *file
     *tokenizer = NULL;
     const struct kind *kind = NULL;
     opsm_status status = load_kind(file, &kind, err);
-    if (status != OPSM_OK) return status;
+    if (status != OPSM_OK || !kind) return status;
     struct tokenizer_source source = {.pre = kind->name, .add_bos = kind->add_bos};
     struct gguf_string *tokens = NULL, *merges = NULL;
     int32_t *types = NULL;

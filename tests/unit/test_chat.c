@@ -11,6 +11,8 @@
 
 enum { MAX_MESSAGES = 8 };
 
+#define CHATML "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n'}}"
+
 static int read_messages(const json_t *conversation, struct chat_message *messages) {
     int n = (int)json_array_size(conversation);
     assert_in_range(n, 1, MAX_MESSAGES);
@@ -82,10 +84,9 @@ static void unknown_templates_say_how_to_go_on(void **state) {
         "{# never closed",
         "{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}",
         "{{'<|im_start|>' + message['role'] + '<|im_sep|>' + message['content'] + '<|im_end|>'}}",
-        "{{ '<|im_start|>system\\n' }}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + "
-        "'<|im_end|>\\n'}}",
+        "{{ '<|im_start|>system\\n' }}" CHATML,
         "{% set system_message = 'x' %}{{'<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n'}}",
-        "{# {{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n'}} #}",
+        "{# " CHATML " #}",
         "'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n'",
         "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] + '<|eot_id|>' }}",
         "{{ '<start_of_turn>' + role + message['content'] + '<end_of_turn>' }}",
