@@ -33,7 +33,7 @@ for target in "${targets[@]}"; do
     tokenizer) sources=(src/text/{tokenizer,decode,vocab,bpe,special,pretokenize,unicode}.c src/io/gguf_read.c
                         src/io/gguf_get.c src/io/cursor.c src/io/quote.c src/io/name_map.c src/io/quant*.c)
                libraries=(-lm) ;;
-    chat) sources=(src/text/{chat,chat_render,unicode}.c src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c
+    chat) sources=(src/text/{chat,chat_render,unicode}.c src/base/text.c src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c
                    src/io/quote.c src/io/name_map.c src/io/quant*.c)
           libraries=(-lm) ;;
     *) echo "fuzz: unknown target '$target', known are gguf, jsonl, verifier, tokenizer and chat" >&2; exit 2 ;;
