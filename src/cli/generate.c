@@ -53,8 +53,9 @@ static opsm_status encode_prompt(const struct model *model, const struct generat
     return status;
 }
 
-/* The response's text as valid UTF-8 (what is not becomes U+FFFD), cut where a stop string begins. */
-static json_t *json_text(const struct model *model, const struct rollouts *r, int32_t i) {
+/* The response's text as valid UTF-8 (what is not becomes U+FFFD), cut where a stop string begins; release with
+ * mem_free. NULL when out of memory. */
+static char *sample_text(const struct model *model, const struct rollouts *r, int32_t i, size_t *n) {
     size_t length = 0;
     char *raw =
         tokenizer_decode(model->tokenizer, r->tokens + r->offset[i], r->offset[i + 1] - r->offset[i], false, &length);
@@ -62,27 +63,25 @@ static json_t *json_text(const struct model *model, const struct rollouts *r, in
     if (length > (size_t)r->text_length[i]) length = (size_t)r->text_length[i];
     size_t room = 4 * (length + 8);
     char *text = mem_alloc(room, 1);
-    json_t *result = NULL;
     if (text) {
         struct token_stream stream = {0};
-        size_t n = token_stream_feed(&stream, (const uint8_t *)raw, length, text, room);
-        n += token_stream_end(&stream, text + n, room - n);
-        result = json_stringn(text, n);
-        mem_free(text);
+        *n = token_stream_feed(&stream, (const uint8_t *)raw, length, text, room);
+        *n += token_stream_end(&stream, text + *n, room - *n);
     }
     mem_free(raw);
-    return result;
+    return text;
 }
 
-static bool print_json(const struct model *model, const struct rollouts *r, int32_t i) {
-    json_t *tokens = json_array(), *logp = json_array(), *prompt = json_array(), *text = json_text(model, r, i);
+static bool print_json(const struct rollouts *r, int32_t i, const char *text, size_t length) {
+    json_t *tokens = json_array(), *logp = json_array(), *prompt = json_array();
     for (int64_t t = r->offset[i]; t < r->offset[i + 1]; t++) {
         json_array_append_new(tokens, json_integer(r->tokens[t]));
         json_array_append_new(logp, json_real((double)r->logp[t]));
     }
     for (int64_t t = 0; t < r->prompt_offset[1]; t++) json_array_append_new(prompt, json_integer(r->prompt_tokens[t]));
-    json_t *o = json_pack("{s:i, s:o, s:o, s:o, s:o, s:s}", "sample", (int)i, "text", text, "prompt_tokens", prompt,
-                          "tokens", tokens, "logp", logp, "finish", finish_name((enum finish_reason)r->finish[i]));
+    json_t *o = json_pack("{s:i, s:o, s:o, s:o, s:o, s:s}", "sample", (int)i, "text", json_stringn(text, length),
+                          "prompt_tokens", prompt, "tokens", tokens, "logp", logp, "finish",
+                          finish_name((enum finish_reason)r->finish[i]));
     bool good = o && json_dumpf(o, stdout, JSON_REAL_PRECISION(9)) == 0;
     putchar('\n');
     json_decref(o);
@@ -92,17 +91,17 @@ static bool print_json(const struct model *model, const struct rollouts *r, int3
 static opsm_status print_samples(const struct model *model, const struct rollouts *r, const struct generate_options *o,
                                  opsm_error *err) {
     for (int32_t i = 0; i < r->n_sequences; i++) {
-        if (o->jsonl) {
-            if (!print_json(model, r, i)) return mem_exhausted(err, "the output of a sample", 0);
-            continue;
+        size_t length = 0;
+        char *text = sample_text(model, r, i, &length);
+        bool good = text && (!o->jsonl || print_json(r, i, text, length));
+        if (good && !o->jsonl) {
+            if (r->n_sequences > 1) printf("--- %d\n", i + 1);
+            fwrite(text, 1, length, stdout);
+            putchar('\n');
         }
-        struct printer printer = {.tokenizer = model->tokenizer};
-        char end[16];
-        printf("%s--- %d\n", i ? "\n" : "", i + 1);
-        for (int64_t t = r->offset[i]; t < r->offset[i + 1]; t++) print_token(&printer, 0, i, r->tokens[t]);
-        fwrite(end, 1, token_stream_end(&printer.stream, end, sizeof end), stdout);
+        mem_free(text);
+        if (!good) return mem_exhausted(err, "the output of a sample", length);
     }
-    if (!o->jsonl) putchar('\n');
     return OPSM_OK;
 }
 
@@ -113,7 +112,8 @@ static opsm_status generate_samples(const struct model *model, const struct gene
     if (status == OPSM_OK && (prompt.count < 1 || left < 1))
         status = opsm_fail(err, OPSM_INVALID, "the prompt has %lld tokens: expected 1 to %d (the model's context)",
                            (long long)prompt.count, model->config.context - 1);
-    bool stream = o->samples == 1 && !o->jsonl;
+    /* With stop strings a token may turn out not to belong to the text: then nothing is printed before the end. */
+    bool stream = o->samples == 1 && !o->jsonl && o->stop.count == 0;
     struct printer printer = {.tokenizer = model->tokenizer};
     int64_t offset[2] = {0, prompt.count};
     struct generate_request request = {.n_prompts = 1,

@@ -51,14 +51,20 @@ static opsm_status take_lock(struct run *run, opsm_error *err) {
     return status;
 }
 
-static void log_memory(const struct run *run) {
+void run_log_memory(const struct run *run, int32_t micro_batch, size_t rollout, size_t others) {
     const struct model *m = run->model;
-    double mb = 1.0 / (1 << 20);
+    double mb = 1.0 / (1 << 20), weights = (double)m->n_params * 4 * mb,
+           optimiser = (double)optim_bytes(m->n_params) * mb;
+    double acts = (double)activations_bytes(m, micro_batch, true) * mb;
+    double rest = (double)(rollout + others) * mb;
     log_line(LOG_INFO, "model %s: %lld weights, %s (%s)", run->config->model ? run->config->model : "(fresh)",
              (long long)m->n_weights, m->precision == DTYPE_BF16 ? "bf16" : "f32", gemm_implementation(m->precision));
-    log_line(LOG_DEBUG, "memory: weights %.0f MB, gradients %.0f MB, optimiser %.0f MB, activations %.0f MB",
-             (double)m->n_params * 4 * mb, (double)m->n_params * 4 * mb, (double)optim_bytes(m->n_params) * mb,
-             (double)activations_bytes(m, run->trainer.micro_batch, true) * mb);
+    log_line(
+        LOG_INFO,
+        "memory: %.0f MB = weights %.0f, gradients %.0f, optimiser %.0f, activations %.0f (%d tokens), rollout %.0f, "
+        "others %.0f; and the weights' GEMM layouts",
+        2 * weights + optimiser + acts + rest, weights, weights, optimiser, acts, micro_batch, (double)rollout * mb,
+        (double)others * mb);
 }
 
 opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options, bool judged,
@@ -124,7 +130,6 @@ static opsm_status open_metrics(struct run *run, bool resumed, opsm_error *err) 
 }
 
 opsm_status run_resume(struct run *run, opsm_error *err) {
-    log_memory(run);
     struct checkpoint checkpoint = as_checkpoint(run);
     bool found;
     opsm_status status = checkpoint_restore(run->config->output, &checkpoint, &found, err);

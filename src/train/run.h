@@ -31,6 +31,9 @@ struct run {
 opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options, bool judged,
                      bool fresh, opsm_error *err);
 
+/* Says what the run is about to allocate, in bytes; micro_batch in tokens. */
+void run_log_memory(const struct run *run, int32_t micro_batch, size_t rollout, size_t others);
+
 /* Restores the newest checkpoint if there is one, opens the metrics, writes config.yaml. The trainer must be there. */
 opsm_status run_resume(struct run *run, opsm_error *err);
 

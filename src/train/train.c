@@ -63,6 +63,15 @@ static opsm_status check_sizes(const struct run_config *c, opsm_error *err) {
     return OPSM_OK;
 }
 
+static int32_t longest_sequence(const struct training *t) {
+    return run_max_prompt(t->run.config, t->run.model) + t->run.config->rollout.max_tokens;
+}
+
+static int32_t micro_batch_rows(const struct training *t) {
+    int32_t wanted = t->run.config->train.micro_batch, longest = longest_sequence(t);
+    return wanted > longest ? wanted : longest;
+}
+
 static opsm_status create_generator(struct training *t, opsm_error *err) {
     const struct run_config *c = t->run.config;
     struct sampling sampling = run_sampling(c);
@@ -72,11 +81,11 @@ static opsm_status create_generator(struct training *t, opsm_error *err) {
                                       .max_tokens = c->rollout.max_tokens,
                                       .sequences = t->room,
                                       .truncating = sampling_truncates(&sampling)};
-    opsm_status status = generator_create(&t->generator, t->run.model, &limits, err);
-    if (status == OPSM_OK)
-        log_line(LOG_DEBUG, "memory: rollout %.0f MB for %d sequences in flight",
-                 (double)generator_bytes(t->run.model, &limits) / (1 << 20), limits.in_flight);
-    return status;
+    size_t reference = t->reference ? (size_t)t->run.model->n_params * sizeof(float) : 0;
+    int32_t sequences = sequences_per_minibatch(c);
+    run_log_memory(&t->run, micro_batch_rows(t), generator_bytes(t->run.model, &limits),
+                   reference + minibatch_bytes(sequences, (int64_t)sequences * c->rollout.max_tokens));
+    return generator_create(&t->generator, t->run.model, &limits, err);
 }
 
 static opsm_status create_trainer(struct training *t, opsm_error *err) {
@@ -85,7 +94,7 @@ static opsm_status create_trainer(struct training *t, opsm_error *err) {
                                  c->optim.weight_decay, c->optim.clip_norm, c->optim.warmup};
     int32_t sequences = sequences_per_minibatch(c);
     struct trainer_limits limits = {.micro_batch = c->train.micro_batch,
-                                    .longest = run_max_prompt(c, t->run.model) + c->rollout.max_tokens,
+                                    .longest = longest_sequence(t),
                                     .minibatch_sequences = sequences,
                                     .minibatch_tokens = (int64_t)sequences * c->rollout.max_tokens};
     return trainer_create(&t->run.trainer, t->run.model, &c->objective, &optim, &limits, err);
