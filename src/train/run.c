@@ -83,6 +83,11 @@ opsm_status run_open(struct run *run, const struct run_config *config, const str
     if (status == OPSM_OK)
         status = fresh ? fresh_model(&run->model, config, err)
                        : model_load(&run->model, config->model, config->precision, true, err);
+    if (status == OPSM_OK && run_max_prompt(config, run->model) < 1)
+        status =
+            opsm_fail(err, OPSM_INVALID,
+                      "rollout.max_tokens is %d, but the model's context is %d tokens: nothing is left for a prompt",
+                      config->rollout.max_tokens, run->model->config.context);
     if (status == OPSM_OK) status = problems_open(&run->problems, config, run->model, judged, err);
     if (status != OPSM_OK) return status;
     run->position.initial_sum = record_sum(run->model->params, (size_t)run->model->n_params * sizeof(float));
