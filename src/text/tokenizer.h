@@ -11,6 +11,9 @@
  * each piece is mapped to the byte alphabet and merged by rank. Identical ids to llama.cpp, also on malformed UTF-8:
  * each byte that does not begin a character becomes U+FFFD, so such text does not come back as it was. Nor does text
  * with bytes for which a vocabulary has no token (SmolLM2 lacks 21 of them): they are left out. All other text does.
+ *
+ * Like llama.cpp, and unlike Hugging Face, we do not normalise: Qwen's tokenizer.json composes characters first (NFC),
+ * so ids of decomposed accents differ from theirs. tests/golden/compare_tokenizer.py is the evidence for the rest.
  */
 #ifndef OPSM_TEXT_TOKENIZER_H
 #define OPSM_TEXT_TOKENIZER_H
