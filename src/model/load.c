@@ -138,6 +138,18 @@ static opsm_status read_tensors(struct model *m, const struct gguf *file, opsm_e
     return OPSM_OK;
 }
 
+opsm_status model_inspect(const struct gguf *file, struct model_config *config, int64_t *n_weights, opsm_error *err) {
+    struct model m = {0};
+    opsm_status status = model_config_read(&m.config, file, err);
+    if (status == OPSM_OK) status = model_layout(&m, err);
+    if (status == OPSM_OK) status = check_tensors(&m, file, err);
+    *config = m.config;
+    *n_weights = m.n_weights;
+    mem_free(m.tensors);
+    mem_free(m.layers);
+    return status;
+}
+
 static opsm_status load_weights(struct model *m, opsm_error *err) {
     opsm_status status = model_config_read(&m->config, m->file, err);
     if (status == OPSM_OK) status = model_layout(m, err);

@@ -13,8 +13,8 @@ struct model *model_new(struct gguf *file, enum dtype precision, opsm_error *err
 /* params (zeroed: padding stays so) and inv_freq, once the layout stands. */
 opsm_status model_allocate(struct model *model, opsm_error *err);
 
-/* Tokenizer and chat template from the model's file. A chat template that we do not know is no reason to refuse the
- * model: it is logged, and rendering a conversation will fail with that sentence. */
+/* Tokenizer and chat template from the model's file. A chat template that we do not know is kept as
+ * chat_problem. */
 opsm_status model_read_text(struct model *model, opsm_error *err);
 
 /* model_load from an open file, which is taken over, also on failure. */

@@ -2,7 +2,6 @@
  *
  * The life of a model: made fresh, cloned, freed.
  */
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/threads.h"
@@ -42,10 +41,16 @@ opsm_status model_read_text(struct model *m, opsm_error *err) {
     opsm_error why = {0};
     status = chat_template_load(&m->chat, m->file, &why);
     if (status == OPSM_UNSUPPORTED) {
-        log_line(LOG_WARN, "%s", why.text);
-        return OPSM_OK;
+        m->chat_problem = mem_strdup(why.text);
+        return m->chat_problem ? OPSM_OK : mem_exhausted(err, "a sentence", sizeof why.text);
     }
     return status == OPSM_OK ? OPSM_OK : opsm_fail(err, status, "%s", why.text);
+}
+
+opsm_status model_chat(const struct model *m, const struct chat_template **chat, opsm_error *err) {
+    if (m->chat_problem) return opsm_fail(err, OPSM_UNSUPPORTED, "%s", m->chat_problem);
+    *chat = &m->chat;
+    return OPSM_OK;
 }
 
 /* Normal, std 0.02; what writes into the residual stream is scaled down by the number of such writes (GPT-2). Each
@@ -120,6 +125,7 @@ opsm_status model_clone(struct model **copy, const struct model *model, enum dty
     m->file = model->file;
     m->tokenizer = model->tokenizer;
     m->chat = model->chat;
+    m->chat_problem = model->chat_problem;
     m->sharers = model->sharers;
     ++*m->sharers;
     opsm_status status = fill_clone(m, model, trainable, err);
@@ -135,6 +141,7 @@ void model_free(struct model *m) {
     if (!m) return;
     if (--*m->sharers == 0) {
         chat_template_free(&m->chat);
+        mem_free(m->chat_problem);
         tokenizer_free(m->tokenizer);
         gguf_close(m->file);
         mem_free(m->sharers);

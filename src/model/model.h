@@ -60,13 +60,18 @@ struct model {
     uint64_t version;                     /* counts model_publish */
     struct gguf *file;                    /* metadata to carry over on export */
     struct tokenizer *tokenizer;
-    struct chat_template chat;
+    struct chat_template chat; /* ask for it with model_chat */
+    char *chat_problem;        /* why the file's chat template cannot be used, a sentence; NULL: it can */
     int32_t *sharers; /* models that share file, tokenizer and chat (clones); the last one frees them */
 };
 
 /* Reads a GGUF file. `trainable`: also keep what the backward pass needs. Refuses other architectures by name, and
  * files whose tensors are missing, misshapen, or contradict the metadata. */
 opsm_status model_load(struct model **model, const char *path, enum dtype precision, bool trainable, opsm_error *err);
+
+/* What model_load checks before it reads a weight: configuration and tensors. Fills *config and *n_weights as far as it
+ * came. */
+opsm_status model_inspect(const struct gguf *file, struct model_config *config, int64_t *n_weights, opsm_error *err);
 
 /* A fresh model with random weights (normal, std 0.02, scaled by depth on residual outputs) around the tokenizer and
  * metadata of `file` (taken over; closed by model_free). For training the embedded tiny model and for tests. */
@@ -78,6 +83,10 @@ opsm_status model_create(struct model **model, const struct model_config *config
 opsm_status model_clone(struct model **copy, const struct model *model, enum dtype precision, bool trainable,
                         opsm_error *err);
 void model_free(struct model *model); /* NULL is allowed */
+
+/* The model's chat template (borrowed). A template that we do not know is no reason to refuse a model, but it is one to
+ * refuse this: OPSM_UNSUPPORTED with the sentence that says what to do. */
+opsm_status model_chat(const struct model *model, const struct chat_template **chat, opsm_error *err);
 
 /* params changed: pack them for the kernels. Must be called before the next forward or decode. */
 opsm_status model_publish(struct model *model, opsm_error *err);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * opsm info: what a model file holds and what opsm can do with it.
+ */
+#include "base/cpu.h"
+#include "cli/cli.h"
+#include "model/forward.h"
+#include <string.h>
+
+enum { TYPES_MAX = 64, EXAMPLE_TOKENS = 1024 };
+
+static void print_string(const struct gguf *file, const char *key, const char *label) {
+    struct gguf_string s;
+    if (gguf_find(file, key) && gguf_get_string(file, key, &s, NULL) == OPSM_OK)
+        printf("%-16s%.*s\n", label, (int)(s.length < 200 ? s.length : 200), s.data);
+}
+
+static void print_formats(const struct gguf *file) {
+    int64_t count[TYPES_MAX] = {0}, elements = 0, bytes = 0;
+    for (int64_t i = 0; i < gguf_tensor_count(file); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(file, i);
+        if ((unsigned)t->type < TYPES_MAX) count[t->type]++;
+        elements += t->n_elements;
+        bytes += (int64_t)t->size;
+    }
+    printf("%-16s%lld tensors, %.1f M values, %.1f MB:", "file", (long long)gguf_tensor_count(file),
+           (double)elements / 1e6, (double)bytes / 1e6);
+    for (uint32_t type = 0; type < TYPES_MAX; type++)
+        if (count[type]) printf(" %lld x %s", (long long)count[type], quant_traits(type)->name);
+    putchar('\n');
+}
+
+static void print_tensors(const struct gguf *file) {
+    for (int64_t i = 0; i < gguf_tensor_count(file); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(file, i);
+        printf("  %-40s %-6s", t->name, quant_traits(t->type)->name);
+        for (int d = 0; d < t->n_dims; d++) printf(d ? " x %lld" : " %lld", (long long)t->shape[d]);
+        putchar('\n');
+    }
+}
+
+static void print_config(const struct model_config *c, int64_t n_weights) {
+    printf("%-16s%.1f M in %d layers of %d (feed-forward %d), vocabulary %d, context %d\n", "parameters",
+           (double)n_weights / 1e6, c->n_layers, c->dim, c->ffn_dim, c->n_vocab, c->context);
+    printf("%-16s%d heads of %d over %d key heads, RoPE base %g%s%s, %s head\n", "attention", c->n_heads, c->head_dim,
+           c->n_kv_heads, (double)c->rope_base, c->qkv_bias ? ", QKV bias" : "", c->qk_norm ? ", QK-norm" : "",
+           c->tied ? "tied" : "untied");
+}
+
+static void print_text(const struct gguf *file) {
+    struct tokenizer *tokenizer;
+    struct chat_template chat = {0};
+    opsm_error err = {0};
+    if (tokenizer_load(&tokenizer, file, &err) == OPSM_OK) {
+        printf("%-16s%s, %d tokens\n", "tokenizer", tokenizer_name(tokenizer), tokenizer_size(tokenizer));
+        tokenizer_free(tokenizer);
+    } else {
+        printf("%-16s%s\n", "tokenizer", err.text);
+    }
+    if (chat_template_load(&chat, file, &err) == OPSM_OK)
+        printf("%-16s%s\n", "chat template", chat_kind_name(chat.kind));
+    else
+        printf("%-16s%s\n", "chat template", err.text);
+    chat_template_free(&chat);
+}
+
+static double gigabytes(double bytes) {
+    return bytes / 1e9;
+}
+
+/* Rough: what the parts take whose size is known before a run. */
+static void print_memory(const struct model_config *c, int64_t n_weights) {
+    for (int precision = DTYPE_F32; precision <= DTYPE_BF16; precision++) {
+        struct model sizes = {.config = *c, .precision = (enum dtype)precision};
+        double master = 4.0 * (double)n_weights, packed = (double)dtype_size(sizes.precision) * (double)n_weights;
+        double acts = (double)activations_bytes(&sizes, EXAMPLE_TOKENS, ACTIVATIONS_ALL);
+        double less = (double)activations_bytes(&sizes, EXAMPLE_TOKENS, ACTIVATIONS_RECOMPUTE);
+        printf("%-16s%s: %.2f GB to generate, %.2f GB to train with AdamW, %.2f GB per 1,024 tokens of a micro-batch "
+               "(%.2f GB when layers are recomputed); products by %s\n",
+               precision ? "" : "memory", precision ? "bf16" : "f32", gigabytes(master + packed),
+               gigabytes(4 * master + 2 * packed), gigabytes(acts), gigabytes(less),
+               gemm_implementation(sizes.precision));
+    }
+}
+
+static opsm_status print_info(const struct gguf *file, bool tensors, opsm_error *err) {
+    struct model_config config;
+    int64_t n_weights;
+    printf("%-16s%s\n", "model", gguf_path(file));
+    print_string(file, "general.name", "name");
+    print_string(file, "general.architecture", "architecture");
+    print_string(file, "general.license", "licence");
+    print_formats(file);
+    print_text(file);
+    opsm_status status = model_inspect(file, &config, &n_weights, err);
+    if (status == OPSM_OK) {
+        print_config(&config, n_weights);
+        print_memory(&config, n_weights);
+        printf("%-16sgenerate, score, eval, train, sft\n", "opsm can");
+    }
+    if (tensors) print_tensors(file);
+    return status;
+}
+
+int cmd_info(int argc, char **argv) {
+    const char *path = NULL;
+    bool tensors = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--tensors"))
+            tensors = true;
+        else if (argv[i][0] == '-' && argv[i][1])
+            return cli_usage("info", "unknown option '%s'", argv[i]);
+        else if (path)
+            return cli_usage("info", "one model only, not '%s' too", argv[i]);
+        else
+            path = argv[i];
+    }
+    if (!path) return cli_usage("info", "which model?");
+    struct gguf *file;
+    opsm_error err = {0};
+    opsm_status status = gguf_open(&file, path, &err);
+    if (status == OPSM_OK) {
+        status = print_info(file, tensors, &err);
+        gguf_close(file);
+    }
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
+}

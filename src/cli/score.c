@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * opsm score: the log-prob of every token of a text.
+ *
+ * A text longer than the context is scored in windows that overlap by half: every token but the first sees at least
+ * half a context of what stands before it (or all of it).
+ */
+#include "base/mem.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "model/forward.h"
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+enum { CONTEXT_DEFAULT = 8192, READ_BYTES = 1 << 16 };
+
+struct options {
+    const char *model;
+    enum dtype precision;
+    int64_t context;
+    bool jsonl;
+};
+
+struct window {
+    struct activations *acts;
+    struct pack pack;
+    int32_t *row, *target;
+    int32_t room;
+};
+
+static int parse(int argc, char **argv, struct options *o) {
+    *o = (struct options){.precision = DTYPE_BF16, .context = CONTEXT_DEFAULT};
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (!strcmp(argv[i], "--jsonl")) {
+            o->jsonl = true;
+        } else if (!strcmp(argv[i], "--precision")) {
+            if (strcmp(value, "f32") != 0 && strcmp(value, "bf16") != 0)
+                return cli_usage("score", "--precision is f32 or bf16, not '%s'", value);
+            o->precision = strcmp(value, "f32") == 0 ? DTYPE_F32 : DTYPE_BF16;
+            i++;
+        } else if (!strcmp(argv[i], "--context")) {
+            if (!cli_parse_int(value, 2, INT32_MAX, &o->context))
+                return cli_usage("score", "--context is a number of tokens from 2, not '%s'", value);
+            i++;
+        } else if (argv[i][0] == '-' && argv[i][1]) {
+            return cli_usage("score", "unknown option '%s'", argv[i]);
+        } else if (o->model) {
+            return cli_usage("score", "one model only, not '%s' too", argv[i]);
+        } else {
+            o->model = argv[i];
+        }
+    }
+    return o->model ? 0 : cli_usage("score", "which model?");
+}
+
+static opsm_status read_stdin(struct text *text, opsm_error *err) {
+    static char block[READ_BYTES];
+    size_t n;
+    while ((n = fread(block, 1, sizeof block, stdin)) > 0) text_append(text, block, n);
+    if (ferror(stdin)) return opsm_fail(err, OPSM_IO, "cannot read the text from stdin: %s", strerror(errno));
+    return text->failed ? mem_exhausted(err, "the text", text->length) : OPSM_OK;
+}
+
+static void window_free(struct window *w) {
+    activations_free(w->acts);
+    pack_free(&w->pack);
+    mem_free(w->row);
+    mem_free(w->target);
+}
+
+static opsm_status window_create(struct window *w, const struct model *model, int64_t context, int64_t n_tokens,
+                                 opsm_error *err) {
+    *w = (struct window){0};
+    if (context > model->config.context) context = model->config.context;
+    w->room = (int32_t)(n_tokens < context ? n_tokens : context);
+    w->row = mem_alloc((size_t)w->room, sizeof *w->row);
+    w->target = mem_alloc((size_t)w->room, sizeof *w->target);
+    if (!w->row || !w->target) return mem_exhausted(err, "a window of tokens", 8 * (size_t)w->room);
+    return activations_create(&w->acts, model, w->room, ACTIVATIONS_NONE, err);
+}
+
+/* Log-probs of tokens [first, end), seen from the window that begins at `begin`. */
+static opsm_status score_window(struct window *w, const struct model *model, const int32_t *ids, int64_t begin,
+                                int64_t first, int64_t end, float *logp, opsm_error *err) {
+    struct head_request request = {.row = w->row, .target = w->target, .inv_temperature = 1.0f};
+    pack_clear(&w->pack);
+    opsm_status status = pack_add(&w->pack, ids + begin, (int32_t)(end - begin), -1, NULL, err);
+    if (status == OPSM_OK) status = model_forward(w->acts, model, &w->pack, err);
+    for (int64_t i = first; i < end; i++) {
+        w->row[request.n] = (int32_t)(i - 1 - begin);
+        w->target[request.n++] = ids[i];
+    }
+    return status == OPSM_OK ? head_logprobs(logp + first, NULL, w->acts, model, &request, err) : status;
+}
+
+/* logp[0] is NaN: nothing predicts the first token. */
+static opsm_status score(const struct model *model, int64_t context, const struct token_list *tokens, float *logp,
+                         opsm_error *err) {
+    struct window w;
+    opsm_status status = window_create(&w, model, context, tokens->count, err);
+    logp[0] = NAN;
+    for (int64_t done = 1; done < tokens->count && status == OPSM_OK;) {
+        int64_t begin = done == 1 ? 0 : done - w.room / 2;
+        int64_t end = begin + w.room < tokens->count ? begin + w.room : tokens->count;
+        status = score_window(&w, model, tokens->ids, begin, done, end, logp, err);
+        done = end;
+    }
+    window_free(&w);
+    return status;
+}
+
+static void print_piece(const struct options *o, const struct model *model, int32_t id, float logp, struct text *line) {
+    struct gguf_string piece = tokenizer_piece(model->tokenizer, id);
+    text_clear(line);
+    text_json_string(line, piece.data, piece.length);
+    const char *text = line->data ? line->data : "\"\"";
+    if (o->jsonl)
+        printf("{\"id\": %d, \"piece\": %s, \"logp\": ", id, text);
+    else
+        printf("%8d  %-24s  ", id, text);
+    if (isnan(logp))
+        printf(o->jsonl ? "null}\n" : "         -\n");
+    else
+        printf(o->jsonl ? "%.9g}\n" : "%10.6f\n", (double)logp);
+}
+
+static void print_scores(const struct options *o, const struct model *model, const struct token_list *tokens,
+                         const float *logp) {
+    struct text line = {0};
+    double sum = 0;
+    for (int64_t i = 0; i < tokens->count; i++) {
+        print_piece(o, model, tokens->ids[i], logp[i], &line);
+        if (i > 0) sum += logp[i];
+    }
+    text_free(&line);
+    int64_t scored = tokens->count - 1;
+    double mean = scored > 0 ? sum / (double)scored : 0;
+    printf(o->jsonl ? "{\"tokens\": %lld, \"mean_nats\": %.9g, \"perplexity\": %.9g}\n"
+                    : "%lld tokens, mean %.6f nats, perplexity %.4f\n",
+           (long long)tokens->count, mean, exp(-mean));
+}
+
+static opsm_status score_text(const struct options *o, const struct text *text, opsm_error *err) {
+    struct model *model;
+    struct token_list tokens = {0};
+    opsm_status status = model_load(&model, o->model, o->precision, false, err);
+    if (status != OPSM_OK) return status;
+    status = tokenizer_encode(model->tokenizer, text->data ? text->data : "", text->length, TOKENIZER_BOS, &tokens, err);
+    float *logp = mem_alloc((size_t)tokens.count + 1, sizeof *logp);
+    if (status == OPSM_OK && !logp) status = mem_exhausted(err, "log-probs", (size_t)tokens.count * sizeof *logp);
+    if (status == OPSM_OK && tokens.count == 0) status = opsm_fail(err, OPSM_INVALID, "there is no text on stdin");
+    if (status == OPSM_OK) status = score(model, o->context, &tokens, logp, err);
+    if (status == OPSM_OK) print_scores(o, model, &tokens, logp);
+    mem_free(logp);
+    token_list_free(&tokens);
+    model_free(model);
+    return status;
+}
+
+int cmd_score(int argc, char **argv) {
+    struct options o;
+    struct text text = {0};
+    opsm_error err = {0};
+    int usage = parse(argc, argv, &o);
+    if (usage) return usage;
+    opsm_status status = read_stdin(&text, &err);
+    if (status == OPSM_OK) status = score_text(&o, &text, &err);
+    text_free(&text);
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
+}
