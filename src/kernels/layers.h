@@ -28,7 +28,8 @@ opsm_status headnorm_backward(float *dy, int64_t lddy, float *dw, const float *x
 
 /* Rotary embedding in rotate-half order, in place: within a head, element i < head_dim/2 pairs with i + head_dim/2,
  * turned by position * inv_freq[i]. x [m rows ldx apart, n_heads * head_dim], position [m], inv_freq [head_dim/2]; the
- * angle is computed in double. sign = +1 forward, -1 backward (the rotation's transpose). */
+ * angle is rounded to float, its cosine and sine are those of that float. sign = +1 forward, -1 backward (the
+ * rotation's transpose). */
 void rope_apply(float *x, int64_t ldx, const int32_t *position, const float *inv_freq, int64_t m, int n_heads,
                 int head_dim, int sign);
 

@@ -62,7 +62,7 @@ struct model {
     struct tokenizer *tokenizer;
     struct chat_template chat; /* ask for it with model_chat */
     char *chat_problem;        /* why the file's chat template cannot be used, a sentence; NULL: it can */
-    int32_t *sharers; /* models that share file, tokenizer and chat (clones); the last one frees them */
+    int32_t *sharers;          /* models that share file, tokenizer and chat (clones); the last one frees them */
 };
 
 /* Reads a GGUF file. `trainable`: also keep what the backward pass needs. Refuses other architectures by name, and

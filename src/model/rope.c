@@ -63,7 +63,8 @@ opsm_status model_rope_frequencies(float *inv_freq, const struct model_config *c
         opsm_status status = read_linear_factor(&factor, config, file, err);
         if (status != OPSM_OK) return status;
     }
+    /* In float, as the frameworks that the models were trained in do it. */
     for (int64_t i = 0; i < n; i++)
-        inv_freq[i] = (float)(1.0 / (pow((double)config->rope_base, (double)(2 * i) / config->head_dim) * factor));
+        inv_freq[i] = 1.0f / powf(config->rope_base, (float)(2 * i) / (float)config->head_dim) / factor;
     return file ? apply_factors(inv_freq, n, file, err) : OPSM_OK;
 }

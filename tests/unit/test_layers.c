@@ -152,7 +152,7 @@ static void check_rope(int heads, int head_dim, bool without_memory) {
         for (int h = 0; h < heads; h++)
             for (int j = 0; j < half; j++) {
                 const float *in = x + i * ld + h * head_dim + j, *out = y + i * ld + h * head_dim + j;
-                double angle = (double)position[i] * (double)inv_freq[j], c = cos(angle), s = sin(angle);
+                double angle = (float)position[i] * inv_freq[j], c = cos(angle), s = sin(angle);
                 assert_near(out[0], (double)in[0] * c - (double)in[half] * s, 1e-6);
                 assert_near(out[half], (double)in[half] * c + (double)in[0] * s, 1e-6);
             }
