@@ -109,15 +109,14 @@ static opsm_status read_numbers(struct model_config *config, const struct gguf *
 
 /* A key that, where present, must repeat a number we already have. */
 static opsm_status expect_number(const struct model_config *config, const struct gguf *file, const char *suffix,
-                                 int32_t expected, const char *because, opsm_error *err) {
+                                 int32_t expected, opsm_status failure, const char *because, opsm_error *err) {
     char key[MODEL_KEY_MAX];
     uint32_t value;
     if (!gguf_find(file, key_name(key, config->architecture, suffix))) return OPSM_OK;
     opsm_status status = gguf_get_u32(file, key, &value, err);
     if (status != OPSM_OK) return status;
     if (value == (uint32_t)expected) return OPSM_OK;
-    return opsm_fail(err, OPSM_UNSUPPORTED, "%s: %s is %u, expected %d (%s)", gguf_path(file), key, value, expected,
-                     because);
+    return opsm_fail(err, failure, "%s: %s is %u, expected %d (%s)", gguf_path(file), key, value, expected, because);
 }
 
 static opsm_status refuse_unsupported(const struct model_config *config, const struct gguf *file, opsm_error *err) {
@@ -154,8 +153,8 @@ static opsm_status read_vocabulary(struct model_config *config, const struct ggu
         return opsm_fail(err, OPSM_FORMAT, "%s: tokenizer.ggml.tokens should be an array of 2 to %d strings",
                          gguf_path(file), VOCAB_MAX);
     config->n_vocab = (int32_t)tokens->count;
-    return expect_number(config, file, "vocab_size", config->n_vocab, "the number of tokens in tokenizer.ggml.tokens",
-                         err);
+    return expect_number(config, file, "vocab_size", config->n_vocab, OPSM_FORMAT,
+                         "the number of tokens in tokenizer.ggml.tokens", err);
 }
 
 static opsm_status read_floats(struct model_config *config, const struct gguf *file, opsm_error *err) {
@@ -207,13 +206,6 @@ opsm_status model_config_read(struct model_config *config, const struct gguf *fi
     if (status == OPSM_OK) status = read_numbers(config, file, err);
     if (status == OPSM_OK) status = read_floats(config, file, err);
     if (status == OPSM_OK) status = read_vocabulary(config, file, err);
-    if (status == OPSM_OK) status = refuse_unsupported(config, file, err);
-    if (status == OPSM_OK)
-        status = expect_number(config, file, "attention.value_length", config->head_dim,
-                               "keys and values of different sizes are not supported", err);
-    if (status == OPSM_OK)
-        status = expect_number(config, file, "rope.dimension_count", config->head_dim,
-                               "partial rotary embedding is not supported", err);
     if (status != OPSM_OK) return status;
     config->tied = !gguf_find_tensor(file, "output.weight");
     /* Llama's converter allows biases; Qwen2 always has them. */
@@ -221,9 +213,18 @@ opsm_status model_config_read(struct model_config *config, const struct gguf *fi
                        (strcmp(config->architecture, "llama") == 0 && gguf_find_tensor(file, "blk.0.attn_q.bias"));
     config->qk_norm = strcmp(config->architecture, "qwen3") == 0;
     status = model_config_check(config, gguf_path(file), err);
-    /* What is an invalid argument in a configuration is a malformed file here. */
-    if (status == OPSM_INVALID && err) err->code = OPSM_FORMAT;
-    return status == OPSM_INVALID ? OPSM_FORMAT : status;
+    if (status == OPSM_INVALID) { /* an invalid argument in a configuration, a malformed file here */
+        if (err) err->code = OPSM_FORMAT;
+        status = OPSM_FORMAT;
+    }
+    if (status == OPSM_OK) status = refuse_unsupported(config, file, err);
+    if (status == OPSM_OK)
+        status = expect_number(config, file, "attention.value_length", config->head_dim, OPSM_UNSUPPORTED,
+                               "keys and values of different sizes are not supported", err);
+    if (status == OPSM_OK)
+        status = expect_number(config, file, "rope.dimension_count", config->head_dim, OPSM_UNSUPPORTED,
+                               "partial rotary embedding is not supported", err);
+    return status;
 }
 
 bool model_config_is_foreign_key(const char *architecture, struct gguf_string key) {
