@@ -38,11 +38,13 @@ static void print_token(void *user, int32_t prompt, int32_t sample, int32_t toke
 static opsm_status encode_prompt(const struct model *model, const struct generate_options *o, struct token_list *tokens,
                                  opsm_error *err) {
     if (!o->chat) return tokenizer_encode(model->tokenizer, o->prompt, strlen(o->prompt), TOKENIZER_BOS, tokens, err);
-    if (model->chat.kind == CHAT_PLAIN) return opsm_fail(err, OPSM_INVALID, "--chat: this model has no chat template");
+    const struct chat_template *chat;
+    opsm_status status = model_chat(model, &chat, err);
+    if (status != OPSM_OK) return status;
+    if (chat->kind == CHAT_PLAIN) return opsm_fail(err, OPSM_INVALID, "--chat: this model has no chat template");
     struct chat_message messages[2] = {{"system", o->system}, {"user", o->prompt}};
     char *text;
-    opsm_status status = o->system ? chat_render(&model->chat, messages, 2, &text, err)
-                                   : chat_render(&model->chat, messages + 1, 1, &text, err);
+    status = o->system ? chat_render(chat, messages, 2, &text, err) : chat_render(chat, messages + 1, 1, &text, err);
     if (status != OPSM_OK) return status;
     int32_t bos = tokenizer_bos(model->tokenizer);
     struct gguf_string piece = bos >= 0 ? tokenizer_piece(model->tokenizer, bos) : (struct gguf_string){0};

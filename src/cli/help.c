@@ -43,9 +43,13 @@ static const struct cli_text texts[] = {
      "  --seed N             seed of sampling\n"
      "  --precision f32|bf16 GEMM inputs (default bf16)\n"
      "  --jsonl              one object per sample with token ids and log-probs\n"},
-    {"score", "MODEL [--jsonl] [--precision f32|bf16] < TEXT", "log-prob of every token of a text",
+    {"score", "MODEL [options] < TEXT", "log-prob of every token of a text",
      "Reads text on stdin; writes one line per token: id, piece, log-prob in nats; the last line has the number of\n"
-     "tokens, the mean and the perplexity.\n"},
+     "tokens, the mean and the perplexity. Nothing predicts the first token: it has no log-prob.\n\n"
+     "  --jsonl              one JSON object per line: id, piece, logp; last: tokens, mean_nats, perplexity\n"
+     "  --precision f32|bf16 GEMM inputs (default bf16)\n"
+     "  --context N          tokens of a window (default: the model's context, at most 8192); longer texts are scored\n"
+     "                       in windows that overlap by half\n"},
     {"info", "MODEL [--tensors]", "what a model file holds and what opsm can do with it",
      "Architecture, sizes, tokenizer, chat template, number formats; --tensors lists every tensor.\n"},
     {"audit", "ROLLOUTS.jsonl [--delta D ...] [--json] [--gradient] [key=value ...]",

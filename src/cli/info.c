@@ -4,8 +4,8 @@
  */
 #include "base/cpu.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "model/forward.h"
-#include <string.h>
 
 enum { TYPES_MAX = 64, EXAMPLE_TOKENS = 1024 };
 
@@ -105,17 +105,10 @@ static opsm_status print_info(const struct gguf *file, bool tensors, opsm_error 
 int cmd_info(int argc, char **argv) {
     const char *path = NULL;
     bool tensors = false;
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--tensors"))
-            tensors = true;
-        else if (argv[i][0] == '-' && argv[i][1])
-            return cli_usage("info", "unknown option '%s'", argv[i]);
-        else if (path)
-            return cli_usage("info", "one model only, not '%s' too", argv[i]);
-        else
-            path = argv[i];
-    }
-    if (!path) return cli_usage("info", "which model?");
+    static const char *const names[] = {"the model"};
+    const struct option table[] = {{"--tensors", OPTION_FLAG, &tensors, 0, 0}, {NULL, OPTION_FLAG, NULL, 0, 0}};
+    int code = options_read(argc, argv, table, &path, 1, names);
+    if (code) return code;
     struct gguf *file;
     opsm_error err = {0};
     opsm_status status = gguf_open(&file, path, &err);

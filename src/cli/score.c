@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "model/forward.h"
 #include <errno.h>
 #include <math.h>
@@ -30,29 +31,19 @@ struct window {
 };
 
 static int parse(int argc, char **argv, struct options *o) {
-    *o = (struct options){.precision = DTYPE_BF16, .context = CONTEXT_DEFAULT};
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        if (!strcmp(argv[i], "--jsonl")) {
-            o->jsonl = true;
-        } else if (!strcmp(argv[i], "--precision")) {
-            if (strcmp(value, "f32") != 0 && strcmp(value, "bf16") != 0)
-                return cli_usage("score", "--precision is f32 or bf16, not '%s'", value);
-            o->precision = strcmp(value, "f32") == 0 ? DTYPE_F32 : DTYPE_BF16;
-            i++;
-        } else if (!strcmp(argv[i], "--context")) {
-            if (!cli_parse_int(value, 2, INT32_MAX, &o->context))
-                return cli_usage("score", "--context is a number of tokens from 2, not '%s'", value);
-            i++;
-        } else if (argv[i][0] == '-' && argv[i][1]) {
-            return cli_usage("score", "unknown option '%s'", argv[i]);
-        } else if (o->model) {
-            return cli_usage("score", "one model only, not '%s' too", argv[i]);
-        } else {
-            o->model = argv[i];
-        }
-    }
-    return o->model ? 0 : cli_usage("score", "which model?");
+    static const char *const names[] = {"the model"};
+    const char *precision = "bf16";
+    *o = (struct options){.context = CONTEXT_DEFAULT};
+    const struct option table[] = {{"--jsonl", OPTION_FLAG, &o->jsonl, 0, 0},
+                                   {"--precision", OPTION_TEXT, &precision, 0, 0},
+                                   {"--context", OPTION_INT, &o->context, 2, INT32_MAX},
+                                   {NULL, OPTION_FLAG, NULL, 0, 0}};
+    int code = options_read(argc, argv, table, &o->model, 1, names);
+    if (code) return code;
+    o->precision = strcmp(precision, "f32") == 0 ? DTYPE_F32 : DTYPE_BF16;
+    if (o->precision == DTYPE_BF16 && strcmp(precision, "bf16") != 0)
+        return cli_usage("score", "--precision is f32 or bf16, not '%s'", precision);
+    return 0;
 }
 
 static opsm_status read_stdin(struct text *text, opsm_error *err) {

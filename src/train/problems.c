@@ -12,14 +12,18 @@ static opsm_status choose_template(struct problems *p, const struct run_config *
         if (status == OPSM_OK) p->chat = &p->custom;
         return status;
     }
-    bool has_one = model->chat.kind != CHAT_PLAIN;
+    if (config->data.template == TEMPLATE_PLAIN) return OPSM_OK;
+    const struct chat_template *chat;
+    opsm_status status = model_chat(model, &chat, err);
+    if (status != OPSM_OK) return status;
+    bool has_one = chat->kind != CHAT_PLAIN;
     if (config->data.template == TEMPLATE_CHAT && !has_one)
         return opsm_fail(
             err, OPSM_INVALID,
             "data.template is chat, but '%s' has no chat template: use plain, or give data.template_prefix "
             "and data.template_suffix",
             config->model);
-    if (config->data.template != TEMPLATE_PLAIN && has_one) p->chat = &model->chat;
+    if (has_one) p->chat = chat;
     return OPSM_OK;
 }
 
