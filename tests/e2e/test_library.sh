@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# libopsm as its users get it: installed, found by pkg-config, linked shared and static from C and, where there is a
+# compiler for it, C++; nothing exported but opsm_*, nothing needed but libc and libm.
+set -euo pipefail
+build=$(dirname "$OPSM")
+cmake --install "$build" --prefix "$SCRATCH/usr" >/dev/null
+library=$(find "$SCRATCH/usr" -name 'libopsm.so')
+export PKG_CONFIG_PATH=$(dirname "$library")/pkgconfig LD_LIBRARY_PATH=$(dirname "$library")
+sanitized=$(nm -D "$library" | grep -c -E '__(asan|ubsan|tsan)' || true)
+if [ "$sanitized" -gt 0 ]; then
+  echo "a sanitizer is linked into the library: nothing to see here"
+  exit 77
+fi
+
+expected='loss -0.303265
+sequence 0: drift 0.500, kept, gradient -0.151633
+sequence 1: drift 0.500, dropped, gradient 0.000000'
+cc -std=c17 -Wall -Wextra -Werror examples/objective.c $(pkg-config --cflags --libs opsm) -o "$SCRATCH/shared"
+diff <("$SCRATCH/shared") <(echo "$expected")
+cc -std=c17 examples/objective.c -I"$SCRATCH/usr/include" "$(dirname "$library")/libopsm.a" -lm -o "$SCRATCH/static"
+diff <("$SCRATCH/static") <(echo "$expected")
+grep -q "loss -0.303265" docs/objective.md
+
+if command -v c++ >/dev/null; then
+  cat >"$SCRATCH/user.cc" <<'CC'
+#include <opsm/objective.h>
+int main() {
+    opsm_objective config;
+    opsm_objective_defaults(&config);
+    opsm_error error = {OPSM_OK, ""};
+    return opsm_objective_set(&config, "mask.rule", "icepop", &error) != OPSM_OK || config.mask_rule != OPSM_RULE_ICEPOP;
+}
+CC
+  c++ -Wall -Wextra -Werror "$SCRATCH/user.cc" $(pkg-config --cflags --libs opsm) -o "$SCRATCH/cxx"
+  "$SCRATCH/cxx"
+fi
+
+stray=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -v '^opsm_' || true)
+[ -z "$stray" ] || { echo "exported besides opsm_*: $stray"; exit 1; }
+needed=$(readelf -d "$library" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -v -E '^lib(c|m)\.so' || true)
+[ -z "$needed" ] || { echo "needs besides libc and libm: $needed"; exit 1; }
