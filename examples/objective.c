@@ -29,7 +29,7 @@ int main(void) {
         return fprintf(stderr, "%s\n", error.text), 1;
     printf("loss %.6f\n", result.loss);
     for (int i = 0; i < 2; i++)
-        printf("sequence %d: drift %.3f, %s, gradient %.6f\n", i, records[i].drift, records[i].keep ? "kept" : "dropped",
-               gradient[2 * i]);
+        printf("sequence %d: drift %.3f, %s, gradient %.6f\n", i, records[i].drift,
+               records[i].keep ? "kept" : "dropped", gradient[2 * i]);
     return 0;
 }

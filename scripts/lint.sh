@@ -3,4 +3,4 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
-git ls-files 'src/*.c' | xargs -P "$(nproc)" -n 4 clang-tidy -quiet -p "$build" 2>/dev/null
+git ls-files 'src/*.c' | xargs -P "$(nproc)" -n 1 clang-tidy -quiet -p "$build" 2>/dev/null

@@ -87,7 +87,7 @@ static opsm_status check_log_probs(const opsm_batch *batch, int64_t i, const cha
 }
 
 opsm_status opsm_batch_check(const opsm_batch *given, opsm_error *err) {
-    opsm_batch batch;
+    opsm_batch batch = {0};
     opsm_status status = batch_load(given, &batch, err);
     if (status == OPSM_OK) status = check_offsets(&batch, err);
     if (status != OPSM_OK) return status;

@@ -25,11 +25,11 @@ enum special {
 struct row {
     const char *key;
     enum kind kind;
+    int special;
     size_t offset;
     const struct name_list *names;
     double initial; /* the default: a number, or the position in names */
     double low, high;
-    int special;
     const char *initial_text, *range, *doc;
 };
 
@@ -37,210 +37,77 @@ struct row {
 #define UNSET             ((double)NAN)
 #define BAR(C, name, doc) " | " name
 #define NAME(key, field, list, LIST, C, text, doc)                                                                     \
-    {key, KIND_NAME, offsetof(opsm_objective, field), &names_##list, C, 0, 0, PLAIN, text, "" LIST(BAR), doc},
+    { key, KIND_NAME, PLAIN, offsetof(opsm_objective, field), &names_##list, C, 0, 0, text, "" LIST(BAR), doc }
 #define REAL(key, field, initial, text, low, high, special, range, doc)                                                \
-    {key, KIND_REAL, offsetof(opsm_objective, field), NULL, initial, low, high, special, text, range, doc},
+    { key, KIND_REAL, special, offsetof(opsm_objective, field), NULL, initial, low, high, text, range, doc }
 #define INTEGER(key, field, initial, text, low, high, range, doc)                                                      \
-    {key, KIND_INTEGER, offsetof(opsm_objective, field), NULL, initial, low, high, PLAIN, text, range, doc},
+    { key, KIND_INTEGER, PLAIN, offsetof(opsm_objective, field), NULL, initial, low, high, text, range, doc }
 #define FLAG(key, field, initial, text, doc)                                                                           \
-    {key, KIND_FLAG, offsetof(opsm_objective, field), NULL, initial, 0, 1, PLAIN, text, "true | false", doc},
+    { key, KIND_FLAG, PLAIN, offsetof(opsm_objective, field), NULL, initial, 0, 1, text, "true | false", doc }
 
 static const struct row table[] = {
     NAME("advantage", advantage, advantage, OPSM_ADVANTAGE_LIST, OPSM_ADVANTAGE_MEAN, "mean",
-         "advantage from the rewards of a group") REAL("advantage_epsilon", advantage_epsilon, 1e-4, "0.0001", 0, 1,
-                                                       PLAIN, "0..1",
-                                                       "added to the standard deviation by advantage grpo and batch")
-        NAME("surrogate.name", surrogate_name, surrogate, OPSM_SURROGATE_LIST, OPSM_SURROGATE_PPO, "ppo",
-             "policy-gradient surrogate") NAME("surrogate.ratio", surrogate_ratio, source, OPSM_SOURCE_LIST,
-                                               OPSM_SOURCE_SAMPLER, "sampler",
-                                               "whose log-probs stand below the ratio r")
-            REAL("surrogate.clip_low", surrogate_clip_low, 0.2, "0.2", 0, 1, OFF, "0..1, off",
-                 "lower clip: r >= 1 - clip_low") REAL("surrogate.clip_high", surrogate_clip_high, 0.2, "0.2", 0, INF,
-                                                       OFF, ">= 0, off", "upper clip: r <= 1 + clip_high")
-                REAL("surrogate.dual_clip", surrogate_dual_clip, INF, "off", 1, INF, OPEN_LOW | OFF, "> 1, off",
-                     "for A < 0 the surrogate is at most -dual_clip A (3 is usual)")
-                    REAL("surrogate.cap", surrogate_cap, 2.0, "2", 0, INF, OPEN_LOW | OFF, "> 0, off",
-                         "cap C of the weights of tis and decoupled") REAL("surrogate.tau_pos", surrogate_tau_pos, 1.0,
-                                                                           "1", 0, INF, OPEN_LOW, "> 0",
-                                                                           "sapo: temperature for A > 0")
-                        REAL("surrogate.tau_neg", surrogate_tau_neg, 1.05, "1.05", 0, INF, OPEN_LOW, "> 0",
-                             "sapo: temperature otherwise") REAL("surrogate.beta", surrogate_beta, 0.1, "0.1", 0, INF,
-                                                                 OPEN_LOW, "> 0", "dpo: inverse temperature")
-                            NAME("mask.rule", mask_rule, rule, OPSM_RULE_LIST, OPSM_RULE_OPSM, "opsm",
-                                 "what is left out of the surrogate")
-                                REAL("mask.delta", mask_delta, 0.05, "0.05", 0, INF, OFF, ">= 0, off",
-                                     "drift threshold, nats per token")
-                                    NAME("mask.policy", mask_policy, policy, OPSM_POLICY_LIST, OPSM_POLICY_FIXED,
-                                         "fixed",
-                                         "how the threshold moves; "
-                                         "adaptive "
-                                         "policies start from "
-                                         "mask.delta") NAME("mask.estimator", mask_estimator, estimator,
-                                                            OPSM_ESTIMATOR_LIST, OPSM_ESTIMATOR_K1, "k1",
-                                                            "drift of one token")
-                                        NAME("mask.reduce", mask_reduce, reduce, OPSM_REDUCE_LIST, OPSM_REDUCE_MEAN,
-                                             "mean", "drift of a sequence from its tokens'")
-                                            NAME("mask.behavior", mask_behavior, source, OPSM_SOURCE_LIST,
-                                                 OPSM_SOURCE_SAMPLER, "sampler",
-                                                 "whose log-probs drift is measured from")
-                                                NAME(
-                                                    "mask.sign", mask_sign, sign, OPSM_SIGN_LIST, OPSM_SIGN_SEQUENCE,
-                                                    "sequence",
-                                                    "whose sign decides when "
-                                                    "advantages differ within "
-                                                    "a sequence") FLAG("mask.kl", mask_kl, 0, "false",
-                                                                       "true: what is dropped loses its KL penalty too "
-                                                                       "(ms-swift)")
-                                                    REAL("mask.low", mask_low, UNSET, "auto", 0, 1, AUTO, "0..1, auto",
-                                                         "lower end of the band of "
-                                                         "geometric (auto: 0.99) and "
-                                                         "icepop "
-                                                         "(auto: 0.5)") REAL("mask.high", mask_high, UNSET, "auto", 1,
-                                                                             INF, AUTO | OFF, ">= 1, off, auto",
-                                                                             "upper end of the band of geometric "
-                                                                             "(auto: 1.01) and icepop "
-                                                                             "(auto: 5)")
-                                                        INTEGER("mask.seed", mask_seed, 1, "1", 0, 9007199254740992.0,
-                                                                "0..2^53", "seed of mask.rule random")
-                                                            REAL("mask."
-                                                                 "quantil"
-                                                                 "e",
-                                                                 mask_quantile, 0.8, "0.8", 0, 1, PLAIN, "0..1",
-                                                                 "policy "
-                                                                 "quantile"
-                                                                 ": the "
-                                                                 "share "
-                                                                 "of "
-                                                                 "negative"
-                                                                 "s to "
-                                                                 "keep") REAL("mask.rate", mask_rate, 0.1, "0.1", 0, 1,
-                                                                              OPEN_LOW, "0..1, not 0",
-                                                                              "policies quantile and controller: how "
-                                                                              "far "
-                                                                              "log delta "
-                                                                              "moves towards what it should be, per "
-                                                                              "step")
-                                                                REAL("mask.floor", mask_floor, 0.001, "0.001", 0, INF,
-                                                                     OPEN_LOW, "> 0",
-                                                                     "adaptive policies: smallest delta")
-                                                                    REAL("mask.ceiling", mask_ceiling, 0.1, "0.1", 0,
-                                                                         INF, OPEN_LOW | OFF, "> 0, off",
-                                                                         "adaptive policies: largest delta")
-                                                                        REAL("mask."
-                                                                             "target",
-                                                                             mask_target, 0.01, "0.01", 0, INF,
-                                                                             OPEN_LOW, "> 0",
-                                                                             "policy "
-                                                                             "controlle"
-                                                                             "r: "
-                                                                             "wanted "
-                                                                             "mean "
-                                                                             "drift of "
-                                                                             "the "
-                                                                             "kept "
-                                                                             "negative"
-                                                                             "s") REAL("mask.kappa", mask_kappa, 0.01,
-                                                                                       "0.01", 0, INF, PLAIN, ">= 0",
-                                                                                       "policy length: drift "
-                                                                                       "budget per token")
-                                                                            REAL(
-                                                                                "mask."
-                                                                                "z",
-                                                                                mask_z, 2.0, "2", 0, INF, PLAIN, ">= 0",
-                                                                                "policy"
-                                                                                " lengt"
-                                                                                "h: "
-                                                                                "standa"
-                                                                                "rd "
-                                                                                "deviat"
-                                                                                "ions "
-                                                                                "of "
-                                                                                "sampli"
-                                                                                "ng "
-                                                                                "noise") REAL("penalty.beta",
-                                                                                              penalty_beta, 0.0, "0", 0,
-                                                                                              INF, PLAIN, ">= 0",
-                                                                                              "weight of the KL "
-                                                                                              "penalty")
-                                                                                NAME("penalty.estimator",
-                                                                                     penalty_estimator, penalty,
-                                                                                     OPSM_PENALTY_LIST,
-                                                                                     OPSM_PENALTY_UNBIASED, "unbiased",
-                                                                                     "KL of one token against the "
-                                                                                     "reference") REAL("penalty.clamp",
-                                                                                                       penalty_clamp,
-                                                                                                       INF, "off",
-                                                                                                       0, INF,
-                                                                                                       OPEN_LOW | OFF,
-                                                                                                       "> 0, off",
-                                                                                                       "tokens below "
-                                                                                                       "the reference "
-                                                                                                       "with a larger "
-                                                                                                       "penalty are "
-                                                                                                       "held at it, "
-                                                                                                       "without "
-                                                                                                       "gradient "
-                                                                                                       "(AgileRL: 10)")
-                                                                                    NAME("aggregation", aggregation,
-                                                                                         aggregation,
-                                                                                         OPSM_AGGREGATION_LIST,
-                                                                                         OPSM_AGGREGATION_SEQUENCE_MEAN,
-                                                                                         "sequence_mean",
-                                                                                         "weights of tokens and "
-                                                                                         "sequences in the loss")
-                                                                                        INTEGER("max_length",
-                                                                                                max_length, 0, "0", 0,
-                                                                                                9007199254740992.0,
-                                                                                                ">= 0",
-                                                                                                "L_max of aggregation "
-                                                                                                "constant; 0: the "
-                                                                                                "longest "
-                                                                                                "sequence")
-                                                                                            NAME("denominator",
-                                                                                                 denominator,
-                                                                                                 denominator,
-                                                                                                 OPSM_DENOMINATOR_LIST,
-                                                                                                 OPSM_DENOMINATOR_ALL,
-                                                                                                 "all",
-                                                                                                 "whether dropped "
-                                                                                                 "sequences still "
-                                                                                                 "count")
-                                                                                                NAME("guard", guard,
-                                                                                                     guard,
-                                                                                                     OPSM_GUARD_LIST,
-                                                                                                     OPSM_GUARD_NONE,
-                                                                                                     "none",
-                                                                                                     "brake on the "
-                                                                                                     "learning rate")
-                                                                                                    REAL("guard_"
-                                                                                                         "base",
-                                                                                                         guard_base,
-                                                                                                         1.0, "1", 0, 1,
-                                                                                                         OPEN_LOW,
-                                                                                                         "0..1, "
-                                                                                                         "not 0",
-                                                                                                         "guard "
-                                                                                                         "ess: "
-                                                                                                         "ESS that "
-                                                                                                         "needs no "
-                                                                                                         "brake")
-                                                                                                        REAL("guard_"
-                                                                                                             "cap",
-                                                                                                             guard_cap,
-                                                                                                             8.0, "8",
-                                                                                                             0, INF,
-                                                                                                             OPEN_LOW |
-                                                                                                                 OFF,
-                                                                                                             "> 0, "
-                                                                                                             "off",
-                                                                                                             "cap "
-                                                                                                             "of "
-                                                                                                             "the "
-                                                                                                             "weight"
-                                                                                                             "s "
-                                                                                                             "in "
-                                                                                                             "the "
-                                                                                                             "ESS")};
+         "advantage from the rewards of a group"),
+    REAL("advantage_epsilon", advantage_epsilon, 1e-4, "0.0001", 0, 1, PLAIN, "0..1",
+         "added to the standard deviation by advantage grpo and batch"),
+    NAME("surrogate.name", surrogate_name, surrogate, OPSM_SURROGATE_LIST, OPSM_SURROGATE_PPO, "ppo",
+         "policy-gradient surrogate"),
+    NAME("surrogate.ratio", surrogate_ratio, source, OPSM_SOURCE_LIST, OPSM_SOURCE_SAMPLER, "sampler",
+         "whose log-probs stand below the ratio r"),
+    REAL("surrogate.clip_low", surrogate_clip_low, 0.2, "0.2", 0, 1, OFF, "0..1, off", "lower clip: r >= 1 - clip_low"),
+    REAL("surrogate.clip_high", surrogate_clip_high, 0.2, "0.2", 0, INF, OFF, ">= 0, off",
+         "upper clip: r <= 1 + clip_high"),
+    REAL("surrogate.dual_clip", surrogate_dual_clip, INF, "off", 1, INF, OPEN_LOW | OFF, "> 1, off",
+         "for A < 0 the surrogate is at most -dual_clip A (3 is usual)"),
+    REAL("surrogate.cap", surrogate_cap, 2.0, "2", 0, INF, OPEN_LOW | OFF, "> 0, off",
+         "cap C of the weights of tis and decoupled"),
+    REAL("surrogate.tau_pos", surrogate_tau_pos, 1.0, "1", 0, INF, OPEN_LOW, "> 0", "sapo: temperature for A > 0"),
+    REAL("surrogate.tau_neg", surrogate_tau_neg, 1.05, "1.05", 0, INF, OPEN_LOW, "> 0", "sapo: temperature otherwise"),
+    REAL("surrogate.beta", surrogate_beta, 0.1, "0.1", 0, INF, OPEN_LOW, "> 0", "dpo: inverse temperature"),
+    NAME("mask.rule", mask_rule, rule, OPSM_RULE_LIST, OPSM_RULE_OPSM, "opsm", "what is left out of the surrogate"),
+    REAL("mask.delta", mask_delta, 0.05, "0.05", 0, INF, OFF, ">= 0, off", "drift threshold, nats per token"),
+    NAME("mask.policy", mask_policy, policy, OPSM_POLICY_LIST, OPSM_POLICY_FIXED, "fixed",
+         "how the threshold moves; adaptive policies start from mask.delta"),
+    NAME("mask.estimator", mask_estimator, estimator, OPSM_ESTIMATOR_LIST, OPSM_ESTIMATOR_K1, "k1",
+         "drift of one token"),
+    NAME("mask.reduce", mask_reduce, reduce, OPSM_REDUCE_LIST, OPSM_REDUCE_MEAN, "mean",
+         "drift of a sequence from its tokens'"),
+    NAME("mask.behavior", mask_behavior, source, OPSM_SOURCE_LIST, OPSM_SOURCE_SAMPLER, "sampler",
+         "whose log-probs drift is measured from"),
+    NAME("mask.sign", mask_sign, sign, OPSM_SIGN_LIST, OPSM_SIGN_SEQUENCE, "sequence",
+         "whose sign decides when advantages differ within a sequence"),
+    FLAG("mask.kl", mask_kl, 0, "false", "true: what is dropped loses its KL penalty too (ms-swift)"),
+    REAL("mask.low", mask_low, UNSET, "auto", 0, 1, AUTO, "0..1, auto",
+         "lower end of the band of geometric (auto: 0.99) and icepop (auto: 0.5)"),
+    REAL("mask.high", mask_high, UNSET, "auto", 1, INF, AUTO | OFF, ">= 1, off, auto",
+         "upper end of the band of geometric (auto: 1.01) and icepop (auto: 5)"),
+    INTEGER("mask.seed", mask_seed, 1, "1", 0, 9007199254740992.0, "0..2^53", "seed of mask.rule random"),
+    REAL("mask.quantile", mask_quantile, 0.8, "0.8", 0, 1, PLAIN, "0..1",
+         "policy quantile: the share of negatives to keep"),
+    REAL("mask.rate", mask_rate, 0.1, "0.1", 0, 1, OPEN_LOW, "0..1, not 0",
+         "policy quantile: how far log delta moves towards the quantile, per step"),
+    REAL("mask.floor", mask_floor, 0.001, "0.001", 0, INF, OPEN_LOW, "> 0", "adaptive policies: smallest delta"),
+    REAL("mask.ceiling", mask_ceiling, 0.1, "0.1", 0, INF, OPEN_LOW | OFF, "> 0, off",
+         "adaptive policies: largest delta"),
+    REAL("mask.target", mask_target, 0.01, "0.01", 0, INF, OPEN_LOW, "> 0",
+         "policy controller: wanted mean drift of the kept negatives"),
+    REAL("mask.kappa", mask_kappa, 0.01, "0.01", 0, INF, PLAIN, ">= 0", "policy length: drift budget per token"),
+    REAL("mask.z", mask_z, 2.0, "2", 0, INF, PLAIN, ">= 0", "policy length: standard deviations of sampling noise"),
+    REAL("penalty.beta", penalty_beta, 0.0, "0", 0, INF, PLAIN, ">= 0", "weight of the KL penalty"),
+    NAME("penalty.estimator", penalty_estimator, penalty, OPSM_PENALTY_LIST, OPSM_PENALTY_UNBIASED, "unbiased",
+         "KL of one token against the reference"),
+    REAL("penalty.clamp", penalty_clamp, INF, "off", 0, INF, OPEN_LOW | OFF, "> 0, off",
+         "tokens below the reference with a larger penalty are held at it, without gradient (AgileRL: 10)"),
+    NAME("aggregation", aggregation, aggregation, OPSM_AGGREGATION_LIST, OPSM_AGGREGATION_SEQUENCE_MEAN,
+         "sequence_mean", "weights of tokens and sequences in the loss"),
+    INTEGER("max_length", max_length, 0, "0", 0, 9007199254740992.0, ">= 0",
+            "L_max of aggregation constant; 0: the longest sequence"),
+    NAME("denominator", denominator, denominator, OPSM_DENOMINATOR_LIST, OPSM_DENOMINATOR_ALL, "all",
+         "whether dropped sequences still count"),
+    NAME("guard", guard, guard, OPSM_GUARD_LIST, OPSM_GUARD_NONE, "none", "brake on the learning rate"),
+    REAL("guard_base", guard_base, 1.0, "1", 0, 1, OPEN_LOW, "0..1, not 0", "guard ess: ESS that needs no brake"),
+    REAL("guard_cap", guard_cap, 8.0, "8", 0, INF, OPEN_LOW | OFF, "> 0, off", "cap of the weights in the ESS"),
+};
 
 enum { ROWS = sizeof table / sizeof table[0] };
 

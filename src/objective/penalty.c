@@ -46,7 +46,7 @@ void penalty_block(const struct plan *plan, const struct tokens *tokens, double 
     block_gather(&tokens->block, plan->batch.logp_reference, x);
     block_subtract(n, x, tokens->c, x);
     opsm_penalty estimator = plan->config.penalty_estimator;
-    if (estimator == OPSM_PENALTY_K3 || estimator == OPSM_PENALTY_UNBIASED) block_exp(n, x, e);
+    if (estimator != OPSM_PENALTY_K1 && estimator != OPSM_PENALTY_K2) block_exp(n, x, e);
     switch (estimator) {
     case OPSM_PENALTY_K1:
         k1(n, x, k, g);

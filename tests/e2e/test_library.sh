@@ -6,6 +6,7 @@ build=$(dirname "$OPSM")
 cmake --install "$build" --prefix "$SCRATCH/usr" >/dev/null
 library=$(find "$SCRATCH/usr" -name 'libopsm.so')
 export PKG_CONFIG_PATH=$(dirname "$library")/pkgconfig LD_LIBRARY_PATH=$(dirname "$library")
+flags=$(pkg-config --define-variable=prefix="$SCRATCH/usr" --cflags --libs opsm) # installed elsewhere than configured
 sanitized=$(nm -D "$library" | grep -c -E '__(asan|ubsan|tsan)' || true)
 if [ "$sanitized" -gt 0 ]; then
   echo "a sanitizer is linked into the library: nothing to see here"
@@ -15,7 +16,7 @@ fi
 expected='loss -0.303265
 sequence 0: drift 0.500, kept, gradient -0.151633
 sequence 1: drift 0.500, dropped, gradient 0.000000'
-cc -std=c17 -Wall -Wextra -Werror examples/objective.c $(pkg-config --cflags --libs opsm) -o "$SCRATCH/shared"
+cc -std=c17 -Wall -Wextra -Werror examples/objective.c $flags -o "$SCRATCH/shared"
 diff <("$SCRATCH/shared") <(echo "$expected")
 cc -std=c17 examples/objective.c -I"$SCRATCH/usr/include" "$(dirname "$library")/libopsm.a" -lm -o "$SCRATCH/static"
 diff <("$SCRATCH/static") <(echo "$expected")
@@ -31,7 +32,7 @@ int main() {
     return opsm_objective_set(&config, "mask.rule", "icepop", &error) != OPSM_OK || config.mask_rule != OPSM_RULE_ICEPOP;
 }
 CC
-  c++ -Wall -Wextra -Werror "$SCRATCH/user.cc" $(pkg-config --cflags --libs opsm) -o "$SCRATCH/cxx"
+  c++ -Wall -Wextra -Werror "$SCRATCH/user.cc" $flags -o "$SCRATCH/cxx"
   "$SCRATCH/cxx"
 fi
 
