@@ -71,6 +71,7 @@ static inline int64_t fixture_add(struct fixture *x, int n, double advantage, do
 }
 
 static inline opsm_status fixture_run(struct fixture *x) {
+    for (int64_t t = 0; t < x->batch.n_tokens && t < FIX_TOKENS; t++) x->dlogp[t] = NAN; /* every element is written */
     opsm_status status = opsm_objective_evaluate(&x->config, x->state, &x->batch, NULL, &x->result, x->workspace,
                                                  sizeof x->workspace, &x->err);
     if (status != OPSM_OK) return status;

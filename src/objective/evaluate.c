@@ -235,6 +235,17 @@ static void block_penalty(const struct pass *pass, const struct tokens *tokens, 
     sum->v += block_sum(n, v);
 }
 
+static bool has_gradient(const struct pass *pass) {
+    return pass->surrogate || pass->penalty || pass->constant != 0;
+}
+
+/* Zeros where the walk will write nothing: outside the mask, or everywhere. */
+static void clear_gradient(const struct pass *pass, int64_t i) {
+    const int64_t *offsets = pass->plan->batch.offsets;
+    if (!pass->dlogp || (has_gradient(pass) && pass->record->tokens == pass->record->length)) return;
+    memset(pass->dlogp + offsets[i], 0, (size_t)(offsets[i + 1] - offsets[i]) * sizeof *pass->dlogp);
+}
+
 static void block_pass(const struct pass *pass, int64_t ordinal, struct tokens *tokens, struct amounts *sum) {
     const opsm_objective *config = &pass->plan->config;
     int n = tokens->block.n;
@@ -246,7 +257,7 @@ static void block_pass(const struct pass *pass, int64_t ordinal, struct tokens *
     if (pass->penalty) block_penalty(pass, tokens, drops, some_dropped, k_slope, sum);
     bool dpo = config->surrogate_name == OPSM_SURROGATE_DPO, gspo = config->surrogate_name == OPSM_SURROGATE_GSPO;
     if (!dpo) block_surrogate(pass, tokens, a, drops, some_dropped, slope, sum);
-    if (!pass->surrogate && !pass->penalty && pass->constant == 0) return;
+    if (!has_gradient(pass)) return;
     if (!pass->surrogate || gspo) fill(n, 0.0, slope);
     if (pass->penalty) {
         add_penalty(n, weight, slope, weight * config->penalty_beta, k_slope);
@@ -332,6 +343,7 @@ static opsm_status sequence_loss(struct pass *pass, int64_t i, const struct dpo_
         pass->log_s = drift_mean_log_ratio(plan, i, tokens);
         if (pass->surrogate) pass->constant = gspo_slope(pass, i, tokens);
     }
+    clear_gradient(pass, i);
     struct amounts sum = {0};
     walk_sequence_loss(pass, i, tokens, &sum);
     record->surrogate = share ? share->value / pairs : pass->weight * sum.s;
@@ -381,7 +393,6 @@ static opsm_status evaluate_all(const struct plan *plan, const opsm_totals *tota
     struct tokens tokens;
     tokens.ready = 0;
     double pairs = totals->pairs >= 1 ? totals->pairs : 1;
-    if (result->dlogp) memset(result->dlogp, 0, (size_t)plan->batch.n_tokens * sizeof *result->dlogp);
     for (int64_t i = 0; i < plan->batch.n_sequences; i++) {
         opsm_sequence *record = &result->records[i];
         opsm_status status = measured ? OPSM_OK : measure(plan, i, true, &tokens, record, err);
