@@ -3,7 +3,7 @@
  * Throughput of every kernel but the matrix products, beside what bounds it: attention beside the matrix products of
  * the layer it belongs to, the rest beside a memory copy of the same run. Sizes are those of a 135 M-parameter Llama.
  *
- *     bench_kernels [attention | rows | optim]      OPSM_THREADS and OPSM_ISA apply
+ *     bench_kernels [attention | decode | rows | optim]      OPSM_THREADS and OPSM_ISA apply
  */
 #include "base/clock.h"
 #include "base/cpu.h"
@@ -154,6 +154,9 @@ static void bench_attention(void) {
     bench_training(50, 40);
     bench_training(200, 300);
     bench_training(2000, 10);
+}
+
+static void bench_generation(void) {
     bench_decode(100, 100);
     bench_decode(300, 50);
     bench_decode(100, 1000);
@@ -253,6 +256,7 @@ int main(int argc, char **argv) {
     const char only = argc > 1 ? argv[1][0] : 0;
     printf("%s, %d threads\n", cpu_isa_name(cpu_isa()), threads_count());
     if (!only || only == 'a') bench_attention();
+    if (!only || only == 'd') bench_generation();
     if (!only || only == 'r') bench_rows();
     if (!only || only == 'r') bench_softmax();
     if (!only || only == 'o') bench_optim();

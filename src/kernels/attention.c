@@ -27,6 +27,7 @@ struct state {
     float *scores;   /* [vectors, VEC_KEYS] */
     float *keys;     /* [head_dim, VEC_KEYS] */
     float *max;      /* [vectors] */
+    float *factor;   /* [vectors] */
     double *sum;     /* [vectors] */
     int heads, g, d; /* query heads per key head, the key head, head_dim */
 };
@@ -41,7 +42,7 @@ static size_t vectors_of(const struct attention_shape *shape) {
 
 static size_t state_floats(const struct attention_shape *shape) {
     size_t n = round_up(vectors_of(shape)), d = round_up((size_t)shape->head_dim);
-    return 2 * n * d + n * VEC_KEYS + d * VEC_KEYS + n + 2 * n;
+    return 2 * n * d + n * VEC_KEYS + d * VEC_KEYS + 2 * n + 2 * n;
 }
 
 static struct state state_in(float *memory, const struct attention_shape *shape, int g) {
@@ -52,7 +53,8 @@ static struct state state_in(float *memory, const struct attention_shape *shape,
     st.scores = st.acc + n * d;
     st.keys = st.scores + n * VEC_KEYS;
     st.max = st.keys + d * VEC_KEYS;
-    st.sum = (double *)(void *)(st.max + n);
+    st.factor = st.max + n;
+    st.sum = (double *)(void *)(st.factor + n);
     return st;
 }
 
@@ -62,15 +64,9 @@ static void attend_block(const struct forward *f, const struct state *st, const 
     int32_t first = at * st->heads, count = n_rows * st->heads;
     float *scores = st->scores + (int64_t)first * VEC_KEYS;
     f->v->pack_keys(st->keys, k, stride, n, st->d);
-    f->v->mat_mul(scores, VEC_KEYS, st->q + (int64_t)first * st->d, st->d, 1, st->keys, VEC_KEYS, count,
-                  (n + 15) / 16 * 16, st->d, false);
-    for (int32_t r = 0; r < count; r++) {
-        int32_t seen = visible + r / st->heads;
-        float *acc = st->acc + (int64_t)(first + r) * st->d;
-        float factor = f->v->softmax_block(scores + (int64_t)r * VEC_KEYS, seen < n ? seen : n, &st->max[first + r],
-                                           &st->sum[first + r]);
-        if (factor != 1.0f) f->v->scale(acc, DTYPE_F32, acc, factor, st->d);
-    }
+    attention_scores(scores, st->q + (int64_t)first * st->d, st->d, st->keys, n_rows, st->heads, visible, n);
+    f->v->softmax_rows(scores, count, st->heads, visible, n, st->max + first, st->sum + first, st->factor);
+    f->v->scale_rows(st->acc + (int64_t)first * st->d, count, st->d, st->factor);
     attention_accumulate(st->acc + (int64_t)first * st->d, st->d, scores, v, stride, n_rows, st->heads, visible, n);
 }
 

@@ -95,15 +95,10 @@ static void load_rows(const struct backward *b, const struct state *st, const st
 static void weigh(const struct backward *b, const struct state *st, int32_t n, int32_t at, int32_t n_rows,
                   int32_t visible) {
     const int64_t first = (int64_t)at * st->heads;
-    const int32_t count = n_rows * st->heads, room = (n + 15) / 16 * 16;
     float *p = st->p + first * VEC_KEYS, *ds = st->ds + first * VEC_KEYS;
-    b->v->mat_mul(p, VEC_KEYS, st->q + first * st->d, st->d, 1, st->keys, VEC_KEYS, count, room, st->d, false);
-    b->v->mat_mul(ds, VEC_KEYS, st->dout + first * st->d, st->d, 1, st->values, VEC_KEYS, count, room, st->d, false);
-    for (int32_t r = 0; r < count; r++) {
-        int32_t seen = visible + r / st->heads;
-        b->v->attention_grad_block(p + (int64_t)r * VEC_KEYS, ds + (int64_t)r * VEC_KEYS, seen < n ? seen : n, room,
-                                   st->lse[first + r], st->d_row_sum[first + r]);
-    }
+    attention_scores(p, st->q + first * st->d, st->d, st->keys, n_rows, st->heads, visible, n);
+    attention_scores(ds, st->dout + first * st->d, st->d, st->values, n_rows, st->heads, visible, n);
+    b->v->attention_grad_rows(p, ds, n_rows * st->heads, st->heads, visible, n, st->lse + first, st->d_row_sum + first);
 }
 
 static void pack_block(const struct backward *b, const struct state *st, const struct attention_span *span,

@@ -58,24 +58,40 @@ void attention_gather(float *out, const float *x, int64_t ldx, const struct atte
         v->scale(out + i * length, DTYPE_F32, x + (first_row + i) * ldx + g * length, scale, length);
 }
 
+/* Rows are taken in bands, so that little is computed of what a causal row does not see. From the row on that sees all
+ * n keys the rest is one band. */
+static int32_t band_rows(int32_t n_rows, int32_t i, int heads, int32_t visible, int32_t n) {
+    int32_t band = BAND_VECTORS / heads;
+    if (band < 1) band = 1;
+    return visible + i >= n || n_rows - i < band ? n_rows - i : band;
+}
+
+static int32_t smaller(int32_t a, int32_t b) {
+    return a < b ? a : b;
+}
+
+void attention_scores(float *scores, const float *q, int head_dim, const float *keys, int32_t n_rows, int heads,
+                      int32_t visible, int32_t n) {
+    for (int32_t i = 0, rows; i < n_rows; i += rows) {
+        rows = band_rows(n_rows, i, heads, visible, n);
+        const int32_t columns = smaller(visible + i + rows - 1, n);
+        vec()->mat_mul(scores + (int64_t)i * heads * VEC_KEYS, VEC_KEYS, q + (int64_t)i * heads * head_dim, head_dim, 1,
+                       keys, VEC_KEYS, rows * heads, (columns + 15) / 16 * 16, head_dim, false);
+    }
+}
+
 void attention_accumulate(float *acc, int head_dim, const float *weights, const float *values, int64_t stride,
                           int32_t n_rows, int heads, int32_t visible, int32_t n) {
     const struct vec_table *v = vec();
-    int32_t band = BAND_VECTORS / heads;
-    if (band < 1) band = 1;
-    for (int32_t i = 0; i < n_rows; i += band) {
-        int32_t rows = n_rows - i < band ? n_rows - i : band;
-        if (visible + i >= n) rows = n_rows - i; /* from here on every row takes all keys */
-        int32_t common = visible + i < n ? visible + i : n;
+    for (int32_t i = 0, rows; i < n_rows; i += rows) {
+        rows = band_rows(n_rows, i, heads, visible, n);
+        const int32_t common = smaller(visible + i, n); /* keys that the whole band sees */
         float *out = acc + (int64_t)i * heads * head_dim;
         const float *weight = weights + (int64_t)i * heads * VEC_KEYS;
         v->mat_mul(out, head_dim, weight, VEC_KEYS, 1, values, stride, rows * heads, head_dim, common, true);
-        for (int32_t r = 1; r < rows && common < n; r++) {
-            int32_t more = common + r < n ? r : n - common;
+        for (int32_t r = 1; r < rows && common < n; r++)
             v->mat_mul(out + (int64_t)r * heads * head_dim, head_dim, weight + (int64_t)r * heads * VEC_KEYS + common,
-                       VEC_KEYS, 1, values + common * stride, stride, heads, head_dim, more, true);
-        }
-        if (common == n) break;
+                       VEC_KEYS, 1, values + common * stride, stride, heads, head_dim, smaller(r, n - common), true);
     }
 }
 

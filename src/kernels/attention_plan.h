@@ -42,6 +42,11 @@ static inline int32_t attention_visible(const struct attention_sequence *s, int3
 void attention_gather(float *out, const float *x, int64_t ldx, const struct attention_shape *shape, int g,
                       int64_t first_row, int32_t n_rows, float scale);
 
+/* scores[row, VEC_KEYS] = q[rows, head_dim] x keys [head_dim, VEC_KEYS] (transposed, see pack_keys) for n keys. Of row
+ * i (of `heads` vectors) only the first visible + i are wanted; what lies behind them is undefined. visible >= 1. */
+void attention_scores(float *scores, const float *q, int head_dim, const float *keys, int32_t n_rows, int heads,
+                      int32_t visible, int32_t n);
+
 /* acc[rows, head_dim] += weights[rows, VEC_KEYS] x values, where row i (of `heads` vectors each) takes the first
  * visible + i of n keys only. visible >= 1. */
 void attention_accumulate(float *acc, int head_dim, const float *weights, const float *values, int64_t stride,

@@ -27,11 +27,17 @@ enum {
        int k, bool add))                                                                                               \
     /* out[cols, VEC_KEYS] = x[rows, cols] transposed, rows <= VEC_KEYS; zeros up to the next multiple of 16. */       \
     X(void, pack_keys, (float *out, const float *x, int64_t ldx, int rows, int cols))                                  \
-    /* One key block of an online softmax: s[n] scores -> exp(s - new maximum); *max and *sum are updated. Returns     \
-     * what earlier sums are to be multiplied by. s has room for VEC_KEYS. */                                          \
-    X(float, softmax_block, (float *s, int n, float *max, double *sum))                                                \
-    /* s[n] scores -> p = exp(s - lse), dp[n] -> p * (dp - d); both zero from n to `room` */                           \
-    X(void, attention_grad_block, (float *s, float *dp, int n, int room, float lse, float d))                          \
+    /* One key block of an online softmax for `rows` rows of scores s [rows, VEC_KEYS], of which row r uses the first  \
+     * n = min(visible + r / heads, keys) >= 1: s -> exp(s - new maximum); max[r], sum[r] are updated; factor[r] is    \
+     * what earlier sums are to be multiplied by. */                                                                   \
+    X(void, softmax_rows,                                                                                              \
+      (float *s, int rows, int heads, int visible, int keys, float *max, double *sum, float *factor))                  \
+    /* x[rows, n] = row r times factor[r] */                                                                           \
+    X(void, scale_rows, (float *x, int rows, int n, const float *factor))                                              \
+    /* For the same rows: scores s -> p = exp(s - lse[r]), dp -> p * (dp - d[r]), both zero from n to `keys` rounded   \
+     * up to 16 */                                                                                                              \
+    X(void, attention_grad_rows,                                                                                       \
+      (float *s, float *dp, int rows, int heads, int visible, int keys, const float *lse, const float *d))             \
     X(double, dot, (const float *a, const void *b, enum dtype b_type, int64_t n))                                      \
     /* out[n] = x * scale */                                                                                           \
     X(void, scale, (void *out, enum dtype type, const float *x, float scale, int64_t n))                               \

@@ -21,7 +21,7 @@ ALWAYS_INLINE lanes lanes_exp(lanes x) {
     q = lanes_fma(q, r, lanes_set1(0x1.555492p-3f));
     q = lanes_fma(q, r, lanes_set1(0x1.fffffcp-2f));
     lanes p = lanes_fma(lanes_mul(r, r), q, r);
-    return lanes_scale2(lanes_add(p, lanes_set1(1.0f)), magic);
+    return lanes_scale2(lanes_add(p, lanes_set1(1.0f)), n, magic);
 }
 
 #endif

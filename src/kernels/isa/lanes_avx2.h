@@ -65,8 +65,8 @@ ALWAYS_INLINE float lanes_max_across(lanes a) {
     return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
 }
 
-/* x * 2^n for the integer n that was left in the low mantissa bits of `magic` by adding 1.5 * 2^23: two steps, because
- * n may lie outside a float's exponents. */
+/* x * 2^n for a whole n of any size, read from the low mantissa bits of `magic`, where adding 1.5 * 2^23 has left it.
+ * In two steps, because n may lie outside a float's exponents. */
 ALWAYS_INLINE __m256 half_scale2(__m256 x, __m256 magic) {
     __m256i n = _mm256_sub_epi32(_mm256_castps_si256(magic), _mm256_set1_epi32(0x4b400000));
     __m256i half = _mm256_srai_epi32(n, 1), one = _mm256_set1_epi32(127);
@@ -74,7 +74,8 @@ ALWAYS_INLINE __m256 half_scale2(__m256 x, __m256 magic) {
     __m256i b = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(n, half), one), 23);
     return _mm256_mul_ps(_mm256_mul_ps(x, _mm256_castsi256_ps(a)), _mm256_castsi256_ps(b));
 }
-ALWAYS_INLINE lanes lanes_scale2(lanes x, lanes magic) {
+ALWAYS_INLINE lanes lanes_scale2(lanes x, lanes n, lanes magic) {
+    (void)n;
     return (lanes){half_scale2(x.lo, magic.lo), half_scale2(x.hi, magic.hi)};
 }
 

@@ -61,14 +61,10 @@ ALWAYS_INLINE float lanes_max_across(lanes a) {
     return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
 }
 
-/* x * 2^n for the integer n that was left in the low mantissa bits of `magic` by adding 1.5 * 2^23: two steps, because
- * n may lie outside a float's exponents. */
-ALWAYS_INLINE lanes lanes_scale2(lanes x, lanes magic) {
-    __m512i n = _mm512_sub_epi32(_mm512_castps_si512(magic), _mm512_set1_epi32(0x4b400000));
-    __m512i half = _mm512_srai_epi32(n, 1), one = _mm512_set1_epi32(127);
-    __m512i a = _mm512_slli_epi32(_mm512_add_epi32(half, one), 23);
-    __m512i b = _mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(n, half), one), 23);
-    return _mm512_mul_ps(_mm512_mul_ps(x, _mm512_castsi512_ps(a)), _mm512_castsi512_ps(b));
+/* x * 2^n for a whole n of any size, which is also in the low mantissa bits of `magic`. */
+ALWAYS_INLINE lanes lanes_scale2(lanes x, lanes n, lanes magic) {
+    (void)magic;
+    return _mm512_scalef_ps(x, n);
 }
 
 /* bf16_from_f32 on every lane. (VCVTNEPS2BF16 would flush denormals.) */

@@ -61,17 +61,18 @@ ALWAYS_INLINE float lanes_max_across(lanes a) {
     return a.v[0];
 }
 
-/* x * 2^n for the integer n that was left in the low mantissa bits of `magic` by adding 1.5 * 2^23: two steps, because
- * n may lie outside a float's exponents. */
-ALWAYS_INLINE lanes lanes_scale2(lanes x, lanes magic) {
+/* x * 2^n for a whole n of any size, read from the low mantissa bits of `magic`, where adding 1.5 * 2^23 has left it.
+ * In two steps, because n may lie outside a float's exponents. */
+ALWAYS_INLINE lanes lanes_scale2(lanes x, lanes n, lanes magic) {
+    (void)n;
     uint32_t bits[16], a[16], b[16];
     float fa[16], fb[16];
     memcpy(bits, magic.v, sizeof bits);
     for (int i = 0; i < 16; i++) {
-        /* n + 512, so that halving needs no negative numbers; |n| < 256, and a NaN's bits may wrap as they like */
-        uint32_t n = bits[i] - 0x4b400000u + 512u, half = n >> 1;
+        /* n + 512, so that halving needs no negative numbers: |n| < 256; and a NaN's bits may wrap as they like */
+        uint32_t whole = bits[i] - 0x4b400000u + 512u, half = whole >> 1;
         a[i] = (half - 256u + 127u) << 23;
-        b[i] = (n - half - 256u + 127u) << 23;
+        b[i] = (whole - half - 256u + 127u) << 23;
     }
     memcpy(fa, a, sizeof fa);
     memcpy(fb, b, sizeof fb);
