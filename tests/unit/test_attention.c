@@ -235,6 +235,7 @@ static void grouping_changes_no_bit(void **state) {
     free_batch(&b);
 }
 
+/* One thread takes whole groups as tasks; for more the two groups are too few and are split. */
 static void threads_change_no_gradient(void **state) {
     (void)state;
     struct batch b;
@@ -393,25 +394,36 @@ static void memory_runs_out(void **state) {
     opsm_error err = {0};
     struct batch b;
     make_batch(&b, 2, 1, 16, (const int[]){9, -4, 0}, 8);
-    float *out = zero_floats(out_size(&b)), *lse = zero_floats(b.rows * 2);
-    int failures = 0;
-    for (int nth = 1;; nth++) {
+    float *out = zero_floats(out_size(&b)), *lse = zero_floats(b.rows * 2), *grad = zero_floats(b.rows * b.width);
+    float *dk = grad + 32;
+    const struct attention_gradient to = {dk, dk + 16, b.width};
+    const struct attention_gradient own[2] = {to, {dk + 9 * b.width, dk + 9 * b.width + 16, b.width}};
+    const struct attention_gradient prefix[2] = {{0}, to};
+    for (int pass = 0; pass < 2; pass++) {
+        opsm_status status = OPSM_NOMEM;
+        int failures = 0;
         kernels_release();
-        mem_fail_at(nth);
-        opsm_status status =
-            attention_forward(&b.shape, b.sequences, b.n_sequences, b.qkv, b.width, DTYPE_F32, out, lse, &err);
-        mem_fail_at(0);
-        if (status == OPSM_OK) break;
-        assert_int_equal(status, OPSM_NOMEM);
-        assert_non_null(strstr(err.text, "attention"));
-        failures++;
+        for (int nth = 1; status != OPSM_OK; nth++) {
+            mem_fail_at(nth);
+            status = pass == 0 ? attention_forward(&b.shape, b.sequences, 2, b.qkv, b.width, DTYPE_F32, out, lse, &err)
+                               : attention_backward(&b.shape, b.sequences, 2, b.qkv, b.width, DTYPE_F32, out, lse, out,
+                                                    grad, b.width, own, prefix, &err);
+            mem_fail_at(0);
+            if (status == OPSM_OK) break;
+            assert_int_equal(status, OPSM_NOMEM);
+            assert_non_null(strstr(err.text, "attention"));
+            kernels_release();
+            failures++;
+        }
+        assert_int_equal(failures, pass == 0 ? 2 : 4);
     }
-    assert_int_equal(failures, 2);
     mem_fail_at(1);
-    assert_ok(attention_forward(&b.shape, b.sequences, b.n_sequences, b.qkv, b.width, DTYPE_F32, out, lse, &err));
+    assert_ok(attention_backward(&b.shape, b.sequences, 2, b.qkv, b.width, DTYPE_F32, out, lse, out, grad, b.width, own,
+                                 prefix, &err));
     mem_fail_at(0);
     mem_free(out);
     mem_free(lse);
+    mem_free(grad);
     free_batch(&b);
 }
 
