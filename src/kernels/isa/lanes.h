@@ -15,10 +15,24 @@
 
 enum { LANES = 16 };
 
-#if defined(__GNUC__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LANES_SANITIZED
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define LANES_SANITIZED
+#endif
+
+/* Inlined arrays of the plain version take compilers minutes under the address sanitizer: there they stay functions. */
+#if defined(LANES_SANITIZED) && !defined(__AVX2__)
+#define ALWAYS_INLINE static __attribute__((noinline, unused))
+#define NOINLINE      __attribute__((noinline))
+#elif defined(__GNUC__)
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define NOINLINE      __attribute__((noinline))
 #else
 #define ALWAYS_INLINE static inline
+#define NOINLINE
 #endif
 
 /* a * b + c, rounded once where the machine can; the scalar twin of lanes_fma. */
