@@ -54,8 +54,15 @@ static const struct cli_text texts[] = {
      "Architecture, sizes, tokenizer, chat template, number formats; --tensors lists every tensor.\n"},
     {"audit", "ROLLOUTS.jsonl [--delta D ...] [--json] [--gradient] [key=value ...]",
      "what the objective and the mask do to recorded rollouts",
-     "Reads rollouts of any trainer, one sequence a line, and reports drift, what each threshold would drop, loss and\n"
-     "gradient. Keys are those of `objective:` without the prefix, e.g. mask.delta=0.3 surrogate.name=is.\n"},
+     "Reads rollouts of any trainer, one sequence a line, and reports drift by sign of the advantage, what each\n"
+     "threshold would drop, loss and gradient, and what follows from them. '-' reads stdin.\n\n"
+     "  --delta D            a candidate threshold; may be given several times. A single one, without mask.delta=, is\n"
+     "                       also the threshold in force\n"
+     "  --json               one JSON object: sequences, loss, metrics, thresholds, advice\n"
+     "  --gradient           with --json: d loss / d logp_current of every token\n\n"
+     "Keys are those of `objective:` without the prefix, e.g. mask.delta=0.3 surrogate.name=is. docs/audit.md shows "
+     "how\n"
+     "to write such a file from TRL, verl, slime and OpenRLHF.\n"},
     {"bench", "[gemm | generate | train | objective] MODEL [--json]", "throughput and share of the machine's ceiling",
      "Measures tokens a second of generation or training, or the GEMM ceiling of this machine, in one run.\n"},
 };

@@ -430,6 +430,8 @@ opsm_status opsm_objective_evaluate(const opsm_objective *config, const opsm_thr
     struct dpo_share *shares = NULL;
     if (dpo) {
         struct tokens tokens;
+        for (int64_t i = 0; totals && i < plan.batch.n_sequences; i++) /* the step's random_cut, not this part's */
+            decide(&plan, i, totals->random_cut, &tokens, &result->records[i]);
         struct member *members = arena_take(&arena, plan.batch.n_sequences, sizeof *members);
         shares = arena_take(&arena, plan.batch.n_sequences, sizeof *shares);
         dpo_pairs(&plan, result->records, members, shares, &tokens);
