@@ -10,9 +10,10 @@
 #include <string.h>
 
 enum {
-    BLOCK = 256,       /* weights summed at once when looking for the drawn token */
-    BUCKET_SHIFT = 20, /* float bits from this one up name a bucket: 8 per factor of two */
-    BUCKETS = 1017     /* weights lie in [0, 1]: bit patterns 0 .. 0x3f800000 */
+    PARALLEL_WORK = 1 << 15, /* logits below which waking the other threads costs more than it saves */
+    BLOCK = 256,             /* weights summed at once when looking for the drawn token */
+    BUCKET_SHIFT = 20,       /* float bits from this one up name a bucket: 8 per factor of two */
+    BUCKETS = 1017           /* weights lie in [0, 1]: bit patterns 0 .. 0x3f800000 */
 };
 
 struct sampler {
@@ -286,7 +287,7 @@ opsm_status sampler_draw(struct sampler *s, const struct sampling *sampling, int
         return opsm_fail(err, OPSM_INTERNAL, "the sampler has room for %d rows%s, %d were asked for", s->max_rows,
                          s->kept ? "" : " without truncation", n);
     int threads = threads_count() < s->threads ? threads_count() : s->threads;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (n * s->n_vocab >= PARALLEL_WORK)
     for (int32_t i = 0; i < n; i++) s->tokens[i] = draw_row(s, sampling, logits + i * ld, i, &keys[i]);
     for (int32_t i = 0; i < n; i++)
         if (s->tokens[i] < 0)
