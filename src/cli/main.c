@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
@@ -165,7 +166,16 @@ static int run(int argc, char **argv) {
     return unknown_command(name);
 }
 
+/* A thread that waits at a barrier spins, by default for milliseconds. Where another process wants the core, every
+ * barrier then costs a scheduler's time slice, and a small model runs ten times slower on two threads than on one.
+ * libgomp reads its environment before main is called: to tell it, the program starts itself anew. */
+static void let_waiting_threads_sleep(char **argv) {
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv) {
+    let_waiting_threads_sleep(argv);
     argc = take_verbosity(argc, argv);
     log_install(print_log, NULL);
     signal(SIGPIPE, SIG_IGN); /* a closed pipe becomes a write error, which cli_finish reports */
