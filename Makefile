@@ -33,16 +33,16 @@ lint: $(BUILD)/build.ninja                 ## clang-format and clang-tidy, no ch
 	@clang-format --dry-run -Werror $(SOURCES)
 	@scripts/lint.sh $(BUILD)
 
-asan:                                      ## the suite under AddressSanitizer and UBSan
+asan:                                      ## the unit suites under AddressSanitizer and UBSan
 	@cmake -S . -B build-asan -G Ninja -DOPSM_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo
 	@cmake --build build-asan
-	@scripts/test.sh build-asan
+	@scripts/test.sh build-asan -L unit
 
 fuzz:                                      ## fuzz readers and verifiers, SECONDS=60 each
 	@scripts/fuzz.sh $(or $(SECONDS),60)
 
 clean:
-	@rm -rf build build-asan build-fuzz
+	@rm -rf build build-asan build-clang build-fuzz
 
 help:
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
