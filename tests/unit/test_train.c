@@ -189,11 +189,12 @@ static void reward_rises_on_and_off_policy(void **state) {
                               "rollout.prompts=32",
                               "train.eval_every=0",
                               "train.checkpoint_every=0",
-                              "optim.lr=2e-3"};
-        struct run_config config = rl_config(c ? "learn-off" : "learn-on", 20, more, 8);
+                              "optim.lr=5e-4",
+                              "optim.warmup=10"};
+        struct run_config config = rl_config(c ? "learn-off" : "learn-on", 40, more, 9);
         struct train_summary summary;
         assert_ok(run_once(&config, NULL, &summary));
-        /* 128 rollouts: the standard error of their mean is at most 0.045. */
+        /* 128 rollouts: the standard error of their mean is at most 0.045. Ten seeds rose by 0.31 to 0.56. */
         assert_true(summary.reward_first > 0.2 && summary.reward_first < 0.8);
         if (!(summary.reward_last > summary.reward_first + 0.2))
             print_error("reward %g -> %g\n", summary.reward_first, summary.reward_last);
@@ -316,6 +317,27 @@ static void failing_writes_lose_nothing(void **state) {
     assert_ok(run_once(&config, NULL, NULL));
     assert_same_file("straight", "faulty", "model.gguf");
     config_free(&config);
+}
+
+/* Every allocation in turn fails: a sentence, no crash (and no leak, which the sanitized build sees). */
+static void running_out_of_memory_is_a_sentence(void **state) {
+    (void)state;
+    const char *more[] = {"schedule.staleness=1", "rollout.top_p=0.9", "objective.penalty.beta=0.1",
+                          "rollout.save=true"};
+    int failures = 0;
+    opsm_status status = OPSM_NOMEM;
+    for (int nth = 1; status != OPSM_OK; nth += nth < 40 ? 1 : 23) {
+        struct run_config config = rl_config("memory", 2, more, 4);
+        mem_fail_at(nth);
+        status = run_once(&config, NULL, NULL);
+        mem_fail_at(0);
+        if (status != OPSM_OK) assert_int_equal(status, OPSM_NOMEM);
+        if (status != OPSM_OK) assert_true(*err.text != 0);
+        failures += status != OPSM_OK;
+        config_free(&config);
+    }
+    assert_true(failures > 40);
+    run_straight("memory", 2, more, 4);
 }
 
 static int warnings;
@@ -452,6 +474,7 @@ int main(void) {
         cmocka_unit_test(more_iterations_go_on),
         cmocka_unit_test(interruptions_leave_no_trace),
         cmocka_unit_test(failing_writes_lose_nothing),
+        cmocka_unit_test(running_out_of_memory_is_a_sentence),
         cmocka_unit_test(a_damaged_checkpoint_is_passed_over),
         cmocka_unit_test(old_checkpoints_are_removed),
         cmocka_unit_test(another_configuration_is_refused),
