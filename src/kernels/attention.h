@@ -46,6 +46,7 @@ struct attention_gradient {
 /* The backward pass of a packed batch. For sequence s: own_grad[s] receives (+=) the gradients of its own keys and
  * values, prefix_grad[s] those of its prefix (several sequences may share one prefix: their contributions are added in
  * sequence order, so that the result does not depend on the number of threads; entries with prefix.n == 0 are ignored).
+ * A prompt that is in the batch too comes before its responses, and its own_grad is their prefix_grad: the same dk.
  * dq [rows, n_heads * head_dim], rows lddq apart, is overwritten. `out` is the forward result as f32 or bf16 (`type`).
  */
 opsm_status attention_backward(const struct attention_shape *shape, const struct attention_sequence *sequences,

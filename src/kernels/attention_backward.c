@@ -43,9 +43,9 @@ struct task {
 struct plan {
     struct contribution *list;
     int32_t n_list;
-    int32_t *parent; /* [n_sequences], union-find */
-    int32_t *place;  /* [n_sequences], where its rows are among its group's */
-    struct task *groups, *blocks;
+    int32_t *parent;    /* [n_sequences], union-find */
+    int32_t *place;     /* [n_sequences], where its rows are among its group's */
+    struct task *tasks; /* blocks of keys, then groups */
     struct attention_chunk *chunks;
     int64_t n_groups, n_blocks, n_chunks;
     int32_t group_rows; /* of the largest group */
@@ -329,8 +329,9 @@ static void list_contributions(const struct backward *b, int32_t n_sequences, co
     qsort(plan->list, (size_t)plan->n_list, sizeof *plan->list, by_group);
 }
 
-/* Counts blocks of keys and groups; fills those arrays that there are, and every sequence's place. */
-static void list_tasks(const struct backward *b, struct plan *plan) {
+/* Counts blocks of keys and groups, and lists them once there is room (`fill`). Gives every sequence its place. */
+static void list_tasks(const struct backward *b, struct plan *plan, bool fill) {
+    const int64_t n_blocks = plan->n_blocks; /* of the counting pass */
     int32_t rows = 0, start = 0;
     plan->n_blocks = plan->n_groups = 0;
     for (int32_t i = 0, n; i < plan->n_list; i += n) {
@@ -338,7 +339,7 @@ static void list_tasks(const struct backward *b, struct plan *plan) {
         n = same_destination(list, plan->n_list - i);
         const int32_t keys = destination_keys(b, list, n);
         for (int32_t from = 0; from < keys; from += VEC_KEYS, plan->n_blocks++)
-            if (plan->blocks) plan->blocks[plan->n_blocks] = (struct task){i, n, from};
+            if (fill) plan->tasks[plan->n_blocks] = (struct task){i, n, from};
         for (int32_t j = 0; j < n; j++) {
             if (!list[j].own) continue;
             plan->place[list[j].sequence] = rows;
@@ -346,7 +347,7 @@ static void list_tasks(const struct backward *b, struct plan *plan) {
         }
         if (rows > plan->group_rows) plan->group_rows = rows;
         if (i + n < plan->n_list && plan->list[i + n].group == list->group) continue;
-        if (plan->groups) plan->groups[plan->n_groups] = (struct task){start, i + n - start, 0};
+        if (fill) plan->tasks[n_blocks + plan->n_groups] = (struct task){start, i + n - start, 0};
         plan->n_groups++;
         start = i + n;
         rows = 0;
@@ -365,15 +366,15 @@ static opsm_status make_plan(const struct backward *b, int32_t n_sequences, cons
     plan->parent = (int32_t *)(void *)(plan->list + 2 * n);
     plan->place = plan->parent + n;
     list_contributions(b, n_sequences, own, prefix, plan);
-    list_tasks(b, plan);
+    list_tasks(b, plan, false);
+    const size_t tasks = (size_t)(plan->n_blocks + plan->n_groups) * sizeof *plan->tasks;
+    plan->tasks = (void *)scratch_floats(SCRATCH_TASKS, tasks / sizeof(float));
+    if (!plan->tasks) return no_memory(err, tasks);
+    list_tasks(b, plan, true);
     plan->n_chunks = attention_cut(b->shape, b->sequences, n_sequences, NULL);
-    const size_t tasks = (size_t)(plan->n_blocks + plan->n_groups) * sizeof(struct task);
     const size_t chunks = (size_t)plan->n_chunks * sizeof *plan->chunks;
-    plan->blocks = (void *)scratch_floats(SCRATCH_PLAN, (tasks + chunks) / sizeof(float));
-    if (!plan->blocks) return no_memory(err, tasks + chunks);
-    plan->groups = plan->blocks + plan->n_blocks;
-    plan->chunks = (struct attention_chunk *)(void *)(plan->groups + plan->n_groups);
-    list_tasks(b, plan);
+    plan->chunks = (void *)scratch_floats(SCRATCH_PLAN, chunks / sizeof(float));
+    if (!plan->chunks) return no_memory(err, chunks);
     attention_cut(b->shape, b->sequences, n_sequences, plan->chunks);
     return OPSM_OK;
 }
@@ -427,9 +428,9 @@ opsm_status attention_backward(const struct attention_shape *shape, const struct
         const int64_t i = t / shape->n_kv_heads;
         const int g = (int)(t % shape->n_kv_heads);
         if (whole)
-            group_task(&b, &plan, &plan.groups[i], g, mine);
+            group_task(&b, &plan, &plan.tasks[plan.n_blocks + i], g, mine);
         else if (i < plan.n_blocks)
-            block_task(&b, &plan, &plan.blocks[i], g, mine);
+            block_task(&b, &plan, &plan.tasks[i], g, mine);
         else
             dq_task(&b, &plan.chunks[i - plan.n_blocks], g, mine);
     }

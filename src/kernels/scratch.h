@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum scratch_use { SCRATCH_ATTENTION, SCRATCH_LIST, SCRATCH_PLAN, SCRATCH_PARTIALS, SCRATCH_USES };
+enum scratch_use { SCRATCH_ATTENTION, SCRATCH_LIST, SCRATCH_TASKS, SCRATCH_PLAN, SCRATCH_PARTIALS, SCRATCH_USES };
 
 /* At least `count` floats for one use, 64-byte aligned, contents undefined; belongs to the calling thread, valid until
  * its next request for the same use. NULL when out of memory. */

@@ -31,7 +31,8 @@ void softmax_logprob(float *logp, float *lse, float *entropy, const float *logit
                      const struct softmax_kept *kept, int64_t m, int64_t n_vocab, float inv_temperature);
 
 /* dlogits [m, n_vocab] in `type`, contiguous: coef[i] * inv_temperature * (1[j == target[i]] - softmax(row i)[j]); zero
- * outside the kept set. May not overlap logits. lse as softmax_logprob left it. */
+ * outside the kept set, and throughout a row whose coef is 0, whatever its logits. May not overlap logits. lse as
+ * softmax_logprob left it. */
 void softmax_backward(void *dlogits, enum dtype type, const float *logits, int64_t ld, const float *lse,
                       const int32_t *target, const float *coef, const struct softmax_kept *kept, int64_t m,
                       int64_t n_vocab, float inv_temperature);
