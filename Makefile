@@ -12,15 +12,18 @@ all: $(BUILD)/build.ninja                  ## build the program: build/opsm
 $(BUILD)/build.ninja:
 	@cmake -S . -B $(BUILD) -G Ninja
 
-deps:                                      ## install missing packages (Debian, Ubuntu)
-	@scripts/install-deps.sh
+deps:                                      ## install missing packages for everything below (Debian, Ubuntu)
+	@scripts/install-deps.sh dev
 
-test: deps                                 ## the whole suite
+test:                                      ## the whole suite
+	@scripts/install-deps.sh test
 	@$(MAKE) --no-print-directory all
 	@scripts/test.sh $(BUILD)
 
-demo: deps                                 ## train the embedded tiny model off-policy, under 4 minutes
-	@$(MAKE) --no-print-directory all
+demo:                                      ## train the embedded tiny model off-policy, under 4 minutes
+	@scripts/install-deps.sh build
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@cmake --build $(BUILD) --target opsm
 	@scripts/demo.sh $(BUILD)
 
 install: all                               ## install to PREFIX

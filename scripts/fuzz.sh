@@ -15,7 +15,7 @@ dir=${FUZZ_DIR:-build-fuzz}
 mkdir -p "$dir"
 if [ -z "$clang" ] || ! "$clang" -fsanitize=fuzzer,address -x c -o "$dir/probe" - 2>/dev/null \
      <<<'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return (int)(n & 0 * (d == 0)); }'; then
-  echo "fuzz: clang with libFuzzer is missing; scripts/install-deps.sh installs it" >&2
+  echo "fuzz: clang with libFuzzer is missing; 'make deps' installs it" >&2
   exit 77
 fi
 

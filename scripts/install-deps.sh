@@ -1,29 +1,39 @@
 #!/usr/bin/env bash
-# The one place that lists what the build and the tests need on Debian 12 or Ubuntu 22.04 and later.
-# Installs only what is missing; uses sudo only when not root. `--check` installs nothing and says what is missing.
+# The one place that lists the packages, for Debian 12 or Ubuntu 22.04 and later. Installs only what is missing; uses sudo
+# only when not root. Usage: install-deps.sh build|test|dev (each includes the ones before it); with --check behind it
+# nothing is installed, and what is missing is said.
 set -euo pipefail
 
-packages=(
-  gcc make cmake ninja-build pkg-config git
-  libdnnl-dev       # GEMM: bf16 on AMX and AVX-512, f32
-  libyaml-dev       # configuration
-  libjansson-dev    # JSON
-  libpcre2-dev      # Unicode classes of the pre-tokenizers
-  libcmocka-dev     # unit tests
-  clang clang-format clang-tidy libomp-dev libclang-rt-dev # lint, sanitizers, fuzzing
-  python3 python3-venv unzip # golden tests against other implementations
+build=(
+  gcc make cmake ninja-build pkg-config
+  libdnnl-dev    # GEMM: bf16 on AMX and AVX-512, f32
+  libyaml-dev    # configuration
+  libjansson-dev # JSON
+  libpcre2-dev   # regular expressions of verifiers
+  libcmocka-dev  # unit tests
 )
+test=(
+  git unzip python3 python3-venv # counts results; fetches the real model of one end-to-end test
+  g++                            # libopsm from C++
+)
+dev=(clang clang-format clang-tidy libomp-dev libclang-rt-dev) # lint, second compiler, fuzzing
+
+case "${1:-}" in
+  build) packages=("${build[@]}") ;;
+  test) packages=("${build[@]}" "${test[@]}") ;;
+  dev) packages=("${build[@]}" "${test[@]}" "${dev[@]}") ;;
+  *)
+    echo "usage: $0 build|test|dev [--check]" >&2
+    exit 2
+    ;;
+esac
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }
 missing=()
 for package in "${packages[@]}"; do installed "$package" || missing+=("$package"); done
 [ ${#missing[@]} -eq 0 ] && exit 0
-if [ "${1:-}" = --check ]; then
-  echo "missing packages: ${missing[*]}" >&2
-  exit 1
-fi
-if ! command -v apt-get >/dev/null; then
-  echo "install-deps: this script knows apt-get only; please install: ${missing[*]}" >&2
+if [ "${2:-}" = --check ] || ! command -v apt-get >/dev/null; then
+  echo "missing packages: ${missing[*]}; install them first" >&2
   exit 1
 fi
 sudo=()
