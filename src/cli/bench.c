@@ -2,12 +2,19 @@
  *
  * opsm bench: throughput, and the share of this machine's ceiling measured in the same run.
  */
+#include "cli/bench_model.h"
 #include "cli/bench_objective.h"
 #include "cli/cli.h"
 #include <string.h>
 
 int cmd_bench(int argc, char **argv) {
-    if (argc < 2) return cli_usage("bench", "what?");
-    if (!strcmp(argv[1], "objective")) return bench_objective(argc - 1, argv + 1);
-    return cli_usage("bench", "unknown benchmark '%.60s'", argv[1]);
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } benchmarks[] = {
+        {"gemm", bench_gemm}, {"generate", bench_generate}, {"train", bench_train}, {"objective", bench_objective}};
+    if (argc < 2) return cli_usage("bench", "expected gemm, generate, train or objective");
+    for (size_t i = 0; i < sizeof benchmarks / sizeof *benchmarks; i++)
+        if (!strcmp(argv[1], benchmarks[i].name)) return benchmarks[i].run(argc - 1, argv + 1);
+    return cli_usage("bench", "unknown benchmark '%.60s': expected gemm, generate, train or objective", argv[1]);
 }

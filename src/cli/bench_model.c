@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/bench_model.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/threads.h"
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "kernels/gemm_bench.h"
+#include "model/decode.h"
+#include "model/forward.h"
+#include "rollout/sampler.h"
+#include <string.h>
+
+struct setup {
+    const char *model_path;
+    int64_t in_flight, prompt, length, groups, group;
+    double seconds;
+    const char *precision;
+    bool json;
+    enum dtype type;
+    struct gemm_bench_ceiling ceiling;
+};
+
+static const struct setup defaults = {
+    .in_flight = 64, .prompt = 48, .length = 64, .groups = 4, .group = 8, .seconds = 5, .precision = "bf16"};
+
+/* Reads the options, loads the model (where there is one) and measures the ceiling. Returns 0 or an exit code. */
+static int start(struct setup *s, int argc, char **argv, struct model **model, bool trainable, opsm_error *err) {
+    const struct option table[] = {{"--in-flight", OPTION_INT, &s->in_flight, 1, 4096},
+                                   {"--prompt", OPTION_INT, &s->prompt, 1, 4096},
+                                   {"--length", OPTION_INT, &s->length, 2, 4096},
+                                   {"--groups", OPTION_INT, &s->groups, 1, 1024},
+                                   {"--group", OPTION_INT, &s->group, 1, 1024},
+                                   {"--seconds", OPTION_REAL, &s->seconds, 0.1, 600},
+                                   {"--precision", OPTION_TEXT, &s->precision, 0, 0},
+                                   {"--json", OPTION_FLAG, &s->json, 0, 0},
+                                   {NULL, OPTION_FLAG, NULL, 0, 0}};
+    const char *names[] = {"MODEL"};
+    int code = options_read(argc, argv, table, &s->model_path, model ? 1 : 0, names);
+    if (code) return code;
+    if (strcmp(s->precision, "f32") != 0 && strcmp(s->precision, "bf16") != 0)
+        return cli_usage("bench", "--precision: expected f32 or bf16, found '%.40s'", s->precision);
+    s->type = !strcmp(s->precision, "f32") ? DTYPE_F32 : DTYPE_BF16;
+    opsm_status status = model ? model_load(model, s->model_path, s->type, trainable, err) : OPSM_OK;
+    if (status == OPSM_OK) status = gemm_bench_ceiling(&s->ceiling, s->type, 0.5, err);
+    return status == OPSM_OK ? 0 : cli_fail(status, err);
+}
+
+/* Weights that a token is multiplied with, without the head: every matrix but the embedding. */
+static double body_weights(const struct model *m) {
+    double n = 0;
+    for (int32_t i = 0; i < m->n_tensors; i++)
+        if (m->tensors[i].decay && m->tensors[i].offset != m->embedding && m->tensors[i].offset != m->head)
+            n += (double)m->tensors[i].rows * (double)m->tensors[i].cols;
+    return n;
+}
+
+static double head_weights(const struct model *m) {
+    return (double)m->config.n_vocab * m->config.dim;
+}
+
+static void report(const struct setup *s, const char *what, double tokens, double seconds, double flop) {
+    double gflops = flop / seconds * 1e-9, share = gflops / s->ceiling.gflops;
+    if (s->json)
+        printf("{\"bench\":\"%s\",\"precision\":\"%s\",\"threads\":%d,\"tokens_per_second\":%.1f,\"gflops\":%.1f,"
+               "\"ceiling_gflops\":%.1f,\"share\":%.4f}\n",
+               what, s->precision, threads_count(), tokens / seconds, gflops, s->ceiling.gflops, share);
+    else
+        printf("%s: %.0f tokens/s in %s on %d threads; products %.0f GFLOP/s, %.0f%% of the %.0f GFLOP/s ceiling\n",
+               what, tokens / seconds, s->precision, threads_count(), gflops, 100 * share, s->ceiling.gflops);
+}
+
+int bench_gemm(int argc, char **argv) {
+    opsm_error err = {0};
+    struct setup s = defaults;
+    int code = start(&s, argc, argv, NULL, false, &err);
+    if (code) return code;
+    const struct gemm_bench_ceiling *c = &s.ceiling;
+    if (s.json)
+        printf(
+            "{\"bench\":\"gemm\",\"precision\":\"%s\",\"threads\":%d,\"ceiling_gflops\":%.1f,\"tiled_gflops\":%.1f}\n",
+            s.precision, threads_count(), c->gflops, c->tiled_gflops);
+    else
+        printf("gemm: ceiling %.0f GFLOP/s in %s on %d threads (%lld x %lld x %lld), our tiles %.0f\n%s\n", c->gflops,
+               s.precision, threads_count(), (long long)c->shape.m, (long long)c->shape.n_out, (long long)c->shape.n_in,
+               c->tiled_gflops, gemm_implementation(s.type));
+    return 0;
+}
+
+/* ---- generate -------------------------------------------------------------------------------------------------------
+ */
+
+struct generation {
+    struct kv_cache *cache;
+    struct sampler *sampler;
+    float *logits;
+    int32_t *samples, *tokens, *prompt;
+    struct sample_key *keys;
+    struct sample_draw *draws;
+};
+
+static opsm_status allocate_generation(struct generation *g, const struct setup *s, const struct model *m,
+                                       opsm_error *err) {
+    int32_t n = (int32_t)s->in_flight;
+    size_t vocab = (size_t)m->config.n_vocab;
+    g->logits = mem_alloc((size_t)n * vocab, sizeof(float));
+    g->samples = mem_alloc((size_t)n, sizeof(int32_t));
+    g->tokens = mem_alloc((size_t)n, sizeof(int32_t));
+    g->prompt = mem_alloc((size_t)s->prompt, sizeof(int32_t));
+    g->keys = mem_zalloc((size_t)n, sizeof *g->keys);
+    g->draws = mem_alloc((size_t)n, sizeof *g->draws);
+    if (!g->logits || !g->samples || !g->tokens || !g->prompt || !g->keys || !g->draws)
+        return mem_exhausted(err, "logits", (size_t)n * vocab * sizeof(float));
+    opsm_status status = sampler_create(&g->sampler, m->config.n_vocab, n, false, err);
+    if (status != OPSM_OK) return status;
+    return kv_cache_create(&g->cache, m, 1, (int32_t)s->prompt, n, (int32_t)s->length, err);
+}
+
+static void free_generation(struct generation *g) {
+    kv_cache_free(g->cache);
+    sampler_free(g->sampler);
+    mem_free(g->logits);
+    mem_free(g->samples);
+    mem_free(g->tokens);
+    mem_free(g->prompt);
+    mem_free(g->keys);
+    mem_free(g->draws);
+}
+
+/* One batch of sequences from prompt to last token, as a rollout has it but for the end tokens. */
+static opsm_status generate_once(struct generation *g, const struct setup *s, const struct model *m, uint32_t round,
+                                 opsm_error *err) {
+    int32_t n = (int32_t)s->in_flight;
+    const struct sampling sampling = {.temperature = 1.0f, .top_p = 1.0f};
+    struct decode_prompt prompt = {.slot = 0, .tokens = g->prompt, .n_tokens = (int32_t)s->prompt};
+    opsm_status status = decode_prompts(g->cache, m, 1, &prompt, g->logits, err);
+    for (int32_t i = 0; i < n; i++) {
+        g->samples[i] = i;
+        decode_begin(g->cache, i, 0);
+        if (i)
+            memcpy(g->logits + (size_t)i * (size_t)m->config.n_vocab, g->logits,
+                   (size_t)m->config.n_vocab * sizeof(float));
+    }
+    for (uint32_t t = 0; status == OPSM_OK && t < (uint32_t)s->length; t++) {
+        for (int32_t i = 0; i < n; i++)
+            g->keys[i] = (struct sample_key){.iteration = round, .sample = (uint32_t)i, .token = t};
+        status = sampler_draw(g->sampler, &sampling, n, g->logits, m->config.n_vocab, g->keys, g->draws, err);
+        for (int32_t i = 0; status == OPSM_OK && i < n; i++) g->tokens[i] = g->draws[i].token;
+        if (status == OPSM_OK && t + 1 < (uint32_t)s->length)
+            status = decode_step(g->cache, m, n, g->samples, g->tokens, g->logits, err);
+    }
+    return status;
+}
+
+static void random_tokens(int32_t *tokens, int64_t n, int32_t n_vocab) {
+    struct rng r = rng_make(1, RNG_TEST, 0, 0, 0);
+    for (int64_t i = 0; i < n; i++) tokens[i] = (int32_t)rng_below(&r, (uint32_t)n_vocab);
+}
+
+int bench_generate(int argc, char **argv) {
+    opsm_error err = {0};
+    struct setup s = defaults;
+    struct model *model = NULL;
+    int code = start(&s, argc, argv, &model, false, &err);
+    if (code) return code;
+    struct generation g = {0};
+    opsm_status status = allocate_generation(&g, &s, model, &err);
+    if (status == OPSM_OK) random_tokens(g.prompt, s.prompt, model->config.n_vocab);
+    if (status == OPSM_OK) status = generate_once(&g, &s, model, 0, &err); /* warm-up */
+    double begin = clock_seconds(), elapsed = 0;
+    uint32_t rounds = 0;
+    while (status == OPSM_OK && elapsed < s.seconds) {
+        status = generate_once(&g, &s, model, ++rounds, &err);
+        elapsed = clock_seconds() - begin;
+    }
+    if (status == OPSM_OK) {
+        double tokens = (double)rounds * (double)(s.in_flight * s.length);
+        report(&s, "generate", tokens, elapsed, 2 * tokens * (body_weights(model) + head_weights(model)));
+    }
+    free_generation(&g);
+    model_free(model);
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
+}
+
+/* ---- train ----------------------------------------------------------------------------------------------------------
+ */
+
+struct training {
+    struct activations *acts;
+    struct pack pack;
+    float *grads, *logp, *coef;
+    int32_t *rows, *targets;
+    int64_t n; /* response tokens */
+};
+
+/* `groups` groups of one prompt and `group` responses; the head predicts every response token. */
+static opsm_status fill_training(struct training *t, const struct setup *s, const struct model *m, opsm_error *err) {
+    int64_t longest = s->prompt > s->length ? s->prompt : s->length, n = s->groups * s->group * s->length;
+    int32_t *tokens = mem_alloc((size_t)longest, sizeof *tokens);
+    t->rows = mem_alloc((size_t)n, sizeof *t->rows);
+    t->targets = mem_alloc((size_t)n, sizeof *t->targets);
+    t->logp = mem_alloc((size_t)n, sizeof *t->logp);
+    t->coef = mem_alloc((size_t)n, sizeof *t->coef);
+    t->grads = mem_zalloc((size_t)m->n_params, sizeof *t->grads);
+    opsm_status status = tokens && t->rows && t->targets && t->logp && t->coef && t->grads
+                             ? OPSM_OK
+                             : mem_exhausted(err, "gradients", (size_t)m->n_params * sizeof(float));
+    if (status == OPSM_OK) random_tokens(tokens, longest, m->config.n_vocab);
+    for (int64_t g = 0; status == OPSM_OK && g < s->groups; g++) {
+        int32_t prompt, own;
+        status = pack_add(&t->pack, tokens, (int32_t)s->prompt, -1, &prompt, err);
+        for (int64_t k = 0; status == OPSM_OK && k < s->group; k++) {
+            status = pack_add(&t->pack, tokens, (int32_t)s->length, prompt, &own, err);
+            if (status != OPSM_OK) break;
+            const struct pack_segment *p = &t->pack.segments[prompt], *r = &t->pack.segments[own];
+            for (int32_t i = 0; i < r->length; i++, t->n++) {
+                t->rows[t->n] = i == 0 ? p->start + p->length - 1 : r->start + i - 1;
+                t->targets[t->n] = tokens[i];
+                t->coef[t->n] = 1e-3f;
+            }
+        }
+    }
+    mem_free(tokens);
+    return status;
+}
+
+static opsm_status train_once(struct training *t, const struct model *m, opsm_error *err) {
+    struct head_request request = {.n = t->n, .row = t->rows, .target = t->targets, .inv_temperature = 1};
+    opsm_status status = model_forward(t->acts, m, &t->pack, err);
+    if (status == OPSM_OK) status = head_logprobs(t->logp, NULL, t->acts, m, &request, err);
+    if (status == OPSM_OK) status = model_backward(t->grads, t->acts, m, &t->pack, &request, t->coef, err);
+    return status;
+}
+
+int bench_train(int argc, char **argv) {
+    opsm_error err = {0};
+    struct setup s = defaults;
+    struct model *model = NULL;
+    int code = start(&s, argc, argv, &model, true, &err);
+    if (code) return code;
+    struct training t = {0};
+    opsm_status status = fill_training(&t, &s, model, &err);
+    if (status == OPSM_OK) status = activations_create(&t.acts, model, t.pack.n_tokens, true, &err);
+    if (status == OPSM_OK) status = train_once(&t, model, &err); /* warm-up */
+    double begin = clock_seconds(), elapsed = 0, rounds = 0;
+    for (; status == OPSM_OK && elapsed < s.seconds; rounds++) {
+        status = train_once(&t, model, &err);
+        elapsed = clock_seconds() - begin;
+    }
+    if (status == OPSM_OK) {
+        double tokens = t.pack.n_tokens, flop = 6 * (tokens * body_weights(model) + (double)t.n * head_weights(model));
+        report(&s, "train", rounds * tokens, elapsed, rounds * flop);
+    }
+    activations_free(t.acts);
+    pack_free(&t.pack);
+    mem_free(t.grads);
+    mem_free(t.logp);
+    mem_free(t.coef);
+    mem_free(t.rows);
+    mem_free(t.targets);
+    model_free(model);
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
+}
