@@ -55,7 +55,7 @@ void mem_free(void *p) {
     free(p);
 }
 
-opsm_status mem_exhausted(opsm_error *err, const char *what, size_t bytes) {
-    return opsm_fail(err, OPSM_NOMEM, "out of memory: %s needs %.1f MiB; free some memory or make the job smaller",
-                     what, (double)bytes / (1024.0 * 1024.0));
+void mem_explain_exhausted(opsm_error *err, const char *what, size_t bytes) {
+    opsm_fail(err, OPSM_NOMEM, "out of memory: %s needs %.1f MiB; free some memory or make the job smaller", what,
+              (double)bytes / (1024.0 * 1024.0));
 }

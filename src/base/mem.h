@@ -25,8 +25,14 @@ char *mem_strndup(const char *text, size_t length);
 
 void mem_free(void *p);
 
-/* The sentence for a failed allocation of `what`; returns OPSM_NOMEM. */
-opsm_status mem_exhausted(opsm_error *err, const char *what, size_t bytes);
+/* Writes the sentence for a failed allocation of `what`. */
+void mem_explain_exhausted(opsm_error *err, const char *what, size_t bytes);
+
+/* The same, and returns OPSM_NOMEM; inline, so that static analysis sees it never returns OPSM_OK. */
+static inline opsm_status mem_exhausted(opsm_error *err, const char *what, size_t bytes) {
+    mem_explain_exhausted(err, what, bytes);
+    return OPSM_NOMEM;
+}
 
 /* Tests only: the nth allocation from now fails (1 = the next); 0 switches the injection off. */
 void mem_fail_at(int64_t nth);

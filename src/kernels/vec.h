@@ -35,7 +35,7 @@ enum {
     /* x[rows, n] = row r times factor[r] */                                                                           \
     X(void, scale_rows, (float *x, int rows, int n, const float *factor))                                              \
     /* For the same rows: scores s -> p = exp(s - lse[r]), dp -> p * (dp - d[r]), both zero from n to `keys` rounded   \
-     * up to 16 */                                                                                                              \
+     * up to 16 */                                                                                                     \
     X(void, attention_grad_rows,                                                                                       \
       (float *s, float *dp, int rows, int heads, int visible, int keys, const float *lse, const float *d))             \
     X(double, dot, (const float *a, const void *b, enum dtype b_type, int64_t n))                                      \
