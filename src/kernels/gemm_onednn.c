@@ -211,15 +211,15 @@ static dnnl_status_t arguments_create(const struct runnable *r, struct arguments
     return dnnl_success;
 }
 
-/* handles: one per argument, without the scratchpad. */
-static int runnable_run(struct runnable *r, int number, void *const *handles) {
+/* handles: one per argument; the scratchpad, if there is one, comes after them. */
+static int runnable_run(struct runnable *r, int number, void *const *handles, int n_handles) {
     struct worker *worker;
     dnnl_status_t status = worker_ready(number, r->scratch_bytes, &worker);
     if (status == dnnl_success && !r->arguments[number]) status = arguments_create(r, &r->arguments[number]);
     if (status != dnnl_success) return status;
     struct arguments *arguments = r->arguments[number];
     for (int i = 0; i < r->n_args && status == dnnl_success; i++) {
-        void *handle = r->names[i] == DNNL_ARG_SCRATCHPAD ? worker->scratch : handles[i];
+        void *handle = i < n_handles ? handles[i] : worker->scratch;
         status = dnnl_memory_set_data_handle(arguments->list[i].memory, handle);
     }
     if (status != dnnl_success) return status;
@@ -326,7 +326,7 @@ const char *onednn_matmul_name(const struct onednn_matmul *matmul) {
 
 int onednn_matmul_run(struct onednn_matmul *matmul, int worker, const void *a, const void *b, float *c) {
     void *const handles[] = {(void *)(uintptr_t)a, (void *)(uintptr_t)b, c};
-    return runnable_run(&matmul->run, worker, handles);
+    return runnable_run(&matmul->run, worker, handles, sizeof handles / sizeof *handles);
 }
 
 /* ---- packing ---- */
@@ -377,5 +377,5 @@ void onednn_packer_free(struct onednn_packer *packer) {
 
 int onednn_packer_run(struct onednn_packer *packer, int worker, const void *src, void *dst) {
     void *const handles[] = {(void *)(uintptr_t)src, dst};
-    return runnable_run(&packer->run, worker, handles);
+    return runnable_run(&packer->run, worker, handles, sizeof handles / sizeof *handles);
 }

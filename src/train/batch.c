@@ -198,7 +198,7 @@ static void put_sequence(struct file_out *out, const struct batch *batch, int32_
     int64_t prompt = r->prompt_offset[group], lead = r->prompt_offset[group + 1] - prompt;
     char text[160];
     snprintf(text, sizeof text, "{\"group\":%lld,\"reward\":%.9g,\"advantage\":%.9g,\"version\":%llu,\"finish\":\"%s\"",
-             (long long)(batch->index * r->n_prompts + group), (double)batch->reward[i], (double)batch->advantage[i],
+             (long long)batch->index * r->n_prompts + group, (double)batch->reward[i], (double)batch->advantage[i],
              (unsigned long long)r->version[i], finish_name(r->finish[i]));
     put_text(out, text);
     put_text(out, ",\"tokens\":[");

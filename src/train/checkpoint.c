@@ -83,7 +83,7 @@ static int64_t number_of(const char *name) {
     if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0) return -1;
     const char *digits = name + sizeof PREFIX - 1;
     size_t n = strspn(digits, "0123456789");
-    return n >= 1 && n <= 18 && !digits[n] ? atoll(digits) : -1;
+    return n >= 1 && n <= 18 && !digits[n] ? strtoll(digits, NULL, 10) : -1;
 }
 
 /* Numbers of the complete checkpoints, newest first; release with mem_free. No directory: none. */

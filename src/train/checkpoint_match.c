@@ -37,13 +37,20 @@ static bool next_line(struct walk *w) {
     return true;
 }
 
+/* Both whole numbers, the first not below the second. */
+static bool at_least(const char *wanted, const char *saved) {
+    char *wanted_end, *saved_end;
+    long long w = strtoll(wanted, &wanted_end, 10), s = strtoll(saved, &saved_end, 10);
+    return wanted_end != wanted && !*wanted_end && saved_end != saved && !*saved_end && w >= s;
+}
+
 static bool may_differ(const char *path, const char *saved, const char *wanted) {
     static const char *const free_keys[] = {"output", "train.keep", "train.checkpoint_every"};
     static const char *const growing[] = {"train.iterations", "sft.steps"};
     for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
         if (!strcmp(path, free_keys[i])) return true;
     for (size_t i = 0; i < sizeof growing / sizeof *growing; i++)
-        if (!strcmp(path, growing[i]) && atoll(wanted) >= atoll(saved)) return true;
+        if (!strcmp(path, growing[i]) && at_least(wanted, saved)) return true;
     return false;
 }
 

@@ -274,6 +274,7 @@ static opsm_status apply_yaml(struct walk *walk, const char *path, const char *t
         status = at(walk, root, opsm_fail(walk->err, OPSM_INVALID, "expected a map of keys, found %s", kind_of(root)));
     else
         status = apply_map(walk, "", root);
+    walk->document = NULL;
     yaml_document_delete(&document);
     yaml_parser_delete(&parser);
     return status;
