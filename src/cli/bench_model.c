@@ -163,7 +163,7 @@ int bench_generate(int argc, char **argv) {
     struct setup s = defaults;
     struct model *model = NULL;
     int code = start(&s, argc, argv, &model, false, &err);
-    if (code) return code;
+    if (code || !model) return code;
     struct generation g = {0};
     opsm_status status = allocate_generation(&g, &s, model, &err);
     if (status == OPSM_OK) random_tokens(g.prompt, s.prompt, model->config.n_vocab);
@@ -238,7 +238,7 @@ int bench_train(int argc, char **argv) {
     struct setup s = defaults;
     struct model *model = NULL;
     int code = start(&s, argc, argv, &model, true, &err);
-    if (code) return code;
+    if (code || !model) return code;
     struct training t = {0};
     opsm_status status = fill_training(&t, &s, model, &err);
     if (status == OPSM_OK) status = activations_create(&t.acts, model, t.pack.n_tokens, true, &err);

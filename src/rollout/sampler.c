@@ -281,13 +281,17 @@ static int32_t draw_row(struct sampler *s, const struct sampling *sampling, cons
     return draw_by_weight(weights, s->n_vocab, unit);
 }
 
+/* There is one row of weights for each of s->threads. */
+static int team_size(const struct sampler *s) {
+    return threads_count() < s->threads ? threads_count() : s->threads;
+}
+
 opsm_status sampler_draw(struct sampler *s, const struct sampling *sampling, int32_t n, const float *logits, int64_t ld,
                          const struct sample_key *keys, struct sample_draw *draws, opsm_error *err) {
     if (n < 0 || n > s->max_rows || (sampling_truncates(sampling) && !s->kept))
         return opsm_fail(err, OPSM_INTERNAL, "the sampler has room for %d rows%s, %d were asked for", s->max_rows,
                          s->kept ? "" : " without truncation", n);
-    int threads = threads_count() < s->threads ? threads_count() : s->threads;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (n * s->n_vocab >= PARALLEL_WORK)
+#pragma omp parallel for num_threads(team_size(s)) schedule(dynamic, 1) if (n * s->n_vocab >= PARALLEL_WORK)
     for (int32_t i = 0; i < n; i++) s->tokens[i] = draw_row(s, sampling, logits + i * ld, i, &keys[i]);
     for (int32_t i = 0; i < n; i++)
         if (s->tokens[i] < 0)

@@ -35,7 +35,11 @@ opsm_status stop_create(struct stop_set **result, const char *const *strings, in
     struct stop_set *set = mem_zalloc(1, sizeof *set);
     if (!set) return mem_exhausted(err, "stop strings", sizeof *set);
     set->strings = mem_zalloc((size_t)n, sizeof *set->strings);
-    opsm_status status = set->strings ? OPSM_OK : mem_exhausted(err, "stop strings", (size_t)n * sizeof *set->strings);
+    if (!set->strings) {
+        mem_free(set);
+        return mem_exhausted(err, "stop strings", (size_t)n * sizeof(struct stop_string));
+    }
+    opsm_status status = OPSM_OK;
     for (int i = 0; status == OPSM_OK && i < n; i++) {
         set->count = i + 1;
         status = string_prepare(&set->strings[i], strings[i], err);
