@@ -30,3 +30,6 @@ gap=$(grep -oE '"parity_gap_max":[^,}]*' "$SCRATCH/run/metrics.jsonl" | head -1 
 
 "$OPSM" generate "$SCRATCH/run/model.gguf" --chat -p "What is 2 + 3?" --temperature 0 --max-tokens 12 >"$SCRATCH/text"
 [ -s "$SCRATCH/text" ] || fail "the exported model says nothing"
+
+# Decode and packed forward on the real weights, at several batch sizes and thread counts.
+OPSM_TEST_MODEL=$model "$(dirname "$OPSM")/tests/test_model_real"
