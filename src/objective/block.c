@@ -106,16 +106,6 @@ BLOCK_LOOP static double max_loop(int n, const double *x) {
     return lane[0];
 }
 
-BLOCK_LOOP static int any_positive_loop(int n, const float *x) {
-    int any = 0;
-    for (int k = 0; k < n; k++) any |= x[k] > 0;
-    return any;
-}
-
-bool block_any_positive(int n, const float *x) {
-    return any_positive_loop(n, x) != 0;
-}
-
 void block_exp(int n, const double *x, double *y) {
     exp_loop(n, x, y);
 }

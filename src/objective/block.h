@@ -65,9 +65,6 @@ double block_sum(int n, const double *x);
 /* The largest element, -infinity for n = 0; NaN elements are passed over. */
 double block_max(int n, const double *x);
 
-/* Whether some element is above 0. */
-bool block_any_positive(int n, const float *x);
-
 /* exp in double: at most 1 ulp or so off, exp(0) = 1; above 709 infinity, below -708 zero, NaN stays NaN. */
 static inline double exp_fixed(double x) {
     /* x = k ln 2 + y with |y| <= ln 2 / 2; ln 2 in two parts (fdlibm), so that k * LN2_HIGH is exact. */

@@ -48,17 +48,6 @@ static double larger(double a, double b) {
     return b > a ? b : a;
 }
 
-/* d = c - b, r = exp(d), and the k3 of each token, in one sweep. */
-BLOCK_LOOP static void measure_loop(int n, const float *c, const float *b, double *d, double *r, double *x) {
-    for (int k = 0; k < n; k++) {
-        double difference = (double)c[k] - (double)b[k];
-        double ratio = exp_fixed(difference);
-        d[k] = difference;
-        r[k] = ratio;
-        x[k] = ratio - 1.0 - difference;
-    }
-}
-
 /* The largest of positive numbers by their bits, which order alike: integers let every compiler vectorise. A NaN counts
  * as larger than infinity. */
 BLOCK_LOOP static double max_positive(int n, const double *r) {
@@ -74,29 +63,35 @@ BLOCK_LOOP static double max_positive(int n, const double *r) {
     return found;
 }
 
+static void add_scanned(const struct plan *plan, const struct block *block, const float *values, struct sums *sums) {
+    float spare[BLOCK];
+    struct scanned found = plan->sweeps->scan(block->n, block_floats(block, values, spare));
+    sums->other += found.sum;
+    sums->positive |= found.positive;
+}
+
 /* The statistics of one block against the behaviour log-probs. `ordinal`: loss tokens of the sequence before it. */
 static void measure_block(const struct plan *plan, int64_t ordinal, struct tokens *tokens, struct sums *sums) {
     const struct block *block = &tokens->block;
     int n = block->n;
     float spare[2][BLOCK];
     double x[BLOCK];
-    const float *c = block_floats(block, plan->batch.logp_current, spare[0]);
-    sums->positive |= block_any_positive(n, c);
     if (!plan->behavior) {
-        block_gather(block, plan->batch.logp_current, x);
-        sums->other += block_sum(n, x);
+        add_scanned(plan, block, plan->batch.logp_current, sums);
         return;
     }
+    const float *c = block_floats(block, plan->batch.logp_current, spare[0]);
     const float *b = block_floats(block, plan->behavior, spare[1]);
-    sums->positive |= block_any_positive(n, b);
     bool room = ordinal + n <= RATIO_ROOM;
     tokens->r = room ? tokens->ratios + ordinal : tokens->spare;
-    measure_loop(n, c, b, tokens->d, tokens->r, x);
+    struct measured found = plan->sweeps->measure(n, c, b, tokens->r);
     if (room && plan->base == plan->behavior) tokens->ready = ordinal + n;
-    sums->d += block_sum(n, tokens->d);
-    sums->k3 += block_sum(n, x);
+    sums->d += found.d;
+    sums->k3 += found.k3;
+    sums->positive |= found.positive;
     sums->r_max = larger(sums->r_max, max_positive(n, tokens->r));
     if (plan->config.mask_estimator == OPSM_ESTIMATOR_K1 && plan->config.mask_reduce != OPSM_REDUCE_MAX) return;
+    for (int k = 0; k < n; k++) tokens->d[k] = (double)c[k] - (double)b[k];
     estimate(plan->config.mask_estimator, tokens, x);
     sums->chosen += block_sum(n, x);
     sums->chosen_max = larger(sums->chosen_max, block_max(n, x));
@@ -107,13 +102,11 @@ static void measure_block(const struct plan *plan, int64_t ordinal, struct token
 static void scan_extra(const struct plan *plan, const float *values, bool ratio, struct tokens *tokens,
                        struct sums *sums) {
     double x[BLOCK];
-    float spare[BLOCK];
     int n = tokens->block.n;
     if (!values) return;
-    block_gather(&tokens->block, values, x);
-    sums->other += block_sum(n, x);
-    sums->positive |= block_any_positive(n, block_floats(&tokens->block, values, spare));
+    add_scanned(plan, &tokens->block, values, sums);
     if (!ratio) return;
+    block_gather(&tokens->block, values, x);
     block_gather(&tokens->block, plan->batch.logp_current, tokens->c);
     block_subtract(n, tokens->c, x, x);
     sums->other_max = larger(sums->other_max, block_max(n, x));
@@ -212,6 +205,16 @@ void drift_load_ratio(const struct plan *plan, int64_t ordinal, struct tokens *t
     block_gather(block, plan->base, tokens->d);
     block_subtract(block->n, tokens->c, tokens->d, tokens->d);
     block_exp(block->n, tokens->d, tokens->r);
+}
+
+void drift_ratio(const struct plan *plan, int64_t ordinal, struct tokens *tokens) {
+    const struct block *block = &tokens->block;
+    float spare[2][BLOCK];
+    bool ready = ordinal + block->n <= tokens->ready;
+    tokens->r = ready ? tokens->ratios + ordinal : tokens->spare;
+    if (ready || !plan->base) return;
+    plan->sweeps->measure(block->n, block_floats(block, plan->batch.logp_current, spare[0]),
+                          block_floats(block, plan->base, spare[1]), tokens->r);
 }
 
 double drift_mean_log_ratio(const struct plan *plan, int64_t i, struct tokens *tokens) {

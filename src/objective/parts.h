@@ -6,14 +6,15 @@
  *     mask.c       the rule: which tokens leave the surrogate          /
  *     aggregate.c  denominators of the step -> w_i
  *     surrogate.c, penalty.c, dpo.c   S, K and their derivatives, token by token, in blocks
+ *     sweep.c      the drift, and S and K of the usual configurations, each in one sweep over the arrays
  *
  * Tokens in the loss are gathered into blocks of doubles (block.h), so that arithmetic and rounding depend on the order
  * of the loss tokens alone, never on how much padding lies between them.
  */
 #ifndef OPSM_OBJECTIVE_PARTS_H
 #define OPSM_OBJECTIVE_PARTS_H
+#include "objective/sweep.h"
 #include <opsm/objective.h>
-#include <stdbool.h>
 
 #if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
 #error "The objective's treatment of NaN and infinity does not survive -ffinite-math-only or -ffast-math"
@@ -23,6 +24,7 @@
 struct plan {
     opsm_objective config;
     opsm_batch batch;
+    const struct sweeps *sweeps;
     const opsm_threshold *state; /* may be NULL */
     const float *behavior;       /* log-probs the drift is measured from; NULL: none recorded and none needed */
     const float *base;           /* log-probs below the ratio; NULL: no ratio needed */

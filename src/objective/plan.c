@@ -77,6 +77,7 @@ opsm_status plan_make(struct plan *plan, const opsm_objective *config, const ops
     if (status == OPSM_OK && state) status = opsm_threshold_check(state, err);
     if (status != OPSM_OK) return status;
     plan->state = state;
+    plan->sweeps = sweeps_best();
     plan->penalised = plan->config.penalty_beta > 0;
     opsm_surrogate name = plan->config.surrogate_name;
     opsm_rule rule = plan->config.mask_rule;

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The two passes over a sequence that every configuration in common use takes, each one sweep over the arrays: the
+ * drift's statistics, and loss with gradient for one advantage per sequence. Built for several instruction sets that
+ * give the same bits: those of the block loops (block.h), which do everything else.
+ */
+#ifndef OPSM_OBJECTIVE_SWEEP_H
+#define OPSM_OBJECTIVE_SWEEP_H
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Sums over tokens of c - b and of exp(c - b) - 1 - (c - b); whether some c or b is above 0. */
+struct measured {
+    double d, k3;
+    bool positive;
+};
+
+/* The sum of the values; whether some value is above 0. */
+struct scanned {
+    double sum;
+    bool positive;
+};
+
+/* With r clamped to bottom..top: clipped is -t a and -[t = r] t a (ppo; is without bounds), weighted -t a c and -t a
+ * (tis, cispo), reinforce -a c and -a. */
+enum sweep_kind { SWEEP_NOTHING, SWEEP_CLIPPED, SWEEP_WEIGHTED, SWEEP_REINFORCE, SWEEP_KINDS };
+enum sweep_penalty { SWEEP_FREE, SWEEP_K3, SWEEP_UNBIASED, SWEEP_PENALTIES };
+
+/* What the tokens share. */
+struct sweep {
+    double a, bottom, top;
+    double weight, beta_weight; /* of the slopes of surrogate and penalty in the gradient */
+};
+
+/* Sums over tokens: surrogate, KL, |gradient as stored|; tokens beyond the bounds. */
+struct swept {
+    double s, k, gradient;
+    int64_t low, high;
+};
+
+/* n tokens of c, f (read with a penalty) and r (not read by reinforce alone or with k3) to the gradient in `out`. */
+typedef struct swept sweep_loss(int n, const float *c, const float *f, const double *r, const struct sweep *shared,
+                                float *out);
+
+/* One instruction set. */
+struct sweeps {
+    const char *name;
+    struct measured (*measure)(int n, const float *c, const float *b, double *r); /* writes r = exp(c - b) */
+    struct scanned (*scan)(int n, const float *values);
+    sweep_loss *loss[SWEEP_KINDS][SWEEP_PENALTIES]; /* NULL where there is nothing to do */
+};
+
+/* The widest one that this processor has. */
+const struct sweeps *sweeps_best(void);
+
+/* Each one that this processor has, narrowest first; NULL from the first `index` on that it has not. */
+const struct sweeps *sweeps_at(int index);
+
+#endif
