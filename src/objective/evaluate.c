@@ -174,10 +174,9 @@ static void load_advantages(const struct pass *pass, const struct block *block, 
     for (int k = 0; k < n; k++) a[k] = pass->record->advantage;
 }
 
-/* Which tokens of the block the mask drops; false when none. */
-static bool load_drops(const struct pass *pass, const struct tokens *tokens, const double *a, uint8_t *drops) {
+/* Which of the n tokens of the block the mask drops; false when none. */
+static bool load_drops(const struct pass *pass, const struct tokens *tokens, int n, const double *a, uint8_t *drops) {
     const struct plan *plan = pass->plan;
-    int n = tokens->block.n;
     if (!pass->decision.by_token) {
         if (pass->decision.hit) memset(drops, 1, (size_t)n);
         return pass->decision.hit;
@@ -278,7 +277,7 @@ static void block_pass(const struct pass *pass, int64_t ordinal, struct tokens *
     uint8_t drops[BLOCK];
     drift_load_ratio(pass->plan, ordinal, tokens);
     load_advantages(pass, &tokens->block, a);
-    bool some_dropped = load_drops(pass, tokens, a, drops);
+    bool some_dropped = load_drops(pass, tokens, n, a, drops);
     if (pass->penalty) block_penalty(pass, tokens, drops, some_dropped, k_slope, sum);
     bool dpo = config->surrogate_name == OPSM_SURROGATE_DPO, gspo = config->surrogate_name == OPSM_SURROGATE_GSPO;
     if (!dpo) block_surrogate(pass, tokens, a, drops, some_dropped, slope, sum);
@@ -305,7 +304,7 @@ static double gspo_slope(const struct pass *pass, int64_t i, struct tokens *toke
         fill(n, exp_fixed(pass->log_s), tokens->r);
         load_advantages(pass, &tokens->block, a);
         surrogate_block(pass->plan, tokens, a, s, g);
-        if (load_drops(pass, tokens, a, drops)) select_kept(n, drops, g);
+        if (load_drops(pass, tokens, n, a, drops)) select_kept(n, drops, g);
         sum += block_sum(n, g);
     }
     return pass->record->tokens ? pass->weight * sum / (double)pass->record->tokens : 0.0;
