@@ -134,6 +134,12 @@ void metrics_string(struct metrics *metrics, const char *key, const char *value)
     text_json_string(&metrics->line, value, strlen(value));
 }
 
+void metrics_integers(struct metrics *metrics, const char *key, const int64_t *values, int n) {
+    put_key(metrics, key);
+    for (int i = 0; i < n; i++) text_printf(&metrics->line, "%c%" PRId64, i ? ',' : '[', values[i]);
+    text_puts(&metrics->line, n ? "]" : "[]");
+}
+
 void metrics_group(struct metrics *metrics, const char *key) {
     metrics_group_end(metrics);
     put_key(metrics, key);

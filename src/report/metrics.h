@@ -49,7 +49,8 @@ void metrics_begin(struct metrics *metrics, enum metrics_kind kind, int64_t iter
 
 void metrics_number(struct metrics *metrics, const char *key, double value);
 void metrics_integer(struct metrics *metrics, const char *key, int64_t value);
-void metrics_string(struct metrics *metrics, const char *key, const char *value); /* JSON only */
+void metrics_string(struct metrics *metrics, const char *key, const char *value);              /* JSON only */
+void metrics_integers(struct metrics *metrics, const char *key, const int64_t *values, int n); /* likewise: an array */
 
 /* What follows goes into an object under `key`, until metrics_group_end. Groups do not nest. */
 void metrics_group(struct metrics *metrics, const char *key);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT_VERSION = 1, NAME_ROOM = 64, CONFIG_LIMIT = 1 << 20 };
+enum { FORMAT_VERSION = 2, NAME_ROOM = 64, CONFIG_LIMIT = 1 << 20 };
 
 static const char STATE_MAGIC[] = "opsmSTAT", QUEUE_MAGIC[] = "opsmQUEU", PREFIX[] = "checkpoint-";
 

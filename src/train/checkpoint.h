@@ -14,10 +14,11 @@
 #ifndef OPSM_TRAIN_CHECKPOINT_H
 #define OPSM_TRAIN_CHECKPOINT_H
 #include "optim/optim.h"
+#include "report/drift_histogram.h"
 #include "train/batch.h"
 #include <opsm/objective.h>
 
-enum { POSITION_TALLIES = 24 };
+enum { POSITION_TALLIES = 40 };
 
 /* Where a run stands. Plain numbers, saved as bytes. */
 struct run_position {
@@ -31,7 +32,8 @@ struct run_position {
     uint64_t metrics_bytes;           /* of metrics.jsonl: what lies beyond is cut off on resume */
     uint64_t initial_sum;             /* of the weights the run started from */
     double seconds;                   /* of work before this process */
-    double tallies[POSITION_TALLIES]; /* of the iteration in progress, for its metrics */
+    double tallies[POSITION_TALLIES]; /* of the iteration in progress, for its metrics; the next one likewise */
+    struct drift_histogram drift;
 };
 
 /* What is saved; everything borrowed. */

@@ -249,7 +249,7 @@ static opsm_status train_minibatch(struct training *t, struct batch *batch, opsm
     at->skipped += report.outcome != STEP_APPLIED;
     if (report.outcome == STEP_NONFINITE)
         log_line(LOG_WARN, "step %" PRId64 ": the gradient is not finite; the step is skipped", at->steps - 1);
-    record_step(at, &report);
+    record_step(at, &report, run->trainer.mb.records, n);
     return write_step(run->metrics, at, batch, ids, n, &report, err);
 }
 

@@ -8,6 +8,7 @@
 
 void tallies_clear(struct run_position *at) {
     memset(at->tallies, 0, sizeof at->tallies);
+    at->drift = (struct drift_histogram){0};
     at->tallies[TALLY_PARITY_MAX] = -1;
 }
 
@@ -26,17 +27,31 @@ void record_rollout(struct run_position *at, const struct batch *batch, const op
     tally[TALLY_SECONDS_REWARD] += reward_seconds;
 }
 
-void record_step(struct run_position *at, const struct step_report *report) {
+static void add_mean(double *sum, double *steps, double value) {
+    if (!isfinite(value)) return;
+    *sum += value;
+    *steps += 1;
+}
+
+/* A step that stopped at a value which is not finite has neither metrics nor records. */
+static void record_measured(struct run_position *at, const struct step_report *report, const opsm_sequence *records,
+                            int32_t n) {
     double *tally = at->tallies;
+    if (report->metrics.size == 0) return;
+#define ADD_MEAN(id, metric) add_mean(&tally[TALLY_##id##_SUM], &tally[TALLY_##id##_STEPS], report->metric);
+    TALLY_MEANS(ADD_MEAN)
+#undef ADD_MEAN
+    if (report->metrics.dropped > 0) tally[TALLY_DROPPED_SUM] += report->metrics.dropped;
+    for (int32_t i = 0; i < n; i++) drift_count(&at->drift, records[i].advantage, records[i].drift);
+}
+
+void record_step(struct run_position *at, const struct step_report *report, const opsm_sequence *records, int32_t n) {
+    double *tally = at->tallies;
+    record_measured(at, report, records, n);
     tally[TALLY_STEPS] += report->outcome == STEP_APPLIED;
     tally[TALLY_SKIPPED] += report->outcome != STEP_APPLIED;
     tally[TALLY_TOKENS_FORWARD] += (double)report->tokens_forward;
     tally[TALLY_TOKENS_BACKWARD] += (double)report->tokens_backward;
-    if (report->metrics.drift_negative_mean - report->metrics.drift_negative_mean == 0) {
-        tally[TALLY_DRIFT_SUM] += report->metrics.drift_negative_mean;
-        tally[TALLY_DRIFT_STEPS] += 1;
-    }
-    if (report->metrics.dropped > 0) tally[TALLY_DROPPED_SUM] += report->metrics.dropped;
     if (!(report->parity_max <= tally[TALLY_PARITY_MAX])) tally[TALLY_PARITY_MAX] = report->parity_max;
     tally[TALLY_SECONDS_FORWARD] += report->seconds_forward;
     tally[TALLY_SECONDS_BACKWARD] += report->seconds_backward;
@@ -82,9 +97,9 @@ static double busy_seconds(const double *tally) {
     return sum;
 }
 
-/* Mean drift of the negatives over the iteration's steps. */
-static double mean_drift(const double *tally) {
-    return tally[TALLY_DRIFT_STEPS] > 0 ? tally[TALLY_DRIFT_SUM] / tally[TALLY_DRIFT_STEPS] : NAN;
+/* One of TALLY_MEANS, by its sum. */
+static double step_mean(const double *tally, enum tally sum) {
+    return tally[sum + 1] > 0 ? tally[sum] / tally[sum + 1] : NAN;
 }
 
 static double mean_dropped(const double *tally) {
@@ -102,8 +117,14 @@ opsm_status write_iteration(struct metrics *m, const struct run_position *at, op
     metrics_number(m, "finished", tally[TALLY_FINISHED]);
     metrics_number(m, "skipped_groups", tally[TALLY_ZERO_GROUPS]);
     metrics_number(m, "tokens", tally[TALLY_TOKENS]);
-    metrics_number(m, "drift_negative_mean", mean_drift(tally));
+    metrics_number(m, "drift_negative_mean", step_mean(tally, TALLY_DRIFT_NEGATIVE_SUM));
+    metrics_number(m, "drift_positive_mean", step_mean(tally, TALLY_DRIFT_POSITIVE_SUM));
     metrics_number(m, "dropped", mean_dropped(tally));
+    metrics_number(m, "dropped_negatives", step_mean(tally, TALLY_DROPPED_NEGATIVES_SUM));
+    metrics_number(m, "delta", step_mean(tally, TALLY_DELTA_SUM));
+    metrics_number(m, "entropy", step_mean(tally, TALLY_ENTROPY_SUM));
+    metrics_number(m, "ess", step_mean(tally, TALLY_ESS_SUM));
+    metrics_number(m, "grad_norm", step_mean(tally, TALLY_GRAD_NORM_SUM));
     metrics_number(m, "steps_applied", tally[TALLY_STEPS]);
     metrics_number(m, "steps_skipped", tally[TALLY_SKIPPED]);
     metrics_number(m, "tokens_forward", tally[TALLY_TOKENS_FORWARD]);
@@ -119,6 +140,8 @@ opsm_status write_iteration(struct metrics *m, const struct run_position *at, op
     metrics_number(m, "backward", tally[TALLY_SECONDS_BACKWARD]);
     metrics_number(m, "optim", tally[TALLY_SECONDS_OPTIM]);
     metrics_group_end(m);
+    metrics_integers(m, "drift_negative_histogram", at->drift.negative, DRIFT_BINS);
+    metrics_integers(m, "drift_positive_histogram", at->drift.positive, DRIFT_BINS);
     return metrics_end(m, err);
 }
 
@@ -126,7 +149,7 @@ struct progress_row progress_of(const struct run_position *at) {
     const double *tally = at->tallies;
     return (struct progress_row){.iteration = at->iteration,
                                  .reward = tally[TALLY_REWARD_MEAN],
-                                 .drift = mean_drift(tally),
+                                 .drift = step_mean(tally, TALLY_DRIFT_NEGATIVE_SUM),
                                  .dropped = mean_dropped(tally),
                                  .tokens_per_second =
                                      (tally[TALLY_TOKENS] + tally[TALLY_TOKENS_FORWARD]) / busy_seconds(tally)};

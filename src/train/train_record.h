@@ -11,6 +11,16 @@
 #include "train/checkpoint.h"
 #include "train/step.h"
 
+/* X(id, field of struct step_report): means over the iteration's steps that have this number. */
+#define TALLY_MEANS(X)                                                                                                 \
+    X(DRIFT_NEGATIVE, metrics.drift_negative_mean)                                                                     \
+    X(DRIFT_POSITIVE, metrics.drift_positive_mean)                                                                     \
+    X(DROPPED_NEGATIVES, metrics.dropped_negatives)                                                                    \
+    X(DELTA, metrics.delta)                                                                                            \
+    X(ENTROPY, metrics.entropy)                                                                                        \
+    X(ESS, metrics.ess)                                                                                                \
+    X(GRAD_NORM, grad_norm)
+
 /* Sums over the iteration in progress, unless said otherwise. */
 enum tally {
     TALLY_REWARD_MEAN, /* of the fresh rollouts, likewise the next five */
@@ -23,10 +33,11 @@ enum tally {
     TALLY_SKIPPED,
     TALLY_TOKENS_FORWARD,
     TALLY_TOKENS_BACKWARD,
-    TALLY_DRIFT_SUM,   /* mean drift of the negatives, summed over the steps that had some ... */
-    TALLY_DRIFT_STEPS, /* ... and their number */
     TALLY_DROPPED_SUM,
-    TALLY_PARITY_MAX, /* largest; -1: not measured */
+#define TALLY_MEAN(id, metric) TALLY_##id##_SUM, TALLY_##id##_STEPS,
+    TALLY_MEANS(TALLY_MEAN)
+#undef TALLY_MEAN
+        TALLY_PARITY_MAX, /* largest; -1: not measured */
     TALLY_SECONDS_ROLLOUT,
     TALLY_SECONDS_REWARD,
     TALLY_SECONDS_LOGPROBS,
@@ -40,7 +51,8 @@ _Static_assert((int)TALLY_COUNT <= (int)POSITION_TALLIES, "tallies must fit into
 void tallies_clear(struct run_position *at);
 void record_rollout(struct run_position *at, const struct batch *batch, const opsm_group_stats *groups,
                     const struct generate_stats *stats, double reward_seconds);
-void record_step(struct run_position *at, const struct step_report *report);
+/* records [n]: the sequences of the step. */
+void record_step(struct run_position *at, const struct step_report *report, const opsm_sequence *records, int32_t n);
 
 /* One line each; `at` is already past the step. */
 opsm_status write_step(struct metrics *metrics, const struct run_position *at, const struct batch *batch,

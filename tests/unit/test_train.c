@@ -88,13 +88,25 @@ static void assert_same_file(const char *a, const char *b, const char *name) {
     mem_free(data_b);
 }
 
-/* A number of one line of metrics.jsonl; NaN where the key is not there or null. */
-static double number(const char *line, const char *key) {
+/* The value of a key of one line of metrics.jsonl, NULL where it is not there. */
+static const char *find_in_line(const char *line, const char *key) {
     char quoted[64];
     snprintf(quoted, sizeof quoted, "\"%s\":", key);
     const char *at = strstr(line, quoted), *end = strchr(line, '\n');
-    if (!at || (end && at > end) || at[strlen(quoted)] == 'n') return NAN;
-    return atof(at + strlen(quoted));
+    return !at || (end && at > end) ? NULL : at + strlen(quoted);
+}
+
+/* A number; NaN where the key is not there or null. */
+static double number(const char *line, const char *key) {
+    const char *value = find_in_line(line, key);
+    return !value || *value == 'n' ? NAN : atof(value);
+}
+
+static int64_t histogram_sum(const char *line, const char *key) {
+    int64_t sum = 0;
+    for (const char *at = find_in_line(line, key); at && *at != ']' && *at; at++)
+        if (at[0] == '[' || at[0] == ',') sum += atoll(at + 1);
+    return sum;
 }
 
 static char *read_metrics(const char *run) {
@@ -107,10 +119,12 @@ static char *read_metrics(const char *run) {
 
 /* What of the record must not depend on interruptions: everything but times. */
 static void assert_same_metrics(const char *a, const char *b) {
-    static const char *const keys[] = {"iteration", "step",          "loss",           "reward_mean",
-                                       "dropped",   "grad_norm",     "tokens",         "drift_mean",
-                                       "lag_max",   "accuracy",      "batch",          "lr",
-                                       "entropy",   "steps_applied", "tokens_forward", "tokens_backward"};
+    static const char *const keys[] = {
+        "iteration",       "step",   "loss",       "reward_mean",       "dropped",
+        "grad_norm",       "tokens", "drift_mean", "lag_max",           "accuracy",
+        "batch",           "lr",     "entropy",    "steps_applied",     "tokens_forward",
+        "tokens_backward", "ess",    "delta",      "dropped_negatives", "drift_positive_mean"};
+    static const char *const histograms[] = {"drift_negative_histogram", "drift_positive_histogram"};
     char *text_a = read_metrics(a), *text_b = read_metrics(b), *x = text_a, *y = text_b;
     int lines = 0;
     for (; *x && *y; lines++) {
@@ -120,6 +134,12 @@ static void assert_same_metrics(const char *a, const char *b) {
                 print_error("line %d: %s is %g and %g\n", lines, keys[i], p, q);
                 fail();
             }
+        }
+        for (size_t i = 0; i < sizeof histograms / sizeof *histograms; i++) {
+            const char *p = find_in_line(x, histograms[i]), *q = find_in_line(y, histograms[i]);
+            assert_true(!p == !q);
+            if (p) assert_int_equal(strcspn(p, "]"), strcspn(q, "]"));
+            if (p) assert_memory_equal(p, q, strcspn(p, "]"));
         }
         x = strchr(x, '\n') + 1;
         y = strchr(y, '\n') + 1;
@@ -201,6 +221,35 @@ static void reward_rises_on_and_off_policy(void **state) {
         assert_true(summary.reward_last > summary.reward_first + 0.2);
         config_free(&config);
     }
+}
+
+/* Each sequence with a sign is counted once at every step that used it. */
+static void iterations_count_drift_by_sign(void **state) {
+    (void)state;
+    const char *more[] = {"schedule.staleness=1", "objective.mask.delta=0.001"};
+    run_straight("counted", 4, more, 2);
+    char *text = read_metrics("counted");
+    double negatives = 0, positives = 0, drift = 0, steps = 0;
+    int iterations = 0;
+    for (char *line = text; *line; line = strchr(line, '\n') + 1) {
+        if (strstr(line, "{\"kind\":\"step\"") == line) {
+            negatives += number(line, "negatives");
+            positives += number(line, "positives");
+            if (!isnan(number(line, "drift_positive_mean"))) {
+                drift += number(line, "drift_positive_mean");
+                steps++;
+            }
+        }
+        if (strstr(line, "{\"kind\":\"iteration\"") != line) continue;
+        assert_int_equal(histogram_sum(line, "drift_negative_histogram"), (int64_t)negatives);
+        assert_int_equal(histogram_sum(line, "drift_positive_histogram"), (int64_t)positives);
+        assert_true(negatives > 0 && positives > 0);
+        assert_true(fabs(number(line, "drift_positive_mean") - drift / steps) < 1e-12);
+        negatives = positives = drift = steps = 0;
+        iterations++;
+    }
+    assert_int_equal(iterations, 4);
+    mem_free(text);
 }
 
 static void the_queue_delays_by_staleness(void **state) {
@@ -470,6 +519,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reward_rises_on_and_off_policy),
         cmocka_unit_test(the_queue_delays_by_staleness),
+        cmocka_unit_test(iterations_count_drift_by_sign),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(more_iterations_go_on),
         cmocka_unit_test(interruptions_leave_no_trace),
