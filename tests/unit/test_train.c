@@ -7,16 +7,16 @@
 #include "base/mem.h"
 #include "base/threads.h"
 #include "check.h"
+#include "model/decode.h"
+#include "model/forward.h"
 #include "train/checkpoint.h"
 #include "train/train.h"
 #include <dirent.h>
 #include <math.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 static opsm_error err;
@@ -316,31 +316,49 @@ static void more_iterations_go_on(void **state) {
 }
 
 static atomic_bool interrupt_flag;
+static int passes_left; /* until the flag is set; 0: never */
 
-static void on_alarm(int number_of_signal) {
-    (void)number_of_signal;
-    atomic_store(&interrupt_flag, true);
+static void count_pass(void) {
+    if (passes_left > 0 && --passes_left == 0) atomic_store(&interrupt_flag, true);
 }
 
-/* Interrupted wherever the clock happens to strike: in a rollout, between steps, in an evaluation. */
+/* The linker puts these in the place of the sampler's and the trainer's forward pass (tests/CMakeLists.txt). */
+opsm_status __real_decode_step(struct kv_cache *cache, const struct model *model, int32_t n, const int32_t *samples,
+                               const int32_t *tokens, float *logits, opsm_error *error);
+opsm_status __wrap_decode_step(struct kv_cache *cache, const struct model *model, int32_t n, const int32_t *samples,
+                               const int32_t *tokens, float *logits, opsm_error *error);
+opsm_status __real_model_forward(struct activations *acts, const struct model *model, const struct pack *pack,
+                                 opsm_error *error);
+opsm_status __wrap_model_forward(struct activations *acts, const struct model *model, const struct pack *pack,
+                                 opsm_error *error);
+
+opsm_status __wrap_decode_step(struct kv_cache *cache, const struct model *model, int32_t n, const int32_t *samples,
+                               const int32_t *tokens, float *logits, opsm_error *error) {
+    count_pass();
+    return __real_decode_step(cache, model, n, samples, tokens, logits, error);
+}
+
+opsm_status __wrap_model_forward(struct activations *acts, const struct model *model, const struct pack *pack,
+                                 opsm_error *error) {
+    count_pass();
+    return __real_model_forward(acts, model, pack, error);
+}
+
+/* Interrupted again and again, after 1, 18, 35 or 52 forward passes: in an evaluation, in a rollout, between steps.
+ * An interrupted rollout or evaluation starts afresh, so that some of the numbers must be larger than what it takes. */
 static void interruptions_leave_no_trace(void **state) {
     (void)state;
     straight_reference();
     struct run_config config = rl_config("interrupted", LONG, STALE, N_STALE);
-    signal(SIGALRM, on_alarm);
     int interruptions = 0;
     opsm_status status = OPSM_INTERRUPTED;
-    for (int i = 0; status == OPSM_INTERRUPTED; i++) {
+    for (int i = 0; status == OPSM_INTERRUPTED && i < 100; i++) {
         atomic_store(&interrupt_flag, false);
-        /* The first 12 soon, from then on ever later, so that it ends on any machine. */
-        struct itimerval soon = {.it_value = {0, 3000 + 7000 * (i % 5) + (i > 12 ? (i - 12) * 40000 : 0)}};
-        soon.it_value.tv_sec = soon.it_value.tv_usec / 1000000;
-        soon.it_value.tv_usec %= 1000000;
-        setitimer(ITIMER_REAL, &soon, NULL);
+        passes_left = 1 + 17 * (i % 4);
         status = run_once(&config, &interrupt_flag, NULL);
         interruptions += status == OPSM_INTERRUPTED;
     }
-    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+    passes_left = 0;
     assert_ok(status);
     assert_true(interruptions >= 3);
     assert_like_straight("interrupted");
@@ -477,22 +495,23 @@ static void supervised_runs_resume_too(void **state) {
                            "sft.init.kv_heads=1",
                            "sft.init.ffn=32",
                            "sft.init.context=32"};
-    signal(SIGALRM, on_alarm);
+    int interruptions = 0;
     for (int interrupted = 0; interrupted < 2; interrupted++) {
         snprintf(out, sizeof out, "output=%s/sft-%d", scratch, interrupted);
         struct run_config config = configure(words, sizeof words / sizeof *words);
         struct train_options options = {.interrupt = &interrupt_flag};
         opsm_status status = OPSM_INTERRUPTED;
-        for (int i = 0; status == OPSM_INTERRUPTED; i++) {
+        for (int i = 0; status == OPSM_INTERRUPTED && i < 100; i++) {
             atomic_store(&interrupt_flag, false);
-            struct itimerval soon = {.it_value = {i / 8, interrupted ? 9000 + 11000 * (i % 4) : 0}};
-            if (interrupted) setitimer(ITIMER_REAL, &soon, NULL);
+            passes_left = interrupted ? 1 + 17 * (i % 4) : 0;
             status = sft_run(&config, &options, NULL, &err);
+            interruptions += status == OPSM_INTERRUPTED;
         }
-        setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
         assert_ok(status);
         config_free(&config);
     }
+    passes_left = 0;
+    assert_true(interruptions >= 3);
     assert_same_file("sft-0", "sft-1", "model.gguf");
     assert_ok(file_read(in_scratch("sft-1/metrics.jsonl"), 1 << 20, &text, &size, &err));
     int lines = 0;
