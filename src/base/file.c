@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -258,6 +259,23 @@ opsm_status file_remove_tree(const char *path, opsm_error *err) {
     }
     closedir(dir);
     if (status == OPSM_OK && rmdir(path) != 0) status = io_error(err, "remove directory", path);
+    return status;
+}
+
+opsm_status file_lock(int *lock, const char *dir, const char *doing, bool inherited, opsm_error *err) {
+    char *path = file_join(dir, "lock");
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    opsm_status status = OPSM_OK;
+    *lock = open(path, O_RDWR | O_CREAT | (inherited ? 0 : O_CLOEXEC), 0666);
+    if (*lock < 0)
+        status = io_error(err, "create", path);
+    else if (flock(*lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        status = opsm_fail(err, OPSM_INVALID, "another process is %s '%s'", doing, dir);
+    mem_free(path);
+    if (status != OPSM_OK && *lock >= 0) {
+        close(*lock);
+        *lock = -1;
+    }
     return status;
 }
 

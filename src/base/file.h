@@ -45,6 +45,10 @@ opsm_status file_remove_tree(const char *path, opsm_error *err);
 /* Renames a complete temporary directory or file over `to` and makes the rename durable. */
 opsm_status file_rename(const char *from, const char *to, opsm_error *err);
 
+/* Takes DIR/lock, for as long as *lock (a descriptor) or a copy of it in a child is open; `inherited` gives it to
+ * children that are executed. OPSM_INVALID when another process has it: "another process is DOING 'DIR'". */
+opsm_status file_lock(int *lock, const char *dir, const char *doing, bool inherited, opsm_error *err);
+
 bool file_exists(const char *path);
 bool file_is_dir(const char *path);
 

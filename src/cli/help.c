@@ -23,6 +23,28 @@ static const struct cli_text texts[] = {
      "Trains by cross-entropy on a built-in task's worked-out solutions, or on prompt and answer of a JSON-lines "
      "file.\n"
      "Same configuration file as train; sft.steps and sft.batch set its length.\n"},
+    {"lab", "LAB.yaml [key.path=value ...]", "arms x seeds of train: what collapses, what holds",
+     "Trains every arm with every seed from one starting model, as processes side by side, and compares them at equal\n"
+     "numbers of optimiser steps. Ends in a table, a verdict that follows from intervals over seeds, and\n"
+     "OUTPUT/lab.json. The same command goes on where a laboratory stopped. A run that fails is a result.\n\n"
+     "The file is a configuration (the base) with a section `lab`; words of the command line change the base.\n\n"
+     "  lab.arms             map of arms: name and the keys that differ from the base; without train.iterations an "
+     "arm\n"
+     "                       gets as many as make the base's number of optimiser steps\n"
+     "  lab.seeds            list of seeds, or a number n for 1 to n\n"
+     "  lab.base             configuration file that is loaded first\n"
+     "  lab.jobs             processes side by side (default: one a core)\n"
+     "  lab.reference        arm that the verdict compares with (default: the highest mean)\n"
+     "  lab.final            share of the rounds at the end that `final` averages (default 1/3)\n"
+     "  lab.collapse         {below: 0.5, window: 1/3}: collapsed is a reward below `below` x the running best in "
+     "every\n"
+     "                       round of the last `window`, or a weight that is not finite\n"
+     "  lab.start            keys of a warm start (`opsm sft`) that makes the starting model, OUTPUT/start/model.gguf\n"
+     "                       unless it names another output; reused when it is there\n"
+     "  lab.expect           map of arms: {held_above: 0.9} or {held_below: 0.5}, the mean over seeds of final / "
+     "best;\n"
+     "                       exit code 1 when an arm does not keep it\n\n"
+     "docs/lab.md shows how to write and read one.\n"},
     {"eval", "MODEL (--task NAME | --data FILE) [options]", "accuracy and pass@k with 95% intervals",
      "  --task NAME          built-in task; --difficulty N, --style bare|words\n"
      "  --data FILE          JSON lines; --prompt FIELD, --answer FIELD\n"

@@ -15,6 +15,7 @@ static const double REDRAW_SECONDS = 0.1;
 struct progress {
     FILE *out;
     enum progress_style style;
+    const char *unit;
     bool colours, drawn; /* drawn: the cursor stands on a status line */
     int64_t total, done_before;
     double started, redrawn; /* clock_seconds */
@@ -37,6 +38,7 @@ opsm_status progress_open(struct progress **result, FILE *out, enum progress_sty
     const char *no_color = getenv("NO_COLOR");
     *progress = (struct progress){.out = out,
                                   .style = style,
+                                  .unit = "iteration",
                                   .colours = !(no_color && *no_color),
                                   .total = total,
                                   .done_before = done,
@@ -44,6 +46,10 @@ opsm_status progress_open(struct progress **result, FILE *out, enum progress_sty
                                   .row = {.iteration = done, NAN, NAN, NAN, NAN}};
     *result = progress;
     return OPSM_OK;
+}
+
+void progress_unit(struct progress *progress, const char *unit) {
+    progress->unit = unit;
 }
 
 /* 1234567 as "1,234,567". */
@@ -78,7 +84,7 @@ static size_t build_line(struct progress *progress) {
     struct text *line = &progress->line;
     const struct progress_row *row = &progress->row;
     text_clear(line);
-    text_printf(line, "iteration %lld/%lld", (long long)row->iteration, (long long)progress->total);
+    text_printf(line, "%s %lld/%lld", progress->unit, (long long)row->iteration, (long long)progress->total);
     size_t head = line->length;
     if (!isnan(row->reward)) text_printf(line, "  reward %.3f", row->reward);
     if (!isnan(row->drift)) text_printf(line, "  drift %.4f", row->drift);

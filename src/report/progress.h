@@ -31,6 +31,9 @@ enum progress_style progress_style_for(FILE *out);
 opsm_status progress_open(struct progress **progress, FILE *out, enum progress_style style, int64_t total, int64_t done,
                           opsm_error *err);
 
+/* What is counted: "iteration" unless told otherwise; borrowed. */
+void progress_unit(struct progress *progress, const char *unit);
+
 /* Ends the status line with a newline, so that it stays; NULL is allowed. */
 void progress_close(struct progress *progress);
 

@@ -6,11 +6,9 @@
 #include "base/mem.h"
 #include "train/fresh.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,19 +34,6 @@ struct sampling run_sampling(const struct run_config *config) {
 int32_t run_max_prompt(const struct run_config *config, const struct model *model) {
     int32_t left = model->config.context - config->rollout.max_tokens;
     return config->rollout.max_prompt < left ? config->rollout.max_prompt : left;
-}
-
-static opsm_status take_lock(struct run *run, opsm_error *err) {
-    char *path = file_join(run->config->output, "lock");
-    if (!path) return mem_exhausted(err, "a file name", 0);
-    opsm_status status = OPSM_OK;
-    run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (run->lock < 0)
-        status = opsm_fail(err, OPSM_IO, "cannot create '%s': %s", path, strerror(errno));
-    else if (flock(run->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        status = opsm_fail(err, OPSM_INVALID, "another process is training into '%s'", run->config->output);
-    mem_free(path);
-    return status;
 }
 
 void run_log_memory(const struct run *run, int32_t micro_batch, size_t rollout, size_t others) {
@@ -78,7 +63,7 @@ opsm_status run_open(struct run *run, const struct run_config *config, const str
     run->config_text = config_text(config);
     if (!run->config_text) return mem_exhausted(err, "the configuration", 0);
     opsm_status status = file_make_dirs(config->output, err);
-    if (status == OPSM_OK) status = take_lock(run, err);
+    if (status == OPSM_OK) status = file_lock(&run->lock, config->output, "training into", false, err);
     if (status == OPSM_OK) status = checkpoint_clean(config->output, err);
     if (status == OPSM_OK)
         status = fresh ? fresh_model(&run->model, config, err)

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lab/lab.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "lab/result.h"
+#include <string.h>
+
+static void print_results(const struct lab *lab) {
+    struct text out = {0};
+    text_printf(&out,
+                "final: mean reward of the last %d of %d rounds of %d optimiser steps; worst: lowest round after "
+                "the first third\n\n",
+                lab_final_rounds(lab), lab->rounds, lab->steps_per_round);
+    lab_table(lab, &out);
+    text_puts(&out, "\n");
+    lab_verdict(lab, &out);
+    text_printf(&out, "\n\n%s/lab.json\n", lab->base.output);
+    if (!out.failed) fputs(out.data, stdout);
+    text_free(&out);
+}
+
+/* No arm finished: a failure. An arm that breaks its promise: likewise. */
+static int judge(const struct lab *lab) {
+    opsm_error err = {0};
+    int32_t done = 0;
+    for (int32_t a = 0; a < lab->n_arms; a++) done += lab->arms[a].done;
+    if (done == 0) {
+        fprintf(stderr, "opsm: no run got to its end\n");
+        return 1;
+    }
+    if (lab_expectations_met(lab, &err)) return 0;
+    fprintf(stderr, "opsm: %s\n", err.text);
+    return 1;
+}
+
+int cmd_lab(int argc, char **argv) {
+    if (argc < 2) return cli_usage(argv[0], "the file of a laboratory is needed");
+    opsm_error err = {0};
+    struct lab lab;
+    opsm_status status = lab_load(&lab, argv[1], (const char *const *)argv + 2, argc - 2, &err);
+    if (status != OPSM_OK) return cli_fail(status, &err);
+    struct lab_options options = {.interrupt = cli_catch_signals(),
+                                  .progress = cli_log_level() >= LOG_WARN ? NULL : stderr,
+                                  .program = "/proc/self/exe"};
+    status = lab_run(&lab, &options, &err);
+    int code = status == OPSM_OK ? judge(&lab) : cli_fail(status, &err);
+    if (status == OPSM_OK) print_results(&lab);
+    lab_free(&lab);
+    return code;
+}
