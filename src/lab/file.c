@@ -353,6 +353,8 @@ static opsm_status read_start(struct reader *r) {
     lab->start.output = file_join(lab->base.output, "start");
     if (!lab->start.output) return mem_exhausted(r->err, "a file name", 0);
     status = config_apply(&lab->start, r->document, r->start, NULL, r->err);
+    if (status == OPSM_OK && lab->start.sft.init.dim > 0) /* a fresh model: the base's is not used */
+        status = config_replace_text(&lab->start.model, NULL, r->err);
     if (status == OPSM_OK) status = config_at(r->document, r->start, config_check(&lab->start, r->err), r->err);
     if (status != OPSM_OK) return status;
     mem_free(lab->base.model);

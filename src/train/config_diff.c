@@ -50,7 +50,7 @@ static bool same_key(const struct entry *a, const struct entry *b) {
 }
 
 bool config_diff_next(struct config_diff *diff) {
-    struct entry a, b;
+    struct entry a = {0}, b = {0};
     for (;;) {
         bool more_a = take(&diff->a, &a), more_b = take(&diff->b, &b);
         if (!more_a && !more_b) return false;
