@@ -61,7 +61,17 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
     X(TOKEN_K2, "token_k2", "drop tokens with (b - c)^2 / 2 > delta (torchrl)")                                        \
     X(NEGATIVES, "negatives", "control: drop every sequence with A < 0")                                               \
     X(RANDOM, "random", "control: drop as many negatives as opsm would, chosen at random")                             \
-    X(POSITIVES, "positives", "control, the mirror image: drop if A > 0 and drift > delta")
+    X(POSITIVES, "positives", "control, the mirror image: drop if A > 0 and drift > delta")                            \
+    X(TOKEN, "token", "drop tokens whose drift by the estimator exceeds delta, any sign of A (verl token_k3)")         \
+    X(OUTLIER, "outlier", "drop the sequence if exp(c - b) of any token is outside [low, high] (SkyRL)")               \
+    X(TV, "tv", "drop tokens whose probability has moved the way A pushes by more than delta (DPPO 2602.04879)")
+
+/* Rules that can act beside mask.rule: they read low and high, not delta. */
+#define OPSM_BAND_LIST(X)                                                                                              \
+    X(NONE, "none", "nothing")                                                                                         \
+    X(GEOMETRIC, "geometric", "as the rule of that name")                                                              \
+    X(ICEPOP, "icepop", "as the rule of that name")                                                                    \
+    X(OUTLIER, "outlier", "as the rule of that name")
 
 #define OPSM_POLICY_LIST(X)                                                                                            \
     X(FIXED, "fixed", "delta as configured")                                                                           \
@@ -73,7 +83,8 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
     X(K1, "k1", "b - c")                                                                                               \
     X(K2, "k2", "(b - c)^2 / 2")                                                                                       \
     X(K3, "k3", "exp(c - b) - 1 - (c - b)")                                                                            \
-    X(ABS, "abs", "|b - c|")
+    X(ABS, "abs", "|b - c|")                                                                                           \
+    X(EXP_ABS, "exp_abs", "exp|b - c|, at least 1 (NeMo-RL's probability error)")
 
 #define OPSM_REDUCE_LIST(X)                                                                                            \
     X(MEAN, "mean", "mean over the sequence's loss tokens")                                                            \
@@ -86,7 +97,18 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
 
 #define OPSM_SIGN_LIST(X)                                                                                              \
     X(SEQUENCE, "sequence", "sign of the masked mean of A over the sequence")                                          \
-    X(TOKEN, "token", "sign of each token's A (slime, AgileRL)")
+    X(TOKEN, "token", "sign of each token's A (slime, AgileRL)")                                                       \
+    X(ANY, "any", "no sign: drop whatever A is (verl, NeMo-RL, AReaL)")
+
+#define OPSM_POINT_LIST(X)                                                                                             \
+    X(CURRENT, "current", "c: staleness and mismatch together (the paper)")                                            \
+    X(TRAINER, "trainer", "p: the mismatch of sampler and trainer alone, frozen over the batch")
+
+#define OPSM_WEIGHT_LIST(X)                                                                                            \
+    X(NONE, "none", "no correction")                                                                                   \
+    X(TOKEN, "token", "exp(p - b) of each token")                                                                      \
+    X(SEQUENCE, "sequence", "their product over the sequence")                                                         \
+    X(GEOMETRIC, "geometric", "their geometric mean over the sequence")
 
 #define OPSM_PENALTY_LIST(X)                                                                                           \
     X(K1, "k1", "c - f")                                                                                               \
@@ -101,7 +123,8 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
 
 #define OPSM_DENOMINATOR_LIST(X)                                                                                       \
     X(ALL, "all", "masked sequences still count (the paper)")                                                          \
-    X(KEPT, "kept", "only what the mask keeps counts (ms-swift bnpo, verl decoupled)")
+    X(KEPT, "kept", "only what the mask keeps counts (ms-swift bnpo, verl decoupled)")                                 \
+    X(TOKENS, "tokens", "dropped tokens do not count, N does (verl decoupled with sequence means)")
 
 #define OPSM_GUARD_LIST(X)                                                                                             \
     X(NONE, "none", "learning rate as scheduled")                                                                      \
@@ -126,6 +149,9 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
 #define OPSM_X_AGGREGATION(C, name, doc) OPSM_AGGREGATION_##C,
 #define OPSM_X_DENOMINATOR(C, name, doc) OPSM_DENOMINATOR_##C,
 #define OPSM_X_GUARD(C, name, doc)       OPSM_GUARD_##C,
+#define OPSM_X_BAND(C, name, doc)        OPSM_BAND_##C,
+#define OPSM_X_POINT(C, name, doc)       OPSM_POINT_##C,
+#define OPSM_X_WEIGHT(C, name, doc)      OPSM_WEIGHT_##C,
 OPSM_ENUM(advantage, ADVANTAGE);
 OPSM_ENUM(surrogate, SURROGATE);
 OPSM_ENUM(rule, RULE);
@@ -138,6 +164,9 @@ OPSM_ENUM(penalty, PENALTY);
 OPSM_ENUM(aggregation, AGGREGATION);
 OPSM_ENUM(denominator, DENOMINATOR);
 OPSM_ENUM(guard, GUARD);
+OPSM_ENUM(band, BAND);
+OPSM_ENUM(point, POINT);
+OPSM_ENUM(weight, WEIGHT);
 
 /* ---- Configuration ---- */
 
@@ -184,6 +213,16 @@ typedef struct opsm_objective {
     double penalty_clamp; /* infinity: off */
     double guard_base;
     double guard_cap;
+    opsm_band mask_also;
+    opsm_point mask_current;
+    int mask_skip_nan; /* 1: a NaN in logp_behavior counts as no drift, and weight 1 */
+    opsm_weight weight_level;
+    int weight_zero;        /* 1: weights outside the band become 0, not the bound */
+    int weight_kl;          /* 1: the weight multiplies the penalty too */
+    int penalty_clamp_both; /* 1: the clamp holds tokens above the reference too */
+    double weight_low;
+    double weight_high;
+    double ratio_clamp; /* infinity: off */
 } opsm_objective;
 
 OPSM_API void opsm_objective_init(opsm_objective *config, size_t size);
@@ -217,6 +256,10 @@ OPSM_API opsm_key opsm_objective_key(int index);
 
 /* Checks every field and their combination; opsm_objective_evaluate does so too. */
 OPSM_API opsm_status opsm_objective_check(const opsm_objective *config, opsm_error *err);
+
+/* 1 when the objective reads logp_trainer (logp_reference): the caller must then have computed it. */
+OPSM_API int opsm_objective_needs_trainer(const opsm_objective *config);
+OPSM_API int opsm_objective_needs_reference(const opsm_objective *config);
 
 /* ---- Data ---- */
 
@@ -324,7 +367,7 @@ typedef struct opsm_sequence {
     double penalty;         /* contribution of beta K */
     double kl_sum;          /* sum over loss tokens of K, unclamped and without beta */
     double entropy_sum;     /* sum over loss tokens; NaN: unknown */
-    double ratio_max;       /* largest exp(c - b) of a loss token */
+    double ratio_max;       /* largest exp(c - b) of a loss token (drift's two ends) */
     uint8_t keep;           /* 0: no token of it is left in the surrogate because of the mask */
     uint8_t nonfinite;      /* a value at a loss token is not finite */
     uint8_t needs_backward; /* some d loss / d logp is not zero */
@@ -357,7 +400,7 @@ OPSM_API void opsm_totals_add(opsm_totals *sum, const opsm_totals *part);
 typedef struct opsm_result {
     size_t size;
     opsm_sequence *records; /* [n_sequences] */
-    float *dlogp;           /* [n_tokens] d loss / d logp_current; exactly 0 outside the mask */
+    float *dlogp;           /* [n_tokens] d loss / d logp_current; exactly 0 outside the mask. Overlaps no input. */
     double loss;            /* surrogate + penalty */
     double surrogate;
     double penalty;

@@ -103,9 +103,8 @@ static int larger(const void *a, const void *b) {
 /* Bytes the objective must move per token: c, b and mask in, gradient out, and the arrays that only some need. */
 static double bytes_per_token(const opsm_objective *config) {
     double bytes = 4 + 4 + 1 + 4;
-    if (config->penalty_beta > 0 || config->surrogate_name == OPSM_SURROGATE_DPO) bytes += 4;
-    if (config->surrogate_ratio == OPSM_SOURCE_TRAINER || config->surrogate_name == OPSM_SURROGATE_DECOUPLED)
-        bytes += 4;
+    if (opsm_objective_needs_reference(config)) bytes += 4;
+    if (opsm_objective_needs_trainer(config)) bytes += 4;
     return bytes;
 }
 

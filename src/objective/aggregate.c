@@ -9,7 +9,7 @@ static double at_least_one(double x) {
  * all counts whole, so that its penalty keeps a weight. */
 static double sequence_tokens(const opsm_objective *config, const opsm_sequence *record) {
     int64_t kept = record->tokens - record->dropped_tokens;
-    return (double)(config->denominator == OPSM_DENOMINATOR_KEPT && kept > 0 ? kept : record->tokens);
+    return (double)(config->denominator != OPSM_DENOMINATOR_ALL && kept > 0 ? kept : record->tokens);
 }
 
 double aggregate_weight(const opsm_objective *config, const opsm_totals *totals, const opsm_sequence *record) {

@@ -64,7 +64,7 @@ int64_t dpo_pairs(const struct plan *plan, const opsm_sequence *records, struct 
         while (members[high - 1].value == members[next - 1].value) high--;
         int64_t worst = lowest_id(batch, members, first, low), best = lowest_id(batch, members, high, next - 1);
         bool kept = !records || pair_kept(&records[best], &records[worst]);
-        pairs += kept || plan->config.denominator == OPSM_DENOMINATOR_ALL;
+        pairs += kept || plan->config.denominator != OPSM_DENOMINATOR_KEPT;
         if (kept && shares) score_pair(plan, best, worst, shares, tokens);
     }
     return pairs;

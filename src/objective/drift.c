@@ -14,6 +14,18 @@ BLOCK_LOOP static void token_abs(int n, const double *d, double *x) {
     for (int k = 0; k < n; k++) x[k] = d[k] < 0 ? -d[k] : d[k];
 }
 
+BLOCK_LOOP static void token_exp_abs(int n, const double *d, double *x) {
+    for (int k = 0; k < n; k++) x[k] = exp_fixed(d[k] < 0 ? -d[k] : d[k]);
+}
+
+/* NaN stays NaN. */
+BLOCK_LOOP static void hold(int n, double bound, double *d) {
+    for (int k = 0; k < n; k++) {
+        d[k] = d[k] < -bound ? -bound : d[k];
+        d[k] = d[k] > bound ? bound : d[k];
+    }
+}
+
 BLOCK_LOOP static void negate(int n, const double *d, double *x) {
     for (int k = 0; k < n; k++) x[k] = -d[k];
 }
@@ -26,6 +38,11 @@ struct sums {
     bool positive;
 };
 
+/* The log ratios of drift are those of the surrogate's ratio. */
+static bool drift_is_ratio(const struct plan *plan) {
+    return plan->base == plan->behavior && plan->now == plan->batch.logp_current;
+}
+
 static void estimate(opsm_estimator estimator, const struct tokens *tokens, double *x) {
     int n = tokens->block.n;
     switch (estimator) {
@@ -37,6 +54,9 @@ static void estimate(opsm_estimator estimator, const struct tokens *tokens, doub
         break;
     case OPSM_ESTIMATOR_ABS:
         token_abs(n, tokens->d, x);
+        break;
+    case OPSM_ESTIMATOR_EXP_ABS:
+        token_exp_abs(n, tokens->d, x);
         break;
     default:
         negate(n, tokens->d, x);
@@ -70,6 +90,40 @@ static void add_scanned(const struct plan *plan, const struct block *block, cons
     sums->positive |= found.positive;
 }
 
+/* b with the values that are NaN replaced by those of c: no drift there. */
+static const float *fill_unknown(int n, const float *c, const float *b, float *spare) {
+    for (int k = 0; k < n; k++) spare[k] = isnan(b[k]) ? c[k] : b[k];
+    return spare;
+}
+
+/* As the sweep, with the log ratios held. */
+static struct measured measure_held(const struct plan *plan, int n, const float *c, const float *b, double *d,
+                                    double *r) {
+    double k3[BLOCK];
+    for (int k = 0; k < n; k++) d[k] = (double)c[k] - (double)b[k];
+    hold(n, plan->config.ratio_clamp, d);
+    block_exp(n, d, r);
+    token_k3(n, d, r, k3);
+    bool positive = plan->sweeps->scan(n, c).positive | plan->sweeps->scan(n, b).positive;
+    return (struct measured){.d = block_sum(n, d), .k3 = block_sum(n, k3), .positive = positive};
+}
+
+void drift_log_ratios(const struct plan *plan, const struct block *block, double *b, double *d) {
+    int n = block->n;
+    block_gather(block, plan->now, d);
+    block_gather(block, plan->behavior, b);
+    for (int k = 0; plan->skip_nan && k < n; k++) b[k] = isnan(b[k]) ? d[k] : b[k];
+    block_subtract(n, d, b, d);
+    if (plan->held) hold(n, plan->config.ratio_clamp, d);
+}
+
+void drift_held(const struct plan *plan, const struct tokens *tokens, uint8_t *held) {
+    int n = tokens->block.n;
+    double base[BLOCK];
+    block_gather(&tokens->block, plan->base, base);
+    for (int k = 0; k < n; k++) held[k] = fabs(tokens->c[k] - base[k]) > plan->config.ratio_clamp;
+}
+
 /* The statistics of one block against the behaviour log-probs. `ordinal`: loss tokens of the sequence before it. */
 static void measure_block(const struct plan *plan, int64_t ordinal, struct tokens *tokens, struct sums *sums) {
     const struct block *block = &tokens->block;
@@ -80,18 +134,20 @@ static void measure_block(const struct plan *plan, int64_t ordinal, struct token
         add_scanned(plan, block, plan->batch.logp_current, sums);
         return;
     }
-    const float *c = block_floats(block, plan->batch.logp_current, spare[0]);
+    const float *c = block_floats(block, plan->now, spare[0]);
     const float *b = block_floats(block, plan->behavior, spare[1]);
+    if (plan->skip_nan) b = fill_unknown(n, c, b, spare[1]);
     bool room = ordinal + n <= RATIO_ROOM;
     tokens->r = room ? tokens->ratios + ordinal : tokens->spare;
-    struct measured found = plan->sweeps->measure(n, c, b, tokens->r);
-    if (room && plan->base == plan->behavior) tokens->ready = ordinal + n;
+    struct measured found =
+        plan->held ? measure_held(plan, n, c, b, tokens->d, tokens->r) : plan->sweeps->measure(n, c, b, tokens->r);
+    if (room && drift_is_ratio(plan)) tokens->ready = ordinal + n;
     sums->d += found.d;
     sums->k3 += found.k3;
     sums->positive |= found.positive;
     sums->r_max = larger(sums->r_max, max_positive(n, tokens->r));
     if (plan->config.mask_estimator == OPSM_ESTIMATOR_K1 && plan->config.mask_reduce != OPSM_REDUCE_MAX) return;
-    for (int k = 0; k < n; k++) tokens->d[k] = (double)c[k] - (double)b[k];
+    for (int k = 0; k < n && !plan->held; k++) tokens->d[k] = (double)c[k] - (double)b[k];
     estimate(plan->config.mask_estimator, tokens, x);
     sums->chosen += block_sum(n, x);
     sums->chosen_max = larger(sums->chosen_max, block_max(n, x));
@@ -109,15 +165,21 @@ static void scan_extra(const struct plan *plan, const float *values, bool ratio,
     block_gather(&tokens->block, values, x);
     block_gather(&tokens->block, plan->batch.logp_current, tokens->c);
     block_subtract(n, tokens->c, x, x);
+    if (plan->held) hold(n, plan->config.ratio_clamp, x);
     sums->other_max = larger(sums->other_max, block_max(n, x));
 }
 
 static void scan_block(const struct plan *plan, int64_t ordinal, struct tokens *tokens, struct sums *sums) {
     const opsm_batch *batch = &plan->batch;
     measure_block(plan, ordinal, tokens, sums);
-    if (plan->base != plan->behavior) scan_extra(plan, plan->base, true, tokens, sums);
+    if (plan->base && !drift_is_ratio(plan)) scan_extra(plan, plan->base, true, tokens, sums);
+    if (plan->behavior && plan->now != batch->logp_current) scan_extra(plan, batch->logp_current, false, tokens, sums);
     if (plan->config.surrogate_name == OPSM_SURROGATE_DECOUPLED && batch->logp_behavior != plan->behavior)
         scan_extra(plan, batch->logp_behavior, false, tokens, sums);
+    if (plan->config.weight_level != OPSM_WEIGHT_NONE) {
+        scan_extra(plan, batch->logp_trainer, false, tokens, sums);
+        if (!plan->config.mask_skip_nan) scan_extra(plan, batch->logp_behavior, false, tokens, sums);
+    }
     if (plan->penalised || plan->config.surrogate_name == OPSM_SURROGATE_DPO)
         scan_extra(plan, batch->logp_reference, false, tokens, sums);
 }
@@ -204,6 +266,7 @@ void drift_load_ratio(const struct plan *plan, int64_t ordinal, struct tokens *t
     tokens->r = tokens->spare;
     block_gather(block, plan->base, tokens->d);
     block_subtract(block->n, tokens->c, tokens->d, tokens->d);
+    if (plan->held) hold(block->n, plan->config.ratio_clamp, tokens->d);
     block_exp(block->n, tokens->d, tokens->r);
 }
 

@@ -26,6 +26,13 @@ struct tokens {
 opsm_status drift_measure(const struct plan *plan, int64_t i, bool scan, struct tokens *tokens, opsm_sequence *record,
                           opsm_error *err);
 
+/* d = log ratio from the behaviour log-probs (also written to b) to where drift leads, held within ratio_clamp. */
+void drift_log_ratios(const struct plan *plan, const struct block *block, double *b, double *d);
+
+/* With ratio_clamp: which tokens of the block have c - base beyond it, so that the ratio does not move with c. Needs
+ * tokens->c. */
+void drift_held(const struct plan *plan, const struct tokens *tokens, uint8_t *held);
+
 /* Mean over the loss tokens of c - base: the logarithm of gspo's sequence ratio. */
 double drift_mean_log_ratio(const struct plan *plan, int64_t i, struct tokens *tokens);
 

@@ -18,30 +18,60 @@ int opsm_objective_needs_forward(const opsm_objective *config, double advantage)
 
 /* ---- Decisions and totals ---- */
 
+/* What the mask asks about each token of a block: log ratio and behaviour, and whose advantage. */
+struct looks {
+    double b[BLOCK], d[BLOCK], a[BLOCK];
+};
+
+static void load_looks(const struct plan *plan, const struct block *block, double advantage, struct looks *looks) {
+    if (plan->behavior)
+        drift_log_ratios(plan, block, looks->b, looks->d);
+    else
+        memset(looks, 0, sizeof *looks);
+    if (plan->batch.token_advantages && plan->config.mask_sign == OPSM_SIGN_TOKEN)
+        block_gather(block, plan->batch.token_advantages, looks->a);
+    else
+        for (int k = 0; k < block->n; k++) looks->a[k] = advantage;
+}
+
+static struct token_facts look_at(const struct looks *looks, int k) {
+    return (struct token_facts){looks->a[k], looks->d[k], looks->b[k]};
+}
+
 /* Loss tokens that a decision by token takes out of the surrogate. */
-static int64_t count_dropped(const struct plan *plan, int64_t i, const struct decision *decision,
-                             struct tokens *tokens) {
+static int64_t count_dropped(const struct plan *plan, int64_t i, const struct decision *decision, double advantage,
+                             struct block *block) {
     struct walk walk = walk_sequence(&plan->batch, i);
+    struct looks looks;
     int64_t dropped = 0;
-    double a[BLOCK] = {0}, d[BLOCK] = {0}, b[BLOCK];
-    while (walk_next(&walk, &tokens->block)) {
-        int n = tokens->block.n;
-        if (plan->batch.token_advantages) block_gather(&tokens->block, plan->batch.token_advantages, a);
-        if (plan->behavior) {
-            block_gather(&tokens->block, plan->batch.logp_current, d);
-            block_gather(&tokens->block, plan->behavior, b);
-            block_subtract(n, d, b, d);
+    while (walk_next(&walk, block)) {
+        load_looks(plan, block, advantage, &looks);
+        for (int k = 0; k < block->n; k++) {
+            struct token_facts token = look_at(&looks, k);
+            dropped += mask_drops_token(plan, decision, &token);
         }
-        for (int k = 0; k < n; k++) dropped += mask_drops_token(plan, decision, a[k], d[k]);
     }
     return dropped;
+}
+
+static bool has_outlier(const struct plan *plan, int64_t i, struct block *block) {
+    struct walk walk = walk_sequence(&plan->batch, i);
+    struct looks looks;
+    while (walk_next(&walk, block)) {
+        load_looks(plan, block, 0, &looks);
+        for (int k = 0; k < block->n; k++)
+            if (mask_is_outlier(plan, looks.d[k])) return true;
+    }
+    return false;
 }
 
 static struct decision decide(const struct plan *plan, int64_t i, double random_cut, struct tokens *tokens,
                               opsm_sequence *record) {
     struct decision decision = mask_decide(plan, record, batch_id(&plan->batch, i), random_cut);
+    if (decision.outlier && has_outlier(plan, i, &tokens->block))
+        decision = (struct decision){.hit = true, .side = SIDE_ANY};
     if (decision.by_token) {
-        record->dropped_tokens = count_dropped(plan, i, &decision, tokens);
+        record->dropped_tokens = count_dropped(plan, i, &decision, record->advantage, &tokens->block);
         record->keep = record->tokens == 0 || record->dropped_tokens < record->tokens;
     } else {
         record->dropped_tokens = decision.hit ? record->tokens : 0;
@@ -57,9 +87,8 @@ static opsm_status measure(const struct plan *plan, int64_t i, bool scan, struct
     return status;
 }
 
-/* Whether the denominators depend on log-probs. */
-static bool totals_need_drift(const opsm_objective *config) {
-    return config->denominator == OPSM_DENOMINATOR_KEPT || config->mask_rule == OPSM_RULE_RANDOM;
+bool totals_need_drift(const opsm_objective *config) {
+    return config->denominator != OPSM_DENOMINATOR_ALL || config->mask_rule == OPSM_RULE_RANDOM;
 }
 
 /* The cut below which a negative's random number makes it drop: exactly as many negatives as have drifted. */
@@ -74,9 +103,9 @@ static double random_cut(const struct plan *plan, const opsm_sequence *records, 
 }
 
 static void add_record(const struct plan *plan, const opsm_sequence *record, opsm_totals *totals) {
-    bool kept_only = plan->config.denominator == OPSM_DENOMINATOR_KEPT;
-    totals->sequences += kept_only ? record->keep : 1;
-    totals->tokens += (double)(record->tokens - (kept_only ? record->dropped_tokens : 0));
+    opsm_denominator denominator = plan->config.denominator;
+    totals->sequences += denominator == OPSM_DENOMINATOR_KEPT ? record->keep : 1;
+    totals->tokens += (double)(record->tokens - (denominator == OPSM_DENOMINATOR_ALL ? 0 : record->dropped_tokens));
     if ((double)record->length > totals->max_length) totals->max_length = (double)record->length;
 }
 
@@ -136,10 +165,11 @@ struct amounts {
 struct pass {
     const struct plan *plan;
     struct decision decision;
-    double weight;   /* w_i */
-    double constant; /* gspo, dpo: the surrogate's slope is the same for every token (weight included) */
-    double log_s;    /* gspo: mean log ratio */
-    bool surrogate;  /* false: dropped, or A = 0 */
+    double weight;     /* w_i */
+    double constant;   /* gspo, dpo: the surrogate's slope is the same for every token (weight included) */
+    double log_s;      /* gspo: mean log ratio */
+    double correction; /* weight.level: that of the sequence */
+    bool surrogate;    /* false: dropped, or A = 0 */
     bool penalty;
     bool lenient; /* values that are not finite are left out instead of refused */
     opsm_sequence *record;
@@ -175,19 +205,18 @@ static void load_advantages(const struct pass *pass, const struct block *block, 
 }
 
 /* Which of the n tokens of the block the mask drops; false when none. */
-static bool load_drops(const struct pass *pass, const struct tokens *tokens, int n, const double *a, uint8_t *drops) {
+static bool load_drops(const struct pass *pass, const struct tokens *tokens, int n, uint8_t *drops) {
     const struct plan *plan = pass->plan;
     if (!pass->decision.by_token) {
         if (pass->decision.hit) memset(drops, 1, (size_t)n);
         return pass->decision.hit;
     }
-    double d[BLOCK] = {0}, b[BLOCK];
-    if (plan->behavior) {
-        block_gather(&tokens->block, plan->behavior, b);
-        block_subtract(n, tokens->c, b, d);
+    struct looks looks;
+    load_looks(plan, &tokens->block, pass->record->advantage, &looks);
+    for (int k = 0; k < n; k++) {
+        struct token_facts token = look_at(&looks, k);
+        drops[k] = mask_drops_token(plan, &pass->decision, &token);
     }
-    bool uniform = !plan->batch.token_advantages;
-    for (int k = 0; k < n; k++) drops[k] = mask_drops_token(plan, &pass->decision, a[uniform ? 0 : k], d[k]);
     return true;
 }
 
@@ -204,6 +233,17 @@ static void fill(int n, double value, double *x) {
     for (int k = 0; k < n; k++) x[k] = value;
 }
 
+static bool corrects(const struct plan *plan) {
+    return plan->config.weight_level != OPSM_WEIGHT_NONE;
+}
+
+static void correct(const struct pass *pass, const struct block *block, double *value, double *slope) {
+    double w[BLOCK];
+    weight_block(pass->plan, block, pass->correction, w);
+    weight_apply(block->n, w, value);
+    weight_apply(block->n, w, slope);
+}
+
 /* Surrogate part of a block: adds to the sums, leaves the slopes in g. */
 static void block_surrogate(const struct pass *pass, struct tokens *tokens, const double *a, const uint8_t *drops,
                             bool some_dropped, double *g, struct amounts *sum) {
@@ -216,6 +256,7 @@ static void block_surrogate(const struct pass *pass, struct tokens *tokens, cons
     surrogate_clipped(pass->plan, tokens, a, &pass->record->clipped_low, &pass->record->clipped_high);
     if (!pass->surrogate) return;
     surrogate_block(pass->plan, tokens, a, s, g);
+    if (corrects(pass->plan)) correct(pass, &tokens->block, s, g);
     if (some_dropped) {
         select_kept(n, drops, s);
         select_kept(n, drops, g);
@@ -230,6 +271,7 @@ static void block_penalty(const struct pass *pass, const struct tokens *tokens, 
     penalty_block(pass->plan, tokens, k, v, g);
     if (pass->lenient) select_finite(n, k, v, g);
     sum->k += block_sum(n, k);
+    if (pass->plan->config.weight_kl && corrects(pass->plan)) correct(pass, &tokens->block, v, g);
     if (some_dropped && pass->plan->config.mask_kl) {
         select_kept(n, drops, v);
         select_kept(n, drops, g);
@@ -277,7 +319,7 @@ static void block_pass(const struct pass *pass, int64_t ordinal, struct tokens *
     uint8_t drops[BLOCK];
     drift_load_ratio(pass->plan, ordinal, tokens);
     load_advantages(pass, &tokens->block, a);
-    bool some_dropped = load_drops(pass, tokens, n, a, drops);
+    bool some_dropped = load_drops(pass, tokens, n, drops);
     if (pass->penalty) block_penalty(pass, tokens, drops, some_dropped, k_slope, sum);
     bool dpo = config->surrogate_name == OPSM_SURROGATE_DPO, gspo = config->surrogate_name == OPSM_SURROGATE_GSPO;
     if (!dpo) block_surrogate(pass, tokens, a, drops, some_dropped, slope, sum);
@@ -304,7 +346,8 @@ static double gspo_slope(const struct pass *pass, int64_t i, struct tokens *toke
         fill(n, exp_fixed(pass->log_s), tokens->r);
         load_advantages(pass, &tokens->block, a);
         surrogate_block(pass->plan, tokens, a, s, g);
-        if (load_drops(pass, tokens, n, a, drops)) select_kept(n, drops, g);
+        if (corrects(pass->plan)) correct(pass, &tokens->block, s, g);
+        if (load_drops(pass, tokens, n, drops)) select_kept(n, drops, g);
         sum += block_sum(n, g);
     }
     return pass->record->tokens ? pass->weight * sum / (double)pass->record->tokens : 0.0;
@@ -343,14 +386,15 @@ static bool sweep_bounds(const struct pass *pass, enum sweep_kind *kind, double 
     }
 }
 
-/* Token advantages, decisions by token, clamped penalties and the rarer surrogates go block by block; so does what has
+/* Token advantages, decisions by token, weights, clamps and the rarer surrogates go block by block; so does what has
  * no gradient. */
 static void choose_sweep(struct pass *pass) {
     const struct plan *plan = pass->plan;
     const opsm_objective *config = &plan->config;
     double a = pass->record->advantage, bottom, top;
     enum sweep_kind kind;
-    if (plan->batch.token_advantages || pass->decision.by_token || pass->lenient) return;
+    if (plan->batch.token_advantages || pass->decision.by_token || pass->lenient || plan->held || corrects(plan))
+        return;
     if (!sweep_bounds(pass, &kind, &bottom, &top)) return;
     if (!pass->surrogate) kind = SWEEP_NOTHING;
     if (!plan->base && kind != SWEEP_REINFORCE) return;
@@ -392,7 +436,7 @@ static opsm_status blame(const struct plan *plan, int64_t i, opsm_error *err) {
                                  arrays[k].name, (long long)i, (long long)(t - batch->offsets[i]),
                                  (double)arrays[k].values[t], batch_advantage(batch, i));
     }
-    for (int64_t t = batch->offsets[i]; plan->base && t < batch->offsets[i + 1]; t++) {
+    for (int64_t t = batch->offsets[i]; plan->base && !plan->held && t < batch->offsets[i + 1]; t++) {
         if (batch->mask && !batch->mask[t]) continue;
         double d = (double)batch->logp_current[t] - (double)plan->base[t];
         if (fabs(d) > 80)
@@ -426,6 +470,7 @@ static opsm_status sequence_loss(struct pass *pass, int64_t i, const struct dpo_
     pass->penalty = plan->penalised && !ignored && !(all_dropped && config->mask_kl);
     pass->lenient = record->nonfinite && record->advantage < 0;
     pass->constant = share ? share->slope / pairs : 0.0;
+    if (corrects(plan)) pass->correction = weight_of_sequence(plan, i, tokens);
     if (config->surrogate_name == OPSM_SURROGATE_GSPO) {
         pass->log_s = drift_mean_log_ratio(plan, i, tokens);
         if (pass->surrogate) pass->constant = gspo_slope(pass, i, tokens);

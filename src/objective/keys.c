@@ -72,15 +72,21 @@ static const struct row table[] = {
          "drift of one token"),
     NAME("mask.reduce", mask_reduce, reduce, OPSM_REDUCE_LIST, OPSM_REDUCE_MEAN, "mean",
          "drift of a sequence from its tokens'"),
+    NAME("mask.also", mask_also, band, OPSM_BAND_LIST, OPSM_BAND_NONE, "none",
+         "a second rule beside mask.rule: what either drops is dropped (AgileRL: icepop)"),
     NAME("mask.behavior", mask_behavior, source, OPSM_SOURCE_LIST, OPSM_SOURCE_SAMPLER, "sampler",
          "whose log-probs drift is measured from"),
+    NAME("mask.current", mask_current, point, OPSM_POINT_LIST, OPSM_POINT_CURRENT, "current",
+         "whose log-probs drift leads to"),
+    FLAG("mask.skip_nan", mask_skip_nan, 0, "false",
+         "true: a token whose logp_behavior is NaN counts as not drifted, with weight 1 (TRL)"),
     NAME("mask.sign", mask_sign, sign, OPSM_SIGN_LIST, OPSM_SIGN_SEQUENCE, "sequence",
          "whose sign decides when advantages differ within a sequence"),
     FLAG("mask.kl", mask_kl, 0, "false", "true: what is dropped loses its KL penalty too (ms-swift)"),
     REAL("mask.low", mask_low, UNSET, "auto", 0, 1, AUTO, "0..1, auto",
-         "lower end of the band of geometric (auto: 0.99) and icepop (auto: 0.5)"),
+         "lower end of the band of geometric (auto: 0.99), icepop and outlier (auto: 0.5)"),
     REAL("mask.high", mask_high, UNSET, "auto", 1, INF, AUTO | OFF, ">= 1, off, auto",
-         "upper end of the band of geometric (auto: 1.01) and icepop (auto: 5)"),
+         "upper end of the band of geometric (auto: 1.01), icepop and outlier (auto: 5)"),
     INTEGER("mask.seed", mask_seed, 1, "1", 0, 9007199254740992.0, "0..2^53", "seed of mask.rule random"),
     REAL("mask.quantile", mask_quantile, 0.8, "0.8", 0, 1, PLAIN, "0..1",
          "policy quantile: the share of negatives to keep"),
@@ -98,6 +104,17 @@ static const struct row table[] = {
          "KL of one token against the reference"),
     REAL("penalty.clamp", penalty_clamp, INF, "off", 0, INF, OPEN_LOW | OFF, "> 0, off",
          "tokens below the reference with a larger penalty are held at it, without gradient (AgileRL: 10)"),
+    FLAG("penalty.clamp_both", penalty_clamp_both, 0, "false",
+         "true: penalty.clamp holds tokens above the reference too (verl, NeMo-RL, ms-swift: at 10)"),
+    NAME("weight.level", weight_level, weight, OPSM_WEIGHT_LIST, OPSM_WEIGHT_NONE, "none",
+         "constant weight on the surrogate that corrects for the mismatch of sampler and trainer"),
+    REAL("weight.low", weight_low, 0.0, "0", 0, INF, PLAIN, ">= 0", "lower bound of the weight"),
+    REAL("weight.high", weight_high, 2.0, "2", 0, INF, OPEN_LOW | OFF, "> 0, off", "upper bound of the weight"),
+    FLAG("weight.zero", weight_zero, 0, "false",
+         "true: a weight outside its bounds becomes 0 instead of the bound (TRL's *_mask, IcePop)"),
+    FLAG("weight.kl", weight_kl, 0, "false", "true: the weight multiplies the KL penalty too (ms-swift)"),
+    REAL("ratio_clamp", ratio_clamp, INF, "off", 0, INF, OPEN_LOW | OFF, "> 0, off",
+         "log ratios of drift, surrogate and weight are held within +-ratio_clamp (verl, OpenRLHF, Trinity-RFT: 20)"),
     NAME("aggregation", aggregation, aggregation, OPSM_AGGREGATION_LIST, OPSM_AGGREGATION_SEQUENCE_MEAN,
          "sequence_mean", "weights of tokens and sequences in the loss"),
     INTEGER("max_length", max_length, 0, "0", 0, 9007199254740992.0, ">= 0",
@@ -248,7 +265,9 @@ static bool known_to(const opsm_objective *config, const struct row *row) {
 }
 
 void opsm_objective_init(opsm_objective *config, size_t size) {
-    opsm_objective full = {.size = size < sizeof full ? size : sizeof full};
+    opsm_objective full;
+    memset(&full, 0, sizeof full); /* padding too: configurations compare as bytes */
+    full.size = size < sizeof full ? size : sizeof full;
     for (int i = 0; i < ROWS; i++) {
         const struct row *row = &table[i];
         int as_int = (int)(isfinite(row->initial) ? row->initial : 0);
@@ -333,23 +352,57 @@ static opsm_status check_fields(const opsm_objective *config, opsm_error *err) {
     return OPSM_OK;
 }
 
+static opsm_status check_mask(const opsm_objective *config, opsm_error *err) {
+    opsm_rule rule = config->mask_rule;
+    bool signed_rule = rule == OPSM_RULE_NEGATIVES || rule == OPSM_RULE_POSITIVES || rule == OPSM_RULE_RANDOM;
+    if (config->mask_sign == OPSM_SIGN_ANY && signed_rule)
+        return opsm_fail(err, OPSM_INVALID, "mask.sign = any contradicts mask.rule = %s, which is about a sign",
+                         opsm_rule_name(rule));
+    if (config->mask_current == OPSM_POINT_TRAINER && config->mask_behavior == OPSM_SOURCE_TRAINER)
+        return opsm_fail(err, OPSM_INVALID,
+                         "mask.behavior and mask.current are both trainer: drift from p to p is always zero");
+    if (config->mask_skip_nan && config->surrogate_ratio == OPSM_SOURCE_SAMPLER && objective_needs_ratio(config))
+        return opsm_fail(err, OPSM_INVALID,
+                         "mask.skip_nan = true leaves the ratio without its denominator where logp_behavior is NaN: "
+                         "set surrogate.ratio = trainer");
+    if (config->weight_level == OPSM_WEIGHT_NONE) return OPSM_OK;
+    if (config->surrogate_name == OPSM_SURROGATE_DECOUPLED)
+        return opsm_fail(err, OPSM_INVALID,
+                         "surrogate.name = decoupled has its own weight: use ppo with surrogate.ratio = trainer and "
+                         "weight.level = %s",
+                         opsm_weight_name(config->weight_level));
+    if (!(config->weight_low <= config->weight_high))
+        return opsm_fail(err, OPSM_INVALID, "weight.low = %g is above weight.high = %g", config->weight_low,
+                         config->weight_high);
+    return OPSM_OK;
+}
+
+/* Pairs are kept or rejected whole, and carry no weight. */
+static opsm_status check_pairs(const opsm_objective *config, opsm_error *err) {
+    opsm_rule rule = config->mask_rule;
+    if (config->mask_sign == OPSM_SIGN_TOKEN)
+        return opsm_fail(err, OPSM_INVALID,
+                         "mask.sign = token has no meaning for surrogate.name = dpo: "
+                         "pairs are kept or rejected whole");
+    bool also = config->mask_also == OPSM_BAND_ICEPOP;
+    if (also || rule_by_token(rule))
+        return opsm_fail(err, OPSM_INVALID,
+                         "mask.%s = %s drops tokens, surrogate.name = dpo compares whole sequences: "
+                         "use a rule that drops sequences",
+                         also ? "also" : "rule", also ? "icepop" : opsm_rule_name(rule));
+    if (config->weight_level != OPSM_WEIGHT_NONE)
+        return opsm_fail(err, OPSM_INVALID, "weight.level = %s: surrogate.name = dpo takes no weights",
+                         opsm_weight_name(config->weight_level));
+    return check_mask(config, err);
+}
+
 static opsm_status check_combination(const opsm_objective *config, opsm_error *err) {
     bool adaptive = config->mask_policy == OPSM_POLICY_QUANTILE || config->mask_policy == OPSM_POLICY_CONTROLLER;
     if (adaptive && !(config->mask_floor <= config->mask_ceiling))
         return opsm_fail(err, OPSM_INVALID,
                          "mask.floor = %g is above mask.ceiling = %g: no threshold lies between them",
                          config->mask_floor, config->mask_ceiling);
-    if (config->surrogate_name == OPSM_SURROGATE_DPO && config->mask_sign == OPSM_SIGN_TOKEN)
-        return opsm_fail(err, OPSM_INVALID,
-                         "mask.sign = token has no meaning for surrogate.name = dpo: "
-                         "pairs are kept or rejected whole");
-    if (config->surrogate_name == OPSM_SURROGATE_DPO &&
-        (config->mask_rule == OPSM_RULE_ICEPOP || config->mask_rule == OPSM_RULE_TOKEN_K2))
-        return opsm_fail(err, OPSM_INVALID,
-                         "mask.rule = %s drops tokens, surrogate.name = dpo compares whole sequences: "
-                         "use a rule that drops sequences",
-                         opsm_rule_name(config->mask_rule));
-    return OPSM_OK;
+    return config->surrogate_name == OPSM_SURROGATE_DPO ? check_pairs(config, err) : check_mask(config, err);
 }
 
 opsm_status objective_load_config(const opsm_objective *config, opsm_objective *full, opsm_error *err) {

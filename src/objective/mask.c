@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "objective/parts.h"
+#include "objective/block.h"
 
-bool rule_needs_behavior(opsm_rule rule) {
+bool rule_drifts(opsm_rule rule) {
     return rule != OPSM_RULE_NONE && rule != OPSM_RULE_NEGATIVES;
+}
+
+bool rule_needs_behavior(const opsm_objective *config) {
+    return rule_drifts(config->mask_rule) || config->mask_also != OPSM_BAND_NONE;
+}
+
+bool rule_by_token(opsm_rule rule) {
+    return rule == OPSM_RULE_ICEPOP || rule == OPSM_RULE_TOKEN_K2 || rule == OPSM_RULE_TOKEN || rule == OPSM_RULE_TV;
 }
 
 /* splitmix64's finaliser (Steele, Lea, Flood 2014), applied word by word. */
@@ -18,21 +26,31 @@ double mask_random_unit(int64_t seed, int64_t step, int64_t id) {
     return (double)(bits >> 11) * 0x1p-53;
 }
 
-/* Comparisons with a NaN drift are false: nothing is dropped here, the non-finite rule decides. */
-struct decision mask_decide(const struct plan *plan, const opsm_sequence *record, int64_t id, double random_cut) {
+/* Comparisons with a NaN are false: nothing is dropped here, the non-finite rule decides. */
+static bool sequence_outside(double drift, double low, double high) {
+    return -drift < low || -drift > high;
+}
+
+static bool token_outside(double log_ratio, double low, double high) {
+    return !(log_ratio >= low && log_ratio <= high);
+}
+
+/* mask.rule alone. */
+static struct decision decide_rule(const struct plan *plan, const opsm_sequence *record, int64_t id,
+                                   double random_cut) {
     const opsm_objective *config = &plan->config;
-    struct decision decision = {.side = SIDE_NEGATIVE};
+    struct decision decision = {.side = SIDE_NEGATIVE, .by_token = rule_by_token(config->mask_rule)};
     switch (config->mask_rule) {
     case OPSM_RULE_OPSM:
         decision.hit = record->drift > record->delta;
+        if (config->mask_sign == OPSM_SIGN_ANY) decision.side = SIDE_ANY;
         break;
     case OPSM_RULE_GEOMETRIC:
-        decision.hit = -record->drift < plan->log_low || -record->drift > plan->log_high;
+        decision.hit = sequence_outside(record->drift, plan->log_low, plan->log_high);
         decision.side = SIDE_ANY;
         break;
-    case OPSM_RULE_ICEPOP:
-    case OPSM_RULE_TOKEN_K2:
-        decision.by_token = true;
+    case OPSM_RULE_OUTLIER:
+        decision.outlier = true;
         break;
     case OPSM_RULE_NEGATIVES:
         decision.hit = true;
@@ -47,7 +65,6 @@ struct decision mask_decide(const struct plan *plan, const opsm_sequence *record
     default:
         break;
     }
-    if (record->nonfinite && record->advantage < 0) return (struct decision){.hit = true, .side = SIDE_ANY};
     if (decision.by_token) return decision;
     bool per_token = config->mask_sign == OPSM_SIGN_TOKEN && plan->batch.token_advantages;
     if (decision.hit && per_token && decision.side != SIDE_ANY) {
@@ -60,14 +77,71 @@ struct decision mask_decide(const struct plan *plan, const opsm_sequence *record
     return decision;
 }
 
-bool mask_drops_token(const struct plan *plan, const struct decision *decision, double advantage, double log_ratio) {
-    if (!decision->by_token) return decision->hit;
-    switch (plan->config.mask_rule) {
-    case OPSM_RULE_ICEPOP:
-        return !(log_ratio >= plan->log_low && log_ratio <= plan->log_high);
-    case OPSM_RULE_TOKEN_K2:
-        return !(0.5 * log_ratio * log_ratio <= plan->config.mask_delta);
+struct decision mask_decide(const struct plan *plan, const opsm_sequence *record, int64_t id, double random_cut) {
+    const struct decision whole = {.hit = true, .side = SIDE_ANY};
+    if (record->nonfinite && record->advantage < 0) return whole;
+    struct decision decision = decide_rule(plan, record, id, random_cut);
+    if (decision.hit && !decision.by_token) return whole;
+    switch (plan->config.mask_also) {
+    case OPSM_BAND_GEOMETRIC:
+        if (sequence_outside(record->drift, plan->also_low, plan->also_high)) return whole;
+        break;
+    case OPSM_BAND_ICEPOP:
+        decision.by_token = true;
+        break;
+    case OPSM_BAND_OUTLIER:
+        decision.outlier = true;
+        break;
     default:
-        return decision->hit && (decision->side == SIDE_NEGATIVE ? advantage < 0 : advantage > 0);
+        break;
     }
+    return decision;
+}
+
+static double token_drift(opsm_estimator estimator, double log_ratio) {
+    switch (estimator) {
+    case OPSM_ESTIMATOR_K2:
+        return 0.5 * log_ratio * log_ratio;
+    case OPSM_ESTIMATOR_K3:
+        return exp_fixed(log_ratio) - 1.0 - log_ratio;
+    case OPSM_ESTIMATOR_ABS:
+        return log_ratio < 0 ? -log_ratio : log_ratio;
+    case OPSM_ESTIMATOR_EXP_ABS:
+        return exp_fixed(log_ratio < 0 ? -log_ratio : log_ratio);
+    default:
+        return -log_ratio;
+    }
+}
+
+/* Probability that the token has won (A > 0) or lost (A < 0) since it was sampled. */
+static bool moved_too_far(const opsm_objective *config, const struct token_facts *token) {
+    double change = exp_fixed(token->behavior + token->log_ratio) - exp_fixed(token->behavior);
+    bool up = change > config->mask_delta, down = -change > config->mask_delta;
+    if (config->mask_sign == OPSM_SIGN_ANY) return up || down;
+    return token->advantage > 0 ? up : down;
+}
+
+bool mask_drops_token(const struct plan *plan, const struct decision *decision, const struct token_facts *token) {
+    const opsm_objective *config = &plan->config;
+    if (!decision->by_token) return decision->hit;
+    if (config->mask_also == OPSM_BAND_ICEPOP && token_outside(token->log_ratio, plan->also_low, plan->also_high))
+        return true;
+    switch (config->mask_rule) {
+    case OPSM_RULE_ICEPOP:
+        return token_outside(token->log_ratio, plan->log_low, plan->log_high);
+    case OPSM_RULE_TOKEN_K2:
+        return !(token_drift(OPSM_ESTIMATOR_K2, token->log_ratio) <= config->mask_delta);
+    case OPSM_RULE_TOKEN:
+        return !(token_drift(config->mask_estimator, token->log_ratio) <= config->mask_delta);
+    case OPSM_RULE_TV:
+        return moved_too_far(config, token);
+    default:
+        return decision->hit && (decision->side == SIDE_NEGATIVE ? token->advantage < 0 : token->advantage > 0);
+    }
+}
+
+bool mask_is_outlier(const struct plan *plan, double log_ratio) {
+    if (plan->config.mask_rule == OPSM_RULE_OUTLIER && token_outside(log_ratio, plan->log_low, plan->log_high))
+        return true;
+    return plan->config.mask_also == OPSM_BAND_OUTLIER && token_outside(log_ratio, plan->also_low, plan->also_high);
 }

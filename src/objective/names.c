@@ -29,6 +29,9 @@ NAMES(penalty, OPSM_PENALTY_LIST)
 NAMES(aggregation, OPSM_AGGREGATION_LIST)
 NAMES(denominator, OPSM_DENOMINATOR_LIST)
 NAMES(guard, OPSM_GUARD_LIST)
+NAMES(band, OPSM_BAND_LIST)
+NAMES(point, OPSM_POINT_LIST)
+NAMES(weight, OPSM_WEIGHT_LIST)
 
 const char *names_name(const struct name_list *list, int value) {
     return value >= 0 && value < list->count ? list->rows[value].name : "?";

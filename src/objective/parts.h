@@ -28,9 +28,13 @@ struct plan {
     const opsm_threshold *state; /* may be NULL */
     const float *behavior;       /* log-probs the drift is measured from; NULL: none recorded and none needed */
     const float *base;           /* log-probs below the ratio; NULL: no ratio needed */
+    const float *now;            /* log-probs the drift leads to: c, or p; NULL without a forward pass */
+    bool skip_nan;               /* a NaN in `behavior` counts as the value of `now` */
+    bool held;                   /* ratio_clamp is in force */
     bool penalised;              /* beta > 0 */
     bool uses_current;           /* the loss looks at c itself, not only at ratios */
-    double log_low, log_high;    /* band of geometric and icepop, in nats */
+    double log_low, log_high;    /* band of mask.rule or else mask.also, in nats */
+    double also_low, also_high;  /* band of mask.also */
 };
 
 /* The caller's structs, brought to this library's size: unknown trailing fields are refused, missing ones zero. */
@@ -54,6 +58,8 @@ double batch_advantage(const opsm_batch *batch, int64_t i);
 opsm_status plan_make(struct plan *plan, const opsm_objective *config, const opsm_threshold *state,
                       const opsm_batch *batch, bool forward, opsm_error *err);
 bool surrogate_uses_ratio(opsm_surrogate name);
+bool objective_needs_ratio(const opsm_objective *config);
+bool totals_need_drift(const opsm_objective *config); /* the denominators depend on log-probs */
 
 /* ---- mask.c ---- */
 
@@ -62,12 +68,23 @@ bool surrogate_uses_ratio(opsm_surrogate name);
 enum side { SIDE_ANY, SIDE_NEGATIVE, SIDE_POSITIVE };
 struct decision {
     bool hit;
-    bool by_token; /* the decision differs between tokens: ask decision_drops for each */
+    bool by_token; /* the decision differs between tokens: ask mask_drops_token for each */
+    bool outlier;  /* still open: one token that mask_is_outlier names takes the whole sequence */
     enum side side;
 };
-bool rule_needs_behavior(opsm_rule rule);
+
+/* What a rule by token looks at. */
+struct token_facts {
+    double advantage; /* of the token with mask.sign = token, else of the sequence */
+    double log_ratio; /* c - b, held within ratio_clamp */
+    double behavior;  /* b */
+};
+bool rule_drifts(opsm_rule rule); /* the rule measures drift */
+bool rule_needs_behavior(const opsm_objective *config);
+bool rule_by_token(opsm_rule rule);
 struct decision mask_decide(const struct plan *plan, const opsm_sequence *record, int64_t id, double random_cut);
-bool mask_drops_token(const struct plan *plan, const struct decision *decision, double advantage, double log_ratio);
+bool mask_drops_token(const struct plan *plan, const struct decision *decision, const struct token_facts *token);
+bool mask_is_outlier(const struct plan *plan, double log_ratio);
 double mask_random_unit(int64_t seed, int64_t step, int64_t id); /* [0, 1), a function of its arguments */
 
 /* ---- aggregate.c ---- */

@@ -31,13 +31,20 @@ BLOCK_LOOP static void unbiased(int n, const double *x, const double *e, const d
     }
 }
 
-/* One-sided: only tokens below the reference (c < f, x > 0) are held at the bound. */
-BLOCK_LOOP static void clamp(int n, const double *x, double bound, double *v, double *g) {
+/* Tokens beyond the bound are held at it; unless `both`, only those below the reference (c < f, x > 0). */
+BLOCK_LOOP static void clamp(int n, const double *x, double bound, bool both, double *v, double *g) {
     for (int j = 0; j < n; j++) {
-        bool held = (x[j] > 0) & (v[j] > bound);
+        bool held = (both | (x[j] > 0)) & (v[j] > bound);
         g[j] = held ? 0.0 : g[j];
         v[j] = held ? bound : v[j];
     }
+}
+
+/* Where ratio_clamp holds r, only the other factor moves with c. */
+static void hold_ratio(const struct plan *plan, const struct tokens *tokens, const double *e, double *g) {
+    uint8_t held[BLOCK];
+    drift_held(plan, tokens, held);
+    for (int j = 0; j < tokens->block.n; j++) g[j] = held[j] ? tokens->r[j] * (1.0 - e[j]) : g[j];
 }
 
 void penalty_block(const struct plan *plan, const struct tokens *tokens, double *k, double *v, double *g) {
@@ -59,8 +66,9 @@ void penalty_block(const struct plan *plan, const struct tokens *tokens, double 
         break;
     default:
         unbiased(n, x, e, tokens->r, k, g);
+        if (plan->held) hold_ratio(plan, tokens, e, g);
         break;
     }
     memcpy(v, k, (size_t)n * sizeof *v);
-    clamp(n, x, plan->config.penalty_clamp, v, g);
+    clamp(n, x, plan->config.penalty_clamp, plan->config.penalty_clamp_both, v, g);
 }

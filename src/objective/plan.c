@@ -21,21 +21,35 @@ static opsm_status missing(const char *array, const char *why, opsm_error *err) 
     return opsm_fail(err, OPSM_MISSING, "%s is missing: %s needs it", array, why);
 }
 
-static bool ratio_needed(const opsm_objective *config) {
+bool objective_needs_ratio(const opsm_objective *config) {
     if (surrogate_uses_ratio(config->surrogate_name)) return true;
     return config->penalty_beta > 0 && config->penalty_estimator == OPSM_PENALTY_UNBIASED;
 }
 
+int opsm_objective_needs_trainer(const opsm_objective *config) {
+    bool on_ratio = config->surrogate_ratio == OPSM_SOURCE_TRAINER && objective_needs_ratio(config);
+    bool on_drift = config->mask_behavior == OPSM_SOURCE_TRAINER || config->mask_current == OPSM_POINT_TRAINER;
+    return on_ratio || on_drift || config->surrogate_name == OPSM_SURROGATE_DECOUPLED ||
+           config->weight_level != OPSM_WEIGHT_NONE;
+}
+
+int opsm_objective_needs_reference(const opsm_objective *config) {
+    return config->penalty_beta > 0 || config->surrogate_name == OPSM_SURROGATE_DPO;
+}
+
 static opsm_status need_behavior(const struct plan *plan, opsm_error *err) {
     const opsm_objective *config = &plan->config;
-    if (plan->behavior || !rule_needs_behavior(config->mask_rule)) return OPSM_OK;
-    bool sampler = config->mask_behavior == OPSM_SOURCE_SAMPLER;
+    if (!rule_needs_behavior(config)) return OPSM_OK;
+    if (plan->behavior && !plan->now) return missing("logp_trainer", "mask.current = trainer", err);
+    if (plan->behavior) return OPSM_OK;
+    bool sampler = config->mask_behavior == OPSM_SOURCE_SAMPLER, by_rule = rule_drifts(config->mask_rule);
     return opsm_fail(
         err, OPSM_MISSING,
-        "%s is missing: mask.rule = %s measures drift from it; record it when sampling%s, or set mask.rule = none "
+        "%s is missing: mask.%s = %s measures drift from it; record it when sampling%s, or set mask.%s = none "
         "(the current log-probs are no substitute: drift would be zero and the mask a silent no-op)",
-        sampler ? "logp_behavior" : "logp_trainer", opsm_rule_name(config->mask_rule),
-        sampler && plan->batch.logp_trainer ? ", set mask.behavior = trainer" : "");
+        sampler ? "logp_behavior" : "logp_trainer", by_rule ? "rule" : "also",
+        by_rule ? opsm_rule_name(config->mask_rule) : opsm_band_name(config->mask_also),
+        sampler && plan->batch.logp_trainer ? ", set mask.behavior = trainer" : "", by_rule ? "rule" : "also");
 }
 
 static opsm_status need_arrays(const struct plan *plan, opsm_error *err) {
@@ -44,9 +58,12 @@ static opsm_status need_arrays(const struct plan *plan, opsm_error *err) {
     opsm_status status = need_behavior(plan, err);
     if (status != OPSM_OK) return status;
     bool decoupled = config->surrogate_name == OPSM_SURROGATE_DECOUPLED;
-    if (decoupled && !batch->logp_behavior) return missing("logp_behavior", "surrogate.name = decoupled", err);
-    if (decoupled && !batch->logp_trainer) return missing("logp_trainer", "surrogate.name = decoupled", err);
-    if (ratio_needed(config) && !plan->base) {
+    const char *weight = decoupled ? "surrogate.name = decoupled" : "weight.level";
+    if (decoupled || config->weight_level != OPSM_WEIGHT_NONE) {
+        if (!batch->logp_behavior) return missing("logp_behavior", weight, err);
+        if (!batch->logp_trainer) return missing("logp_trainer", weight, err);
+    }
+    if (objective_needs_ratio(config) && !plan->base) {
         bool sampler = config->surrogate_ratio == OPSM_SOURCE_SAMPLER;
         return opsm_fail(err, OPSM_MISSING, "%s is missing: the ratio of %s = %s stands on it (surrogate.ratio = %s)",
                          sampler ? "logp_behavior" : "logp_trainer",
@@ -61,12 +78,22 @@ static opsm_status need_arrays(const struct plan *plan, opsm_error *err) {
     return OPSM_OK;
 }
 
-static void resolve_band(struct plan *plan) {
-    bool geometric = plan->config.mask_rule == OPSM_RULE_GEOMETRIC;
-    double low = isnan(plan->config.mask_low) ? (geometric ? 0.99 : 0.5) : plan->config.mask_low;
-    double high = isnan(plan->config.mask_high) ? (geometric ? 1.01 : 5.0) : plan->config.mask_high;
-    plan->log_low = log(low);
-    plan->log_high = log(high);
+static void resolve_band(const opsm_objective *config, bool geometric, double *log_low, double *log_high) {
+    *log_low = log(isnan(config->mask_low) ? (geometric ? 0.99 : 0.5) : config->mask_low);
+    *log_high = log(isnan(config->mask_high) ? (geometric ? 1.01 : 5.0) : config->mask_high);
+}
+
+/* Where drift is measured: from `behavior` to `now`. */
+static void resolve_drift(struct plan *plan) {
+    const opsm_objective *config = &plan->config;
+    const opsm_batch *batch = &plan->batch;
+    plan->behavior = config->mask_behavior == OPSM_SOURCE_SAMPLER ? batch->logp_behavior : batch->logp_trainer;
+    plan->now = config->mask_current == OPSM_POINT_CURRENT ? batch->logp_current : batch->logp_trainer;
+    if (!plan->now && !rule_needs_behavior(config)) plan->behavior = NULL;
+    plan->skip_nan = config->mask_skip_nan && config->mask_behavior == OPSM_SOURCE_SAMPLER;
+    plan->held = isfinite(config->ratio_clamp);
+    resolve_band(config, config->mask_rule == OPSM_RULE_GEOMETRIC, &plan->log_low, &plan->log_high);
+    resolve_band(config, config->mask_also == OPSM_BAND_GEOMETRIC, &plan->also_low, &plan->also_high);
 }
 
 opsm_status plan_make(struct plan *plan, const opsm_objective *config, const opsm_threshold *state,
@@ -80,17 +107,14 @@ opsm_status plan_make(struct plan *plan, const opsm_objective *config, const ops
     plan->sweeps = sweeps_best();
     plan->penalised = plan->config.penalty_beta > 0;
     opsm_surrogate name = plan->config.surrogate_name;
-    opsm_rule rule = plan->config.mask_rule;
-    plan->uses_current = plan->penalised || name == OPSM_SURROGATE_REINFORCE || name == OPSM_SURROGATE_TIS ||
-                         name == OPSM_SURROGATE_CISPO || rule == OPSM_RULE_ICEPOP || rule == OPSM_RULE_TOKEN_K2 ||
-                         plan->config.mask_sign == OPSM_SIGN_TOKEN;
-    plan->behavior =
-        plan->config.mask_behavior == OPSM_SOURCE_SAMPLER ? plan->batch.logp_behavior : plan->batch.logp_trainer;
+    resolve_drift(plan);
+    plan->uses_current = plan->penalised || plan->held || name == OPSM_SURROGATE_REINFORCE ||
+                         name == OPSM_SURROGATE_TIS || name == OPSM_SURROGATE_CISPO;
     bool on_trainer =
         plan->config.surrogate_ratio == OPSM_SOURCE_TRAINER || plan->config.surrogate_name == OPSM_SURROGATE_DECOUPLED;
     plan->base = NULL;
-    if (ratio_needed(&plan->config)) plan->base = on_trainer ? plan->batch.logp_trainer : plan->batch.logp_behavior;
-    resolve_band(plan);
+    if (objective_needs_ratio(&plan->config))
+        plan->base = on_trainer ? plan->batch.logp_trainer : plan->batch.logp_behavior;
     if (plan->batch.n_sequences > 0 && !plan->batch.advantages && !plan->batch.token_advantages)
         return missing("advantages", "every surrogate (opsm_advantages computes them from rewards)", err);
     if (!forward) return OPSM_OK;

@@ -109,6 +109,19 @@ static void decouple(const struct plan *plan, const struct tokens *tokens, doubl
     scale_by_behavior(block->n, p, plan->config.surrogate_cap, s, g);
 }
 
+/* Surrogates whose gradient flows through the ratio of each token. */
+static bool moves_with_ratio(opsm_surrogate name) {
+    return name == OPSM_SURROGATE_PPO || name == OPSM_SURROGATE_IS || name == OPSM_SURROGATE_SAPO ||
+           name == OPSM_SURROGATE_DECOUPLED;
+}
+
+/* A ratio that ratio_clamp holds does not move with c. */
+static void stop_held(const struct plan *plan, const struct tokens *tokens, double *g) {
+    uint8_t held[BLOCK];
+    drift_held(plan, tokens, held);
+    for (int k = 0; k < tokens->block.n; k++) g[k] = held[k] ? 0.0 : g[k];
+}
+
 void surrogate_block(const struct plan *plan, const struct tokens *tokens, const double *a, double *s, double *g) {
     const opsm_objective *config = &plan->config;
     int n = tokens->block.n;
@@ -137,6 +150,7 @@ void surrogate_block(const struct plan *plan, const struct tokens *tokens, const
         ppo_block(plan, tokens, a, s, g);
         break;
     }
+    if (plan->held && moves_with_ratio(config->surrogate_name)) stop_held(plan, tokens, g);
 }
 
 BLOCK_LOOP static int64_t count_below(int n, const double *r, double bound) {

@@ -483,7 +483,7 @@ static opsm_status passes(struct audit *audit, opsm_error *err) {
     audit->whole = audit->from_rewards || pairs;
     status = resolve_interleaved(audit, err);
     if (status != OPSM_OK) return status;
-    if (pairs || config->denominator == OPSM_DENOMINATOR_KEPT || config->mask_rule == OPSM_RULE_RANDOM) {
+    if (pairs || totals_need_drift(config)) {
         audit->summary->totals = (opsm_totals){.size = sizeof(opsm_totals)};
         status = pass(audit, NULL, err);
         if (status != OPSM_OK) return status;

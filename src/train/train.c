@@ -26,15 +26,6 @@ struct training {
     struct train_summary summary;
 };
 
-static bool needs_reference(const opsm_objective *o) {
-    return o->penalty_beta > 0 || o->surrogate_name == OPSM_SURROGATE_DPO;
-}
-
-static bool needs_trainer_logp(const opsm_objective *o) {
-    return o->surrogate_ratio == OPSM_SOURCE_TRAINER || o->mask_behavior == OPSM_SOURCE_TRAINER ||
-           o->surrogate_name == OPSM_SURROGATE_DECOUPLED;
-}
-
 /* ---- what is allocated once -----------------------------------------------------------------------------------------
  */
 
@@ -117,7 +108,7 @@ static opsm_status training_open(struct training *t, const struct run_config *co
     opsm_status status = check_sizes(config, err);
     if (status == OPSM_OK) status = run_open(&t->run, config, options, true, false, err);
     /* The weights are still the initial ones here; a checkpoint comes later. */
-    if (status == OPSM_OK && needs_reference(&config->objective))
+    if (status == OPSM_OK && opsm_objective_needs_reference(&config->objective))
         status = model_clone(&t->reference, t->run.model, config->precision, false, err);
     if (status == OPSM_OK) status = create_generator(t, err);
     if (status == OPSM_OK) status = create_trainer(t, err);
@@ -224,8 +215,8 @@ static opsm_status prepare_batch(struct training *t, struct batch *batch, opsm_e
     double start = clock_seconds();
     run_phase(&t->run, "log-probs", NAN);
     opsm_status status = OPSM_OK;
-    if (needs_reference(o)) status = add_logprobs(t, t->reference, batch, &batch->logp_reference, err);
-    if (status == OPSM_OK && needs_trainer_logp(o))
+    if (opsm_objective_needs_reference(o)) status = add_logprobs(t, t->reference, batch, &batch->logp_reference, err);
+    if (status == OPSM_OK && opsm_objective_needs_trainer(o))
         status = add_logprobs(t, t->run.model, batch, &batch->logp_trainer, err);
     t->run.position.tallies[TALLY_SECONDS_LOGPROBS] += clock_seconds() - start;
     return status;

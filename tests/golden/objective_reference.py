@@ -22,7 +22,8 @@ def f32(x):
 
 
 def token_drift(kind, b, c):
-    return {"k1": b - c, "k2": (b - c) ** 2 / 2, "k3": math.exp(c - b) - 1 - (c - b), "abs": abs(b - c)}[kind]
+    return {"k1": b - c, "k2": (b - c) ** 2 / 2, "k3": math.exp(c - b) - 1 - (c - b), "abs": abs(b - c),
+            "exp_abs": math.exp(abs(b - c))}[kind]
 
 
 def reduce(kind, values):
@@ -35,11 +36,33 @@ def clip(x, lo, hi):
     return torch.clamp(x, lo, hi)
 
 
+def hold(keys, x):
+    """A log ratio of plain numbers within +-ratio_clamp."""
+    return max(-keys["ratio_clamp"], min(keys["ratio_clamp"], x))
+
+
+def ratio(keys, c, base):
+    return torch.exp(torch.clamp(c - base, -keys["ratio_clamp"], keys["ratio_clamp"]))
+
+
+def correction(keys, s, t):
+    """The constant weight on token t."""
+    level, on = keys["weight.level"], s["on"]
+    if level == "none":
+        return 1.0
+    logs = [s["p"][u] - s["b"][u] for u in on]
+    log = {"token": s["p"][t] - s["b"][t], "sequence": sum(logs), "geometric": sum(logs) / len(logs)}[level]
+    w, low, high = math.exp(hold(keys, log)), keys["weight.low"], keys["weight.high"]
+    if keys["weight.zero"]:
+        return w if low <= w <= high else 0.0
+    return min(max(w, low), high)
+
+
 def surrogate(keys, A, c, b, p, base, s_ratio):
     """One token's S; s_ratio is gspo's sequence ratio."""
     name = keys["surrogate.name"]
     lo, hi = 1 - keys["surrogate.clip_low"], 1 + keys["surrogate.clip_high"]
-    r = s_ratio if name == "gspo" else torch.exp(c - base)
+    r = s_ratio if name == "gspo" else ratio(keys, c, base)
 
     def ppo():
         s = -torch.min(r * A, clip(r, lo, hi) * A)
@@ -68,8 +91,8 @@ def surrogate(keys, A, c, b, p, base, s_ratio):
 def penalty(keys, c, f, base):
     kind = keys["penalty.estimator"]
     k3 = torch.exp(f - c) - (f - c) - 1
-    k = {"k1": c - f, "k2": (c - f) ** 2 / 2, "k3": k3, "unbiased": torch.exp(c - base) * k3 if base is not None else k3}[kind]
-    if c.item() < f and k.item() > keys["penalty.clamp"]:
+    k = {"k1": c - f, "k2": (c - f) ** 2 / 2, "k3": k3, "unbiased": ratio(keys, c, base) * k3 if base is not None else k3}[kind]
+    if (c.item() < f or keys["penalty.clamp_both"]) and k.item() > keys["penalty.clamp"]:
         return k, torch.tensor(keys["penalty.clamp"])
     return k, k
 
@@ -84,33 +107,44 @@ def evaluate(keys, seqs, leaves):
         base = s["p"] if keys["surrogate.ratio"] == "trainer" or keys["surrogate.name"] == "decoupled" else s["b"]
         s["base"] = base
         s["A"] = sum(s["a"][t] for t in on) / max(len(on), 1) if keys["_token_advantages"] else s["advantage"]
-        X = reduce(keys["mask.reduce"], [token_drift(keys["mask.estimator"], source[t], c[t].item()) for t in on])
+        now = s["p"] if keys["mask.current"] == "trainer" else [x.item() for x in c]
+        log = {t: hold(keys, now[t] - source[t]) for t in on}  # from behaviour to where drift leads
+        X = reduce(keys["mask.reduce"], [token_drift(keys["mask.estimator"], 0.0, log[t]) for t in on])
         delta = keys["mask.delta"]
         if keys["mask.policy"] == "length":
             kappa = keys["mask.kappa"]
             delta = kappa + keys["mask.z"] * math.sqrt(2 * kappa / max(len(on), 1))
         rule, sign = keys["mask.rule"], keys["mask.sign"]
-        hit = {"none": False, "opsm": X > delta, "negatives": True, "positives": X > delta,
-               "geometric": not keys["mask.low"] <= math.exp(-X) <= keys["mask.high"],
-               "icepop": False, "token_k2": False}[rule]
-        side = {"geometric": 0, "positives": 1}.get(rule, -1)
+        inside = lambda x: keys["mask.low"] <= math.exp(x) <= keys["mask.high"]
+        hit = {"opsm": X > delta, "negatives": True, "positives": X > delta, "geometric": not inside(-X),
+               "outlier": any(not inside(log[t]) for t in on)}.get(rule, False)
+        whole = {"geometric": not inside(-X), "outlier": any(not inside(log[t]) for t in on)}.get(keys["mask.also"], False)
+        side = {"geometric": 0, "outlier": 0, "positives": 1}.get(rule, 0 if sign == "any" else -1)
         M = {}
         for t in on:
             A = s["a"][t] if sign == "token" and keys["_token_advantages"] else s["A"]
+            moved = math.exp(source[t] + log[t]) - math.exp(source[t])
             if rule == "icepop":
-                M[t] = keys["mask.low"] <= math.exp(c[t].item() - source[t]) <= keys["mask.high"]
+                M[t] = inside(log[t])
             elif rule == "token_k2":
-                M[t] = (c[t].item() - source[t]) ** 2 / 2 <= keys["mask.delta"]
+                M[t] = log[t] ** 2 / 2 <= keys["mask.delta"]
+            elif rule == "token":
+                M[t] = token_drift(keys["mask.estimator"], 0.0, log[t]) <= keys["mask.delta"]
+            elif rule == "tv":
+                up, down = moved > keys["mask.delta"], -moved > keys["mask.delta"]
+                M[t] = not (up or down if sign == "any" else up if A > 0 else down)
             else:
                 M[t] = not (hit and (side == 0 or A * side > 0))
+            M[t] = M[t] and not whole and (keys["mask.also"] != "icepop" or inside(log[t]))
         s["M"] = M
-        by_sequence = rule in ("opsm", "negatives", "positives", "geometric") and not (
-            sign == "token" and keys["_token_advantages"])
-        s["keep"] = any(M.values()) if on else not (by_sequence and hit and (side == 0 or s["A"] * side > 0))
+        by_token = rule in ("icepop", "token_k2", "token", "tv") or keys["mask.also"] == "icepop"
+        by_sign = sign == "token" and keys["_token_advantages"] and side != 0
+        s["keep"] = any(M.values()) if on else not whole and (
+            by_token or by_sign or not (hit and (side == 0 or s["A"] * side > 0)))
         facts.append({"drift": X, "keep": bool(s["keep"]), "advantage": s["A"]})
 
-    kept = keys["denominator"] == "kept"
-    N = max(sum(s["keep"] for s in seqs) if kept else len(seqs), 1)
+    kept = keys["denominator"] != "all"
+    N = max(sum(s["keep"] for s in seqs) if keys["denominator"] == "kept" else len(seqs), 1)
     tokens = max(sum(sum(s["M"].values()) if kept else len(s["on"]) for s in seqs), 1)
     L = keys["max_length"] or max(len(c) for c in leaves)
     total = torch.zeros(())
@@ -124,13 +158,14 @@ def evaluate(keys, seqs, leaves):
         sur, pen = torch.zeros(()), torch.zeros(())
         for t in s["on"]:
             A = s["a"][t] if keys["_token_advantages"] else s["advantage"]
+            w_t = correction(keys, s, t)
             if s["M"][t] and A != 0 and keys["surrogate.name"] != "dpo":
-                sur = sur + surrogate(keys, A, c[t], s["b"][t], s["p"][t], s["base"][t], torch.exp(mean))
+                sur = sur + w_t * surrogate(keys, A, c[t], s["b"][t], s["p"][t], s["base"][t], torch.exp(mean))
             if keys["penalty.beta"] > 0:
                 k, v = penalty(keys, c[t], s["f"][t], s["base"][t])
                 kl, count = kl + k.item(), count + 1
                 if s["M"][t] or not keys["mask.kl"]:
-                    pen = pen + v
+                    pen = pen + (w_t if keys["weight.kl"] else 1.0) * v
         fact["surrogate"] = (w * sur).item()
         fact["penalty"] = (w * keys["penalty.beta"] * pen).item()
         total = total + w * sur + w * keys["penalty.beta"] * pen
@@ -150,7 +185,7 @@ def dpo(keys, seqs, leaves):
         if seqs[best]["A"] == seqs[worst]["A"]:
             continue
         keep = seqs[worst]["keep"] and (seqs[best]["keep"] or seqs[best]["A"] < 0)
-        pairs += keep or keys["denominator"] == "all"
+        pairs += keep or keys["denominator"] != "kept"
         if keep:
             score = [sum((leaves[i][t] - seqs[i]["f"][t] for t in seqs[i]["on"]), torch.zeros(())) for i in (best, worst)]
             losses = losses - torch.nn.functional.logsigmoid(keys["surrogate.beta"] * (score[0] - score[1]))
@@ -181,6 +216,8 @@ DEFAULTS = {
     "mask.behavior": "sampler", "mask.sign": "sequence", "mask.kl": False, "mask.low": 0.5, "mask.high": 5.0,
     "mask.kappa": 0.01, "mask.z": 2.0, "penalty.beta": 0.0, "penalty.estimator": "unbiased", "penalty.clamp": INF,
     "aggregation": "sequence_mean", "max_length": 0, "denominator": "all",
+    "mask.also": "none", "mask.current": "current", "weight.level": "none", "weight.low": 0.0, "weight.high": 2.0,
+    "weight.zero": False, "weight.kl": False, "penalty.clamp_both": False, "ratio_clamp": INF,
 }
 SURROGATES = ["ppo", "is", "reinforce", "tis", "cispo", "gspo", "sapo", "decoupled", "dpo"]
 PENALTIES = ["none", "k1", "k2", "k3", "unbiased"]
@@ -219,26 +256,58 @@ def configuration(rng, name, kl, aggregation):
     return keys
 
 
+TOKEN_RULES = ["icepop", "token_k2", "token", "tv"]
+
+
+def switches(rng, keys):
+    """On top of a configuration: the switches that reproduce what other frameworks do."""
+    dpo = keys["surrogate.name"] == "dpo"
+    keys["mask.rule"] = rng.choice(["opsm", "outlier", "geometric"] + (["none"] if dpo else TOKEN_RULES))
+    keys["mask.also"] = rng.choice(["none", "geometric", "outlier", "none" if dpo else "icepop"])
+    keys.update({"mask.low": 0.75, "mask.high": 1.5})
+    keys["mask.estimator"] = rng.choice(["k1", "k3", "abs", "exp_abs"])
+    keys["mask.delta"] = 1.25 if keys["mask.estimator"] == "exp_abs" else keys["mask.delta"]
+    keys["mask.behavior"] = "sampler"
+    keys["mask.current"] = rng.choice(["current", "trainer"])
+    keys["mask.sign"] = "any" if rng.random() < 0.5 else keys["mask.sign"]
+    keys["mask.sign"] = "sequence" if dpo and keys["mask.sign"] == "token" else keys["mask.sign"]
+    keys["denominator"] = rng.choice(["all", "kept", "tokens"])
+    if keys["surrogate.name"] not in ("dpo", "decoupled"):
+        keys["weight.level"] = rng.choice(["none", "token", "sequence", "geometric"])
+        keys.update({"weight.low": rng.choice([0.0, 0.9]), "weight.high": rng.choice([1.1, 3.0]),
+                     "weight.zero": rng.random() < 0.5, "weight.kl": rng.random() < 0.5})
+    keys["penalty.clamp_both"] = rng.random() < 0.5
+    keys["ratio_clamp"] = rng.choice([INF, 0.3])
+    return keys
+
+
 def main():
     rng = random.Random(20251202)
-    for name, kl, aggregation in itertools.product(SURROGATES, PENALTIES, AGGREGATIONS):
-        keys = configuration(rng, name, kl, aggregation)
-        seqs, cs = batch(rng, keys["_token_advantages"])
-        leaves = [torch.tensor(c, requires_grad=True) for c in cs]
-        loss, facts = evaluate(keys, seqs, leaves)
-        grads = [[0.0] * len(c) for c in cs]
-        if loss.requires_grad:
-            found = torch.autograd.grad(loss, leaves, allow_unused=True)
-            grads = [g.tolist() if g is not None else [0.0] * len(c) for g, c in zip(found, cs)]
-        settings = {k: ("off" if v == INF else str(v).lower() if isinstance(v, bool) else str(v))
-                    for k, v in keys.items() if not k.startswith("_") and v != DEFAULTS.get(k)}
-        rows = []
-        for s, c, fact, g in zip(seqs, cs, facts, grads):
-            row = {k: s[k] for k in ("group", "m", "b", "p", "f")}
-            row.update(c=c, a=s["a"] if keys["_token_advantages"] else s["advantage"], **fact)
-            row["dlogp"] = [float(f"{x:.9g}") for x in g]
-            rows.append(row)
-        print(json.dumps({"keys": settings, "loss": loss.item(), "sequences": rows}, separators=(",", ":")))
+    for cell in itertools.product(SURROGATES, PENALTIES, AGGREGATIONS):
+        write(rng, configuration(rng, *cell))
+    rng = random.Random(20251203)
+    for cell in itertools.product(SURROGATES, PENALTIES, AGGREGATIONS):
+        write(rng, switches(rng, configuration(rng, *cell)))
+
+
+def write(rng, keys):
+    """One line of the file."""
+    seqs, cs = batch(rng, keys["_token_advantages"])
+    leaves = [torch.tensor(c, requires_grad=True) for c in cs]
+    loss, facts = evaluate(keys, seqs, leaves)
+    grads = [[0.0] * len(c) for c in cs]
+    if loss.requires_grad:
+        found = torch.autograd.grad(loss, leaves, allow_unused=True)
+        grads = [g.tolist() if g is not None else [0.0] * len(c) for g, c in zip(found, cs)]
+    settings = {k: ("off" if v == INF else str(v).lower() if isinstance(v, bool) else str(v))
+                for k, v in keys.items() if not k.startswith("_") and v != DEFAULTS.get(k)}
+    rows = []
+    for s, c, fact, g in zip(seqs, cs, facts, grads):
+        row = {k: s[k] for k in ("group", "m", "b", "p", "f")}
+        row.update(c=c, a=s["a"] if keys["_token_advantages"] else s["advantage"], **fact)
+        row["dlogp"] = [float(f"{x:.9g}") for x in g]
+        rows.append(row)
+    print(json.dumps({"keys": settings, "loss": loss.item(), "sequences": rows}, separators=(",", ":")))
 
 
 main()

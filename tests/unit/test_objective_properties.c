@@ -8,8 +8,48 @@
 
 enum { SURROGATES = OPSM_SURROGATE_COUNT, PENALTIES = OPSM_PENALTY_COUNT + 1, AGGREGATIONS = OPSM_AGGREGATION_COUNT };
 
-static const char *const rules[] = {"none",     "opsm",      "geometric", "icepop",
-                                    "token_k2", "negatives", "random",    "positives"};
+static bool drops_tokens(opsm_rule rule) {
+    return rule == OPSM_RULE_ICEPOP || rule == OPSM_RULE_TOKEN_K2 || rule == OPSM_RULE_TOKEN || rule == OPSM_RULE_TV;
+}
+
+static bool follows_a_sign(opsm_rule rule) {
+    return rule == OPSM_RULE_NEGATIVES || rule == OPSM_RULE_POSITIVES || rule == OPSM_RULE_RANDOM;
+}
+
+/* A rule, and perhaps a second one, that the surrogate can take. */
+static void choose_mask(struct fixture *x, struct rng *r, bool dpo) {
+    opsm_objective *o = &x->config;
+    o->mask_rule = (opsm_rule)rng_below(r, OPSM_RULE_COUNT);
+    if (dpo && drops_tokens(o->mask_rule)) o->mask_rule = OPSM_RULE_RANDOM;
+    if (rng_below(r, 3) == 0) o->mask_also = (opsm_band)rng_below(r, OPSM_BAND_COUNT);
+    if (dpo && o->mask_also == OPSM_BAND_ICEPOP) o->mask_also = OPSM_BAND_GEOMETRIC;
+    if (rng_below(r, 2) == 0) {
+        o->mask_low = 0.8;
+        o->mask_high = 1.4;
+    }
+    o->mask_estimator = (opsm_estimator)rng_below(r, OPSM_ESTIMATOR_COUNT);
+    if (o->mask_estimator == OPSM_ESTIMATOR_EXP_ABS) o->mask_delta = 1.25;
+    o->mask_reduce = (opsm_reduce)rng_below(r, OPSM_REDUCE_COUNT);
+    o->mask_behavior = (opsm_source)rng_below(r, 2);
+    if (o->mask_behavior == OPSM_SOURCE_SAMPLER && rng_below(r, 3) == 0) o->mask_current = OPSM_POINT_TRAINER;
+    o->mask_sign = (opsm_sign)rng_below(r, OPSM_SIGN_COUNT);
+    if (o->mask_sign == OPSM_SIGN_ANY && follows_a_sign(o->mask_rule)) o->mask_sign = OPSM_SIGN_SEQUENCE;
+    if (dpo) o->mask_sign = OPSM_SIGN_SEQUENCE;
+    o->mask_kl = rng_below(r, 3) == 0;
+}
+
+/* Perhaps a weight for the mismatch, and a clamp that some log ratios meet. */
+static void choose_weight(struct fixture *x, struct rng *r) {
+    opsm_objective *o = &x->config;
+    if (rng_below(r, 4) == 0) o->ratio_clamp = 0.35;
+    if (o->surrogate_name == OPSM_SURROGATE_DPO || o->surrogate_name == OPSM_SURROGATE_DECOUPLED) return;
+    if (rng_below(r, 3) != 0) return;
+    o->weight_level = (opsm_weight)rng_below(r, OPSM_WEIGHT_COUNT);
+    o->weight_low = 0.9;
+    o->weight_high = 1.2;
+    o->weight_zero = (int)rng_below(r, 2);
+    o->weight_kl = (int)rng_below(r, 2);
+}
 
 /* Log-probs on a grid of 2^-12, so that a step of one grid point is exact in float. */
 static float grid(double x) {
@@ -48,17 +88,12 @@ static struct fixture *generate(uint32_t seed, int surrogate, int penalty, int a
         x->config.penalty_estimator = (opsm_penalty)penalty;
         x->config.penalty_beta = 0.3;
         if (rng_below(&r, 3) == 0) x->config.penalty_clamp = 0.07;
+        x->config.penalty_clamp_both = (int)rng_below(&r, 2);
     }
-    const char *rule = rules[rng_below(&r, 8)];
-    bool by_token = !strcmp(rule, "icepop") || !strcmp(rule, "token_k2");
-    fixture_set(x, "mask.rule", dpo && by_token ? "random" : rule);
-    x->config.mask_estimator = (opsm_estimator)rng_below(&r, OPSM_ESTIMATOR_COUNT);
-    x->config.mask_reduce = (opsm_reduce)rng_below(&r, OPSM_REDUCE_COUNT);
-    x->config.mask_behavior = (opsm_source)rng_below(&r, 2);
+    choose_mask(x, &r, dpo);
     x->config.surrogate_ratio = (opsm_source)rng_below(&r, 2);
-    x->config.mask_sign = dpo ? OPSM_SIGN_SEQUENCE : (opsm_sign)rng_below(&r, 2);
-    x->config.denominator = (opsm_denominator)rng_below(&r, 2);
-    x->config.mask_kl = rng_below(&r, 3) == 0;
+    x->config.denominator = (opsm_denominator)rng_below(&r, OPSM_DENOMINATOR_COUNT);
+    choose_weight(x, &r);
     if (rng_below(&r, 3) == 0) x->config.surrogate_dual_clip = 1.3;
     return x;
 }
@@ -129,7 +164,7 @@ static void gradient_is_central_difference(struct fixture *x) {
 
 static void gradients(void **state) {
     (void)state;
-    for_every_combination(gradient_is_central_difference, 3);
+    for_every_combination(gradient_is_central_difference, 8);
     assert_true(tokens_checked > 10000);
     assert_true(tokens_at_a_kink * 50 < tokens_checked);
 }
@@ -140,6 +175,7 @@ static void infinite_delta_is_none(struct fixture *x) {
     fixture_set(x, "mask.rule", "opsm");
     fixture_set(x, "mask.delta", "inf");
     fixture_set(x, "mask.policy", "fixed");
+    fixture_set(x, "mask.also", "none");
     for (int64_t i = 0; i < x->batch.n_sequences && !x->batch.token_advantages; i++)
         if (x->advantages[i] < -1 && x->offsets[i + 1] > x->offsets[i]) x->c[x->offsets[i]] = NAN;
     fixture_ok(x);
