@@ -11,12 +11,16 @@ build=(
   libjansson-dev # JSON
   libpcre2-dev   # regular expressions of verifiers
   libcmocka-dev  # unit tests
+  libjs-chart.js # charts of the HTML report, inlined into the program
 )
 test=(
   git unzip python3 python3-venv # counts results; fetches the real model of one end-to-end test
   g++                            # libopsm from C++
 )
-dev=(clang clang-format clang-tidy libomp-dev libclang-rt-dev) # lint, second compiler, fuzzing
+dev=(
+  clang clang-format clang-tidy libomp-dev libclang-rt-dev # lint, second compiler, fuzzing
+  chromium                                                 # opens the HTML report in a test
+)
 
 case "${1:-}" in
   build) packages=("${build[@]}") ;;

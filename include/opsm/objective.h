@@ -438,7 +438,7 @@ OPSM_API int opsm_objective_needs_forward(const opsm_objective *config, double a
     X(surrogate, "masked surrogate part of the loss")                                                                  \
     X(penalty, "KL penalty part of the loss, with beta")                                                               \
     X(kl_ref, "mean KL estimate against the reference, nats per token")                                                \
-    X(entropy, "mean entropy, nats per token")                                                                         \
+    X(entropy, "mean entropy, nats per token, of the sequences where it is known")                                     \
     X(drift_negative_mean, "drift of sequences with A < 0: mean")                                                      \
     X(drift_negative_p10, "10% quantile")                                                                              \
     X(drift_negative_p50, "median")                                                                                    \

@@ -85,6 +85,14 @@ static const struct cli_text texts[] = {
      "Keys are those of `objective:` without the prefix, e.g. mask.delta=0.3 surrogate.name=is. docs/audit.md shows "
      "how\n"
      "to write such a file from TRL, verl, slime and OpenRLHF.\n"},
+    {"report", "RUN|LAB [RUN ...] -o FILE.html", "one self-contained HTML page about runs or a laboratory",
+     "Charts of reward, held-out accuracy, drift by sign of the advantage, dropped share, entropy, gradient norm and\n"
+     "effective sample size over optimiser steps; a histogram of drift with the threshold; what differs between the\n"
+     "configurations; transcripts with what was masked and why; a laboratory's table and verdict.\n\n"
+     "  -o FILE.html         the page: one file, which loads nothing from anywhere\n\n"
+     "RUN is the output directory of `opsm train` or `opsm sft`, LAB that of `opsm lab`. Runs that differ in seed and\n"
+     "output only are drawn as one arm: the mean of its seeds, and a band from the lowest to the highest of them.\n"
+     "docs/report.md explains the page.\n"},
     {"bench", "[gemm | generate | train | objective] MODEL [--json]", "throughput and share of the machine's ceiling",
      "Measures tokens a second of generation or training, or the GEMM ceiling of this machine, in one run.\n"},
 };

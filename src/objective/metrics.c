@@ -21,7 +21,10 @@ void metrics_add(struct metrics_sums *sums, const opsm_sequence *record) {
     sums->surrogate += record->surrogate;
     sums->penalty += record->penalty;
     sums->kl += record->kl_sum;
-    sums->entropy += record->entropy_sum;
+    if (isfinite(record->entropy_sum)) {
+        sums->entropy += record->entropy_sum;
+        sums->entropy_tokens += record->tokens;
+    }
     sums->mass += size;
     if (record->tokens > 0)
         sums->dropped_mass += size * (double)record->dropped_tokens / (double)record->tokens;
@@ -68,7 +71,7 @@ void metrics_finish(const struct metrics_sums *sums, opsm_metrics *metrics) {
     metrics->penalty = sums->penalty;
     metrics->loss = sums->surrogate + sums->penalty;
     metrics->kl_ref = sums->penalised ? ratio(sums->kl, tokens) : unknown;
-    metrics->entropy = ratio(sums->entropy, tokens);
+    metrics->entropy = ratio(sums->entropy, (double)sums->entropy_tokens);
     metrics->drift_negative_mean = ratio(sums->drift_negative, (double)sums->negative_drifts);
     metrics->drift_positive_mean = ratio(sums->drift_positive, (double)sums->positive_drifts);
     metrics->drift_mean = ratio(sums->drift_k1, (double)sums->drifts);

@@ -662,6 +662,10 @@ static void other_metrics(void **state) {
     assert_near(x->metrics.lag_max, 5, 0);
     assert_near(x->metrics.length_mean, 1.5, 0);
     assert_near(x->metrics.entropy, 2, 0);
+    const float known_in_part[] = {1, NAN, 3, 4}; /* unknown for the second sequence, which then does not count */
+    x->batch.entropy = known_in_part;
+    fixture_ok(x);
+    assert_near(x->metrics.entropy, 1, 0);
     assert_near(x->metrics.groups, 2, 0);
     assert_near(x->metrics.skipped_groups, 0, 0);
     assert_string_equal(opsm_metrics_name(0), "loss");

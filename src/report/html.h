@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The HTML report: runs and laboratories as one page that needs nothing but itself.
+ */
+#ifndef OPSM_REPORT_HTML_H
+#define OPSM_REPORT_HTML_H
+#include <opsm/status.h>
+
+/* Writes `out` from directories paths [n]: a laboratory (with lab.json), each of its arms one line with a band over its
+ * seeds; or a run (with metrics.jsonl). Runs that differ in seed and output only are seeds of one arm. What a directory
+ * lacks, and lines that cannot be read, are noted in the page. OPSM_INVALID: the same directory twice. OPSM_MISSING:
+ * neither a run nor a laboratory, or nothing in any of them to draw yet. OPSM_FORMAT: a damaged lab.json. `out` is
+ * complete or untouched. */
+opsm_status report_write(const char *const *paths, int n, const char *out, opsm_error *err);
+
+#endif

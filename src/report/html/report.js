@@ -1,0 +1,671 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Draws the page from the JSON in #data. Everything in it was written by models and by people: text goes into the page
+ * by textContent only, never as HTML.
+ */
+"use strict";
+(function () {
+const data = JSON.parse(document.getElementById("data").textContent);
+const root = document.documentElement;
+const byId = (id) => document.getElementById(id);
+
+const CURVES = [
+  { key: "reward", title: "Reward", help: "mean of fresh rollouts, by the weights of this step" },
+  { key: "accuracy", title: "Held-out accuracy", help: "on problems that training never sees" },
+  { key: "drift_negative", title: "Drift where A < 0", help: "nats per token away from the sampling policy; dashed: delta" },
+  { key: "drift_positive", title: "Drift where A > 0", help: "nats per token away from the sampling policy" },
+  { key: "dropped", title: "Dropped share", help: "of a step's sequences, by the mask" },
+  { key: "entropy", title: "Entropy", help: "of the policy, nats per token" },
+  { key: "grad_norm", title: "Gradient norm", help: "before clipping" },
+  { key: "ess", title: "Effective sample size", help: "share of a step's sequences; 1: on-policy" },
+  { key: "loss", title: "Loss", help: "cross-entropy of the solutions, nats per token" },
+];
+const COLOURS = 10;
+const MAX_SEEDS_NAMED = 8;
+
+/* ---- small helpers --------------------------------------------------------------------------------------------- */
+
+/** An element with properties and children; strings become text nodes. */
+function el(tag, properties, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties || {})) {
+    if (name in node && name !== "list") node[name] = value;
+    else node.setAttribute(name, value);
+  }
+  for (const child of children.flat()) if (child !== null && child !== undefined) node.append(child);
+  return node;
+}
+
+const isNumber = (x) => typeof x === "number" && Number.isFinite(x);
+
+/** Three significant digits, without an exponent where it can be read without. */
+function format(x) {
+  if (!isNumber(x)) return "–";
+  if (x === 0) return "0";
+  const size = Math.abs(x);
+  if (size >= 1e5 || size < 1e-4) return x.toExponential(2).replace("e+", "e").replace("-", "−").replace("e-", "e−");
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(size)));
+  return x.toLocaleString("en", { maximumFractionDigits: Math.min(digits, 6) }).replace("-", "−");
+}
+const whole = (n) => n.toLocaleString("en");
+const percent = (x) => (isNumber(x) ? format(100 * x) + "%" : "–");
+const plural = (n, one) => whole(n) + " " + one + (n === 1 ? "" : "s");
+
+const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+const armColour = (i) => css("--c" + (i % COLOURS));
+/** Arms that share a colour differ in their dashes. */
+const armDash = (i) => (i < COLOURS ? [] : i < 2 * COLOURS ? [6, 3] : [2, 3]);
+const withAlpha = (hex, alpha) => hex + Math.round(alpha * 255).toString(16).padStart(2, "0");
+
+/** A table in a region that scrolls by itself and can be reached by keyboard. */
+function table(label, head, rows, caption, kind) {
+  return el("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": label },
+    el("table", { className: kind || "" },
+      caption ? el("caption", {}, caption) : null,
+      el("thead", {}, el("tr", {}, head.map((text) => el("th", { scope: "col" }, text)))),
+      el("tbody", {}, rows.map((row) => el("tr", {}, row)))));
+}
+const swatch = (i) => {
+  const node = el("span", { className: "swatch", "aria-hidden": "true" });
+  node.style.background = `var(--c${i % COLOURS})`;
+  return node;
+};
+const armHead = (i) => el("th", { scope: "row", title: data.arms[i].name }, swatch(i), data.arms[i].name);
+
+function choice(label, options, onchange) {
+  const select = el("select", {}, options.map((text, i) => el("option", { value: String(i) }, text)));
+  select.addEventListener("change", () => onchange(Number(select.value)));
+  return { label: el("label", {}, label, select), select };
+}
+
+/* ---- theme ----------------------------------------------------------------------------------------------------- */
+
+const THEMES = ["auto", "light", "dark"];
+let theme = 0;
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+const charts = [];
+
+function applyTheme() {
+  const dark = THEMES[theme] === "dark" || (THEMES[theme] === "auto" && systemDark.matches);
+  root.dataset.theme = dark ? "dark" : "light";
+  byId("theme").textContent = "Theme: " + THEMES[theme];
+  for (const chart of charts) chart.restyle();
+}
+byId("theme").addEventListener("click", () => {
+  theme = (theme + 1) % THEMES.length;
+  applyTheme();
+});
+systemDark.addEventListener("change", applyTheme);
+root.dataset.theme = systemDark.matches ? "dark" : "light";
+
+/* ---- scales ---------------------------------------------------------------------------------------------------- */
+
+/** Linear about 0 and logarithmic far from it: drift bursts by orders of magnitude and has both signs. */
+const SYMLOG_UNIT = 0.01;
+const symlog = { to: (x) => Math.asinh(x / SYMLOG_UNIT), from: (y) => SYMLOG_UNIT * Math.sinh(y) };
+const linear = { to: (x) => x, from: (y) => y };
+
+function symlogTicks(low, high) {
+  const ticks = [];
+  for (let e = -2; e <= 6; e++) for (const m of [1, 3]) ticks.push(m * 10 ** e, -m * 10 ** e);
+  ticks.push(0);
+  const inside = ticks.map((v) => ({ value: symlog.to(v) })).filter((t) => t.value >= low && t.value <= high);
+  inside.sort((a, b) => a.value - b.value);
+  const every = Math.ceil(inside.length / 9);
+  return inside.filter((t, i) => (i - inside.findIndex((u) => u.value === 0)) % every === 0);
+}
+
+/** Whether a few values would flatten all others on a linear scale. */
+function wantsSymlog(key) {
+  if (!key.startsWith("drift")) return false;
+  const sizes = data.arms.flatMap((arm) => (arm.curves[key] ? arm.curves[key].mean : []))
+    .filter(isNumber).map(Math.abs).sort((a, b) => a - b);
+  return sizes.length > 0 && sizes[sizes.length - 1] > 20 * Math.max(sizes[sizes.length >> 1], 1e-3);
+}
+
+/* ---- curves over steps ----------------------------------------------------------------------------------------- */
+
+const shown = data.arms.map(() => true);
+
+/** Three datasets an arm: the band's lower and upper edge, and the mean. */
+function datasets(key, scale) {
+  const sets = [];
+  data.arms.forEach((arm, i) => {
+    const curve = arm.curves[key];
+    if (!curve) return;
+    const points = (column) => column.map((v, k) => ({ x: k * data.bin, y: isNumber(v) ? scale.to(v) : NaN }));
+    const base = { arm: i, pointRadius: 0, pointHitRadius: 0, spanGaps: true, hidden: !shown[i], tension: 0 };
+    if (curve.low) {
+      sets.push({ ...base, role: "low", data: points(curve.low), borderWidth: 0, fill: false, order: 2 });
+      sets.push({ ...base, role: "high", data: points(curve.high), borderWidth: 0, fill: "-1", order: 2 });
+    }
+    const few = curve.mean.filter(isNumber).length;
+    sets.push({ ...base, role: "mean", curve, data: points(curve.mean), borderWidth: 2, borderDash: armDash(i), fill: false,
+                order: 1, pointRadius: few < 2 ? 4 : few <= 12 ? 2.5 : 0, pointHoverRadius: 4 });
+  });
+  return sets;
+}
+
+function paint(chart) {
+  for (const set of chart.data.datasets) {
+    const colour = armColour(set.arm);
+    set.borderColor = colour;
+    set.pointBackgroundColor = colour;
+    set.backgroundColor = set.role === "high" ? withAlpha(colour, 0.16) : colour;
+  }
+  const o = chart.options;
+  for (const axis of Object.values(o.scales)) {
+    axis.grid.color = css("--grid");
+    axis.grid.borderColor = css("--line");
+    axis.ticks.color = css("--muted");
+    axis.title.color = css("--muted");
+  }
+  Object.assign(o.plugins.tooltip, { backgroundColor: css("--card"), titleColor: css("--text"), bodyColor: css("--text"),
+                                     borderColor: css("--muted") });
+}
+
+/** Thresholds of the shown arms as dashed lines, and the cross-hair of the point being read. */
+const guides = {
+  id: "guides",
+  afterDatasetsDraw(chart) {
+    const { ctx, chartArea: area, scales } = chart;
+    ctx.save();
+    ctx.lineWidth = 1;
+    const active = chart.tooltip && chart.tooltip.getActiveElements();
+    if (active && active.length) {
+      ctx.strokeStyle = css("--muted");
+      ctx.globalAlpha = 0.5;
+      ctx.beginPath();
+      ctx.moveTo(active[0].element.x, area.top);
+      ctx.lineTo(active[0].element.x, area.bottom);
+      ctx.stroke();
+      ctx.globalAlpha = 1;
+    }
+    if (chart.key === "drift_negative") {
+      ctx.setLineDash([4, 4]);
+      data.arms.forEach((arm, i) => {
+        const delta = threshold(arm, 0);
+        if (!shown[i] || !delta || delta[0] !== delta[1]) return;
+        const y = scales.y.getPixelForValue(chart.scale.to(delta[0]));
+        if (!(y >= area.top && y <= area.bottom)) return;
+        ctx.strokeStyle = armColour(i);
+        ctx.beginPath();
+        ctx.moveTo(area.left, y);
+        ctx.lineTo(area.right, y);
+        ctx.stroke();
+      });
+    }
+    ctx.restore();
+  },
+};
+
+function readout(item) {
+  const { curve, arm } = item.dataset;
+  const k = item.dataIndex;
+  let text = `${data.arms[arm].name}: ${format(curve.mean[k])}`;
+  if (curve.low && isNumber(curve.low[k])) text += `  (${format(curve.low[k])} to ${format(curve.high[k])})`;
+  if (curve.runs && curve.runs[k] < data.arms[arm].runs.length) text += `, ${plural(curve.runs[k], "run")} only`;
+  return text;
+}
+
+const stepsOf = (k) =>
+  data.bin === 1 ? `step ${whole(k)}` : `steps ${whole(k * data.bin)} to ${whole((k + 1) * data.bin - 1)}`;
+
+function axis(text) {
+  return { grid: { tickLength: 4 }, ticks: { maxRotation: 0, autoSkipPadding: 14, font: { size: 11 } },
+           title: { display: !!text, text: text || "", font: { size: 11 } } };
+}
+
+function curveOptions(chart) {
+  const y = axis();
+  y.ticks.callback = (value) => format(chart.scale.from(value));
+  y.afterBuildTicks = (scale) => {
+    if (chart.scale === symlog) scale.ticks = symlogTicks(scale.min, scale.max);
+  };
+  const x = axis("optimiser steps");
+  x.type = "linear";
+  x.max = Math.max(data.bin, data.steps);
+  x.ticks.includeBounds = false;
+  x.ticks.callback = (value) => (Number.isInteger(value) ? whole(value) : "");
+  return {
+    animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true,
+    interaction: { mode: "index", intersect: false },
+    scales: { x, y },
+    plugins: {
+      legend: { display: false },
+      tooltip: { borderWidth: 1, padding: 8, boxPadding: 4, usePointStyle: true, filter: (item) => item.dataset.role === "mean",
+                 itemSort: (a, b) => b.parsed.y - a.parsed.y,
+                 callbacks: { title: (items) => (items.length ? stepsOf(items[0].dataIndex) : ""), label: readout } },
+    },
+  };
+}
+
+/** Arrow keys walk along the points; what the tooltip shows is also said. */
+function keyboard(canvas, chart, length, describe) {
+  let at = -1;
+  const show = (k) => {
+    at = k;
+    const elements = chart.data.datasets
+      .map((set, i) => ({ datasetIndex: i, index: k }))
+      .filter(({ datasetIndex: d }) => chart.isDatasetVisible(d) && !chart.getDatasetMeta(d).data[k].skip);
+    chart.setActiveElements(elements);
+    const first = elements.length ? chart.getDatasetMeta(elements[0].datasetIndex).data[k] : { x: 0, y: 0 };
+    chart.tooltip.setActiveElements(elements, { x: first.x, y: first.y });
+    chart.update("none");
+    byId("live").textContent = describe(k);
+  };
+  canvas.addEventListener("keydown", (event) => {
+    const moves = { ArrowRight: at + 1, ArrowLeft: at < 0 ? length - 1 : at - 1, Home: 0, End: length - 1 };
+    if (event.key === "Escape") clear();
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    show(Math.min(length - 1, Math.max(0, moves[event.key])));
+  });
+  const clear = () => {
+    at = -1;
+    chart.setActiveElements([]);
+    chart.tooltip.setActiveElements([], { x: 0, y: 0 });
+    chart.update("none");
+  };
+  canvas.addEventListener("blur", clear);
+}
+
+function curveTable(key) {
+  const arms = data.arms.map((arm, i) => i).filter((i) => data.arms[i].curves[key]);
+  const rows = [];
+  for (let k = 0; k < data.points; k++) {
+    const values = arms.map((i) => data.arms[i].curves[key].mean[k]);
+    if (!values.some(isNumber)) continue;
+    rows.push([el("th", { scope: "row" }, whole(k * data.bin)), ...values.map((v) => el("td", {}, format(v)))]);
+  }
+  return table("Values of this chart", ["step", ...arms.map((i) => data.arms[i].name)], rows);
+}
+
+function card(spec, canvas, tools) {
+  const plot = el("div", { className: "plot" }, canvas);
+  const node = el("article", { className: "card" },
+    el("header", {}, el("div", {}, el("h3", {}, spec.title), el("p", {}, spec.help)), el("div", { className: "tools" }, tools)),
+    plot);
+  return { node, plot };
+}
+
+function toggle(text, label, pressed, onchange) {
+  const button = el("button", { type: "button", "aria-pressed": String(pressed), "aria-label": label }, text);
+  button.addEventListener("click", () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    onchange(on);
+  });
+  return button;
+}
+
+function addCurve(spec) {
+  const { key } = spec;
+  const canvas = el("canvas", { tabIndex: 0, role: "img",
+    "aria-label": `${spec.title} over optimiser steps. Arrow keys read the values; the table has them all.` });
+  const holder = { scale: wantsSymlog(key) ? symlog : linear };
+  const tools = [];
+  let values = null;
+  if (key.startsWith("drift") || key === "grad_norm")
+    tools.push(toggle("Log", `${spec.title}: logarithmic scale`, holder.scale === symlog, (on) => {
+      holder.scale = on ? symlog : linear;
+      chart.scale = holder.scale;
+      chart.data.datasets = datasets(key, holder.scale);
+      paint(chart);
+      chart.update("none");
+    }));
+  tools.push(toggle("Table", `${spec.title}: as a table`, false, (on) => {
+    if (!values) plot.after(values = curveTable(key));
+    plot.hidden = on;
+    values.hidden = !on;
+  }));
+  const { node, plot } = card(spec, canvas, tools);
+  byId("charts").append(node);
+  const options = curveOptions(holder);
+  const config = { type: "line", data: { datasets: datasets(key, holder.scale) }, options, plugins: [guides] };
+  paint({ data: config.data, options });
+  const chart = new Chart(canvas, config);
+  chart.key = key;
+  chart.scale = holder.scale;
+  chart.update("none"); /* now that the guides know what they belong to */
+  chart.restyle = () => {
+    paint(chart);
+    chart.update("none");
+  };
+  keyboard(canvas, chart, data.points, (k) => {
+    const parts = chart.data.datasets
+      .filter((set) => set.role === "mean" && shown[set.arm] && isNumber(set.curve.mean[k]))
+      .map((dataset) => readout({ dataset, dataIndex: k }));
+    return `${stepsOf(k)}: ${parts.join("; ") || "no value"}`;
+  });
+  charts.push(chart);
+}
+
+function showArm(i, on) {
+  shown[i] = on;
+  for (const chart of charts) {
+    if (!chart.key) continue;
+    for (const set of chart.data.datasets) if (set.arm === i) set.hidden = !on;
+    chart.update("none");
+  }
+}
+
+function legend() {
+  if (data.arms.length < 2) return;
+  const nav = byId("legend");
+  nav.hidden = false;
+  data.arms.forEach((arm, i) => {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    for (const [k, v] of Object.entries({ width: 22, height: 10, "aria-hidden": "true" })) svg.setAttribute(k, v);
+    for (const [k, v] of Object.entries({ x1: 1, x2: 21, y1: 5, y2: 5, "stroke-width": 3, "stroke-linecap": "round",
+                                          "stroke-dasharray": armDash(i).join(" ") })) line.setAttribute(k, v);
+    line.style.stroke = `var(--c${i % COLOURS})`;
+    svg.append(line);
+    const button = el("button", { type: "button", "aria-pressed": "true" }, svg, arm.name);
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(on));
+      showArm(i, on);
+    });
+    nav.append(button);
+  });
+}
+
+/* ---- histogram of drift ---------------------------------------------------------------------------------------- */
+
+/** The lowest and highest threshold of a part of the run, null where the mask has none. */
+function threshold(arm, part) {
+  const delta = arm.drift[part].delta;
+  return arm.rule === "opsm" && delta.every(isNumber) ? delta : null;
+}
+
+function binName(k) {
+  const edges = data.edges;
+  if (k === 0) return `up to ${format(edges[0])}`;
+  if (k === edges.length) return `above ${format(edges[k - 1])}`;
+  return `${format(edges[k - 1])} to ${format(edges[k])}`;
+}
+
+/** Where a drift stands on the axis of bins: bin k reaches from k - 1/2 to k + 1/2. */
+function position(x) {
+  const edges = data.edges;
+  let k = 0;
+  while (k < edges.length && edges[k] < x) k++;
+  if (k === 0 || k === edges.length) return k;
+  const [low, high] = [edges[k - 1], edges[k]];
+  const share = low > 0 ? Math.log(x / low) / Math.log(high / low) : (x - low) / (high - low);
+  return k - 0.5 + share;
+}
+
+const deltaMark = {
+  id: "delta",
+  afterDatasetsDraw(chart) {
+    const delta = chart.delta;
+    if (!delta) return;
+    const { ctx, chartArea: area, scales } = chart;
+    const unit = scales.x.getPixelForValue(1) - scales.x.getPixelForValue(0);
+    const pixel = (x) => scales.x.getPixelForValue(0) + (position(x) - chart.firstBin) * unit;
+    const [a, b] = delta.map(pixel);
+    const centre = (a + b) / 2;
+    ctx.save();
+    ctx.fillStyle = withAlpha(css("--text"), 0.12);
+    if (b - a > 1) ctx.fillRect(a, area.top, b - a, area.bottom - area.top);
+    ctx.strokeStyle = css("--text");
+    ctx.lineWidth = 1.5;
+    ctx.setLineDash([5, 4]);
+    ctx.beginPath();
+    ctx.moveTo(centre, area.top);
+    ctx.lineTo(centre, area.bottom);
+    ctx.stroke();
+    ctx.fillStyle = css("--text");
+    ctx.font = "600 12px system-ui, sans-serif";
+    const left = centre > (area.left + area.right) / 2;
+    ctx.textAlign = left ? "right" : "left";
+    const text = delta[0] === delta[1] ? `delta ${format(delta[0])}` : `delta ${format(delta[0])} to ${format(delta[1])}`;
+    ctx.fillText(text, centre + (left ? -6 : 6), area.top + 12);
+    ctx.restore();
+  },
+};
+
+function addHistogram() {
+  const sum = (counts) => counts.reduce((a, b) => a + b, 0);
+  const counted = data.arms.map((arm, i) => i).filter((i) => sum(arm_counts(i)) > 0);
+  function arm_counts(i) { return data.arms[i].drift[0].negative.concat(data.arms[i].drift[0].positive); }
+  if (!counted.length) return;
+  byId("drift").hidden = false;
+  let arm = counted[0], part = 0;
+  /* The arm whose mask does most is the one to look at. */
+  for (const i of counted) if (!threshold(data.arms[arm], 0) && threshold(data.arms[i], 0)) arm = i;
+
+  const canvas = el("canvas", { tabIndex: 0, role: "img",
+    "aria-label": "Histogram of drift by sign of the advantage, with the threshold. Arrow keys read the bars." });
+  const summary = el("p", {});
+  byId("drift-card").append(el("header", {}, summary), el("div", { className: "plot" }, canvas));
+
+  const y = axis("share of the sequences of its sign");
+  y.ticks.callback = (value) => percent(Math.abs(value));
+  const x = axis("drift, nats per token");
+  x.grid.display = false;
+  x.stacked = y.stacked = true;
+  x.ticks.maxRotation = 90;
+  const options = {
+    animation: false, responsive: true, maintainAspectRatio: false, interaction: { mode: "index", intersect: false },
+    scales: { x, y },
+    plugins: { legend: { display: false },
+               tooltip: { borderWidth: 1, padding: 8, boxPadding: 4,
+                          callbacks: { title: (items) => "drift " + binName(chart.firstBin + items[0].dataIndex),
+                                       label: (item) => label(item.datasetIndex, chart.firstBin + item.dataIndex) } } },
+  };
+  const chart = new Chart(canvas, {
+    type: "bar", options, plugins: [deltaMark],
+    data: { labels: [], datasets: [0, 1].map(() => ({ data: [], categoryPercentage: 1, barPercentage: 0.9, borderRadius: 2 })) },
+  });
+  const counts = (sign) => data.arms[arm].drift[part][sign ? "positive" : "negative"];
+  const isDropped = (k) => chart.delta && k > 0 && data.edges[k - 1] >= chart.delta[1];
+  function label(sign, k) {
+    const n = counts(sign)[k];
+    const text = `${sign ? "A > 0" : "A < 0"}: ${whole(n)} (${percent(n / (sum(counts(sign)) || 1))})`;
+    return text + (sign === 0 && n && isDropped(k) ? ", masked" : "");
+  }
+  function update() {
+    const both = [0, 1].map(counts);
+    chart.delta = threshold(data.arms[arm], part);
+    const used = both[0].map((n, k) => (n + both[1][k] ? k : -1)).filter((k) => k >= 0);
+    if (chart.delta) used.push(Math.round(position(chart.delta[0])), Math.round(position(chart.delta[1])));
+    chart.firstBin = Math.max(0, Math.min(...used) - 1);
+    const last = Math.min(data.edges.length, Math.max(...used) + 1);
+    const bins = [];
+    for (let k = chart.firstBin; k <= last; k++) bins.push(k);
+    chart.data.labels = bins.map((k) => (k < data.edges.length ? "≤ " + format(data.edges[k]) : "> " + format(data.edges[k - 1])));
+    both.forEach((column, sign) => {
+      const total = sum(column) || 1;
+      chart.data.datasets[sign].data = bins.map((k) => (sign ? -1 : 1) * column[k] / total);
+    });
+    const beyond = sum(both[0].filter((n, k) => isDropped(k))), negatives = sum(both[0]);
+    const rule = data.arms[arm].rule;
+    summary.textContent = `${whole(negatives)} sequences with A < 0 and ${whole(sum(both[1]))} with A > 0, counted at every step. ` +
+      (chart.delta ? (chart.delta[0] === chart.delta[1] ? `Beyond delta: ${percent(beyond / (negatives || 1))} of the first.` : "Delta moved during the run.")
+                   : `Mask rule: ${rule || "unknown"}, no threshold.`);
+    restyle();
+  }
+  function restyle() {
+    const bins = chart.data.labels.map((_, i) => chart.firstBin + i);
+    chart.data.datasets[0].backgroundColor = bins.map((k) => css(isDropped(k) ? "--dropped" : "--negative"));
+    chart.data.datasets[1].backgroundColor = bins.map(() => css("--positive"));
+    paint({ data: { datasets: [] }, options: chart.options });
+    chart.update("none");
+  }
+  chart.restyle = restyle;
+  const controls = byId("drift-controls");
+  const arms = choice("Arm", counted.map((i) => data.arms[i].name), (k) => { arm = counted[k]; update(); });
+  arms.select.value = String(counted.indexOf(arm));
+  if (counted.length > 1) controls.append(arms.label);
+  controls.append(choice("Part", ["whole run", "first quarter", "second quarter", "third quarter", "last quarter"],
+                         (k) => { part = k; update(); }).label);
+  controls.append(el("span", { className: "label" }, ""));
+  update();
+  keyboard(canvas, chart, chart.data.labels.length, (i) => {
+    const k = chart.firstBin + i;
+    return k > data.edges.length ? "" : `drift ${binName(k)}: ${label(0, k)}; ${label(1, k)}`;
+  });
+  charts.push(chart);
+}
+
+/* ---- tables ---------------------------------------------------------------------------------------------------- */
+
+function labs() {
+  const section = byId("labs");
+  for (const lab of data.labs) {
+    section.hidden = false;
+    section.append(el("h2", {}, data.labs.length > 1 ? `Verdict: ${lab.path}` : "Verdict"));
+    if (lab.verdict) section.append(el("p", { className: "callout" }, lab.verdict));
+    const rows = lab.rows.map((row) => {
+      const i = data.arms.findIndex((arm) => arm.name === row.arm);
+      const seeds = row.seeds - (row.failed || 0);
+      return [
+        i < 0 ? el("th", { scope: "row" }, row.arm) : armHead(i),
+        el("td", {}, format(row.final)),
+        el("td", {}, isNumber(row.low) && isNumber(row.high) ? `${format(row.low)} to ${format(row.high)}` : "–"),
+        el("td", {}, format(row.worst)),
+        el("td", { className: row.collapsed ? "bad" : "" }, isNumber(row.collapsed) ? `${row.collapsed} of ${seeds}` : "–"),
+        el("td", { className: row.failed ? "bad" : "" }, isNumber(row.failed) ? whole(row.failed) : "–"),
+        el("td", {}, percent(row.dropped)),
+        el("td", {}, format(row.drift_negative)),
+        el("td", {}, format(row.drift_positive)),
+      ];
+    });
+    const caption = isNumber(lab.below) && isNumber(lab.window)
+      ? `Collapsed: reward below ${format(lab.below)} of its best for the last ${percent(lab.window)} of the run, or a weight that is not finite.`
+      : "";
+    section.append(table("Result of the laboratory",
+      ["arm", "final reward", "95% interval", "worst", "collapsed", "failed", "dropped", "drift A < 0", "drift A > 0"], rows, caption));
+  }
+}
+
+function numbers() {
+  const of = (arm, key) => (arm.curves[key] ? arm.curves[key].mean.filter(isNumber) : []);
+  const mean = (v) => (v.length ? v.reduce((a, b) => a + b, 0) / v.length : NaN);
+  const max = (v) => (v.length ? Math.max(...v) : NaN);
+  const min = (v) => (v.length ? Math.min(...v) : NaN);
+  const columns = [
+    ["seeds", (a) => whole(a.runs.length)],
+    ["steps", (a) => whole(Math.max(...a.runs.map((r) => r.steps)))],
+    ["iterations", (a) => whole(Math.max(...a.runs.map((r) => r.iterations)))],
+    ["reward, first", (a) => format(of(a, "reward")[0])],
+    ["last", (a) => format(of(a, "reward").at(-1))],
+    ["best", (a) => format(max(of(a, "reward")))],
+    ["accuracy, last", (a) => format(of(a, "accuracy").at(-1))],
+    ["drift A < 0", (a) => format(mean(of(a, "drift_negative")))],
+    ["drift A > 0", (a) => format(mean(of(a, "drift_positive")))],
+    ["dropped", (a) => percent(mean(of(a, "dropped")))],
+    ["entropy, last", (a) => format(of(a, "entropy").at(-1))],
+    ["gradient norm", (a) => format(mean(of(a, "grad_norm")))],
+    ["ESS, least", (a) => format(min(of(a, "ess")))],
+    ["loss, last", (a) => format(of(a, "loss").at(-1))],
+  ].filter(([, value]) => data.arms.some((arm) => value(arm) !== "–"));
+  const rows = data.arms.map((arm, i) => [armHead(i), ...columns.map(([, value]) => el("td", {}, value(arm)))]);
+  byId("numbers-table").append(table("Main numbers of every arm", ["arm", ...columns.map(([name]) => name)], rows,
+    "Means over seeds and over the points of the charts; first, last, best and least are single points."));
+}
+
+function configuration() {
+  if (!data.config.length) return;
+  byId("config").hidden = false;
+  const single = data.arms.length === 1;
+  const rows = data.config.map(({ key, values }) => [
+    el("th", { scope: "row", className: "key" }, key),
+    ...values.map((v) => el("td", { className: "text" }, v === null ? "–" : v === "" ? "(empty)" : v)),
+  ]);
+  const node = table(single ? "Configuration" : "Keys that differ between arms", ["key", ...data.arms.map((a) => a.name)], rows, "", "words");
+  byId("config-table").append(single ? el("details", {}, el("summary", {}, plural(rows.length, "key") + " in force"), node)
+                                     : el("p", { className: "muted" }, "The keys that differ between the arms; all others are equal."), single ? null : node);
+}
+
+/* ---- transcripts ----------------------------------------------------------------------------------------------- */
+
+function sampleCard(row) {
+  const state = row.keep === false ? "masked" : row.keep === true && row.advantage !== 0 ? "kept" : "plain";
+  const facts = [
+    el("span", { className: "badge" }, { masked: "Masked", kept: "Kept", plain: "No signal" }[state]),
+    el("span", {}, `reward ${format(row.reward)}`),
+    el("span", {}, `A ${format(row.advantage)}`),
+    isNumber(row.drift) ? el("span", {}, `drift ${format(row.drift)}`) : null,
+    row.reason ? el("span", {}, row.reason) : null,
+  ];
+  return el("div", { className: "sample " + state }, el("div", { className: "facts" }, facts),
+            el("pre", { tabIndex: 0, role: "group", "aria-label": "Response" }, row.response || "(empty response)"));
+}
+
+function sampleColumn(rows, iterations, start) {
+  const list = el("div", {});
+  const fill = (k) => {
+    list.replaceChildren();
+    let group = null;
+    for (const row of rows.filter((r) => r.iteration === iterations[k])) {
+      if (row.group !== group) {
+        group = row.group;
+        list.append(el("div", { className: "prompt" }, el("div", { className: "label" }, "Prompt"), el("pre", {}, row.prompt || "")));
+      }
+      list.append(sampleCard(row));
+    }
+  };
+  const names = iterations.map((t, k) => `iteration ${whole(t)}` + (k === 0 ? " (before training)" : k === iterations.length - 1 ? " (last recorded)" : ""));
+  if (iterations[0] !== 0) names[0] = `iteration ${whole(iterations[0])}`;
+  const { label, select } = choice(start === 0 ? "Before" : "After", names, fill);
+  select.value = String(start);
+  fill(start);
+  return el("div", {}, label, list);
+}
+
+function transcripts() {
+  const usable = data.samples.filter((s) => s.rows.some((row) => isNumber(row.iteration)));
+  if (!usable.length) return;
+  byId("samples").hidden = false;
+  const show = (i) => {
+    const rows = usable[i].rows.filter((row) => isNumber(row.iteration));
+    const iterations = [...new Set(rows.map((row) => row.iteration))].sort((a, b) => a - b);
+    const columns = [sampleColumn(rows, iterations, 0)];
+    if (iterations.length > 1) columns.push(sampleColumn(rows, iterations, iterations.length - 1));
+    byId("samples-columns").replaceChildren(...columns);
+  };
+  if (usable.length > 1)
+    byId("samples-controls").append(choice("Arm", usable.map((s) => data.arms[s.arm].name), show).label);
+  show(0);
+}
+
+/* ---- page ------------------------------------------------------------------------------------------------------ */
+
+function headings() {
+  const arms = data.arms, seeds = Math.max(...arms.map((arm) => arm.runs.length));
+  const title = data.labs.length === 1 ? data.labs[0].path.replace(/\/+$/, "").split("/").pop()
+    : arms.length === 1 ? arms[0].name : arms.length <= 3 ? arms.map((arm) => arm.name).join(" · ") : `${arms.length} arms compared`;
+  byId("title").textContent = title;
+  document.title = `${title} – opsm report`;
+  const parts = [data.labs.length ? "Laboratory" : arms.length + seeds === 2 ? "Run" : "Runs compared",
+                 arms.length > 1 ? plural(arms.length, "arm") : null, seeds > 1 ? `up to ${seeds} seeds each` : null,
+                 plural(data.steps, "optimiser step")];
+  byId("subtitle").textContent = parts.filter(Boolean).join(" · ");
+  byId("curves-note").textContent =
+    (data.bin > 1 ? `Each point is the mean over ${data.bin} optimiser steps. ` : "One point per optimiser step. ") +
+    (seeds > 1 ? "Lines: mean over seeds; bands: from the lowest seed to the highest." : "");
+  const sources = arms.flatMap((arm) => arm.runs.map((run) => run.path));
+  byId("made").textContent = `opsm ${data.version}, from ${sources.slice(0, MAX_SEEDS_NAMED).join(", ")}` +
+    (sources.length > MAX_SEEDS_NAMED ? ` and ${sources.length - MAX_SEEDS_NAMED} more runs.` : ".");
+  if (data.notes.length) byId("notes").hidden = false;
+  byId("notes-list").append(...data.notes.map((note) => el("li", {}, note)));
+}
+
+Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
+headings();
+labs();
+legend();
+for (const spec of CURVES) if (data.arms.some((arm) => arm.curves[spec.key])) addCurve(spec);
+addHistogram();
+numbers();
+configuration();
+transcripts();
+applyTheme();
+root.dataset.charts = String(charts.length);
+root.dataset.ready = "true";
+})();

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A laboratory's lab.json: its arms, whose seeds are runs in directories of their own, its table and its verdict.
+ */
+#include "base/file.h"
+#include "base/mem.h"
+#include "report/html_report.h"
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+enum { FILE_LIMIT = 64 << 20, NAME_ROOM = 256, PATH_ROOM = 1024 };
+
+static double number_of(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static opsm_status parse(const char *path, json_t **lab, opsm_error *err) {
+    char *text;
+    size_t size;
+    opsm_status status = file_read(path, FILE_LIMIT, &text, &size, err);
+    if (status != OPSM_OK) return status;
+    json_error_t problem;
+    *lab = json_loadb(text, size, JSON_REJECT_DUPLICATES, &problem);
+    mem_free(text);
+    if (!*lab && json_error_code(&problem) == json_error_out_of_memory) return mem_exhausted(err, "lab.json", size);
+    if (!*lab)
+        return opsm_fail(err, OPSM_FORMAT, "'%.200s', line %d: %.100s; run the laboratory again to write it anew", path,
+                         problem.line, problem.text);
+    const json_t *arms = json_object_get(*lab, "arms");
+    if (json_is_object(arms) && json_object_size(arms) > 0 && json_object_size(arms) <= REPORT_ARMS_MAX) return OPSM_OK;
+    json_decref(*lab);
+    return opsm_fail(err, OPSM_FORMAT, "'%.200s': expected \"arms\" with 1 to %d arms; run the laboratory again", path,
+                     (int)REPORT_ARMS_MAX);
+}
+
+/* ---- runs of an arm ---------------------------------------------------------------------------------------------- */
+
+/* A directory named by the file stays below the laboratory. */
+static bool is_below(const char *directory) {
+    if (directory[0] == '/' || !directory[0]) return false;
+    for (const char *part = directory; part; part = strchr(part, '/')) {
+        part += *part == '/';
+        if (!strncmp(part, "..", 2) && (part[2] == '/' || !part[2])) return false;
+    }
+    return true;
+}
+
+static opsm_status add_seed(struct report *report, struct report_arm *arm, const char *lab, const char *name,
+                            const json_t *seed, opsm_error *err) {
+    char directory[PATH_ROOM], path[2 * PATH_ROOM];
+    long long number = (long long)json_integer_value(json_object_get(seed, "seed"));
+    const char *given = json_string_value(json_object_get(seed, "directory"));
+    const char *state = json_string_value(json_object_get(seed, "status"));
+    if (state && !strcmp(state, "failed")) {
+        const char *sentence = json_string_value(json_object_get(seed, "error"));
+        arm->failed++;
+        report_note(report, "%s, seed %lld failed: %s", name, number, sentence ? sentence : "no reason given");
+    }
+    if (given)
+        snprintf(directory, sizeof directory, "%s", given);
+    else
+        snprintf(directory, sizeof directory, "%s/seed-%lld", name, number);
+    if (!is_below(directory)) {
+        report_note(report, "%s, seed %lld: the directory %s lies outside the laboratory, left out", name, number,
+                    directory);
+        return OPSM_OK;
+    }
+    snprintf(path, sizeof path, "%s/%s", lab, directory);
+    bool found;
+    return report_add_run(report, &arm->runs, &arm->n_runs, path, &found, err);
+}
+
+static opsm_status add_arm(struct report *report, const char *lab, const char *prefix, const char *name,
+                           const json_t *entry, opsm_error *err) {
+    char full[2 * NAME_ROOM];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    struct report_arm *arm;
+    opsm_status status = report_add_arm(report, full, &arm, err);
+    const json_t *seeds = json_object_get(entry, "seeds");
+    size_t n = json_array_size(seeds);
+    if (n > REPORT_SEEDS_MAX) {
+        report_note(report, "%s: only the first %d of %zu seeds are drawn", full, (int)REPORT_SEEDS_MAX, n);
+        n = REPORT_SEEDS_MAX;
+    }
+    for (size_t i = 0; status == OPSM_OK && i < n; i++)
+        status = add_seed(report, arm, lab, name, json_array_get(seeds, i), err);
+    return status;
+}
+
+/* ---- table and verdict ------------------------------------------------------------------------------------------- */
+
+static double mean_over_seeds(const json_t *seeds, const char *key) {
+    double sum = 0, n = 0;
+    for (size_t i = 0; i < json_array_size(seeds); i++) {
+        double value = number_of(json_array_get(seeds, i), key);
+        if (!isfinite(value)) continue;
+        sum += value;
+        n++;
+    }
+    return n > 0 ? sum / n : NAN;
+}
+
+static double least_over_seeds(const json_t *seeds, const char *key) {
+    double least = NAN;
+    for (size_t i = 0; i < json_array_size(seeds); i++) least = fmin(least, number_of(json_array_get(seeds, i), key));
+    return least;
+}
+
+static void put_number(struct text *json, const char *key, double value) {
+    text_printf(json, ",\"%s\":", key);
+    report_put_number(json, value);
+}
+
+static void put_arm_row(struct text *json, const char *prefix, const char *name, const json_t *arm) {
+    char full[2 * NAME_ROOM];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    const json_t *seeds = json_object_get(arm, "seeds"), *interval = json_object_get(arm, "final_ci95");
+    text_puts(json, "{\"arm\":");
+    report_put_string(json, full);
+    put_number(json, "seeds", (double)json_array_size(seeds));
+    put_number(json, "final", number_of(arm, "final_mean"));
+    put_number(json, "low", json_number_value(json_array_get(interval, 0)));
+    put_number(json, "high", json_number_value(json_array_get(interval, 1)));
+    put_number(json, "worst", least_over_seeds(seeds, "worst"));
+    put_number(json, "collapsed", number_of(arm, "collapsed"));
+    put_number(json, "failed", number_of(arm, "failed"));
+    put_number(json, "dropped", mean_over_seeds(seeds, "dropped"));
+    put_number(json, "drift_negative", mean_over_seeds(seeds, "drift_negative"));
+    put_number(json, "drift_positive", mean_over_seeds(seeds, "drift_positive"));
+    put_number(json, "seconds", mean_over_seeds(seeds, "seconds"));
+    text_puts(json, "}");
+}
+
+static void put_lab(struct report *report, const char *path, const char *prefix, const json_t *lab) {
+    struct text *json = &report->labs;
+    const json_t *collapse = json_object_get(lab, "collapse");
+    text_puts(json, json->length ? ",{\"path\":" : "{\"path\":");
+    report_put_string(json, path);
+    text_puts(json, ",\"verdict\":");
+    report_put_string(json, json_string_value(json_object_get(lab, "verdict")));
+    put_number(json, "below", number_of(collapse, "below"));
+    put_number(json, "window", number_of(collapse, "window"));
+    text_puts(json, ",\"rows\":[");
+    const char *name;
+    json_t *arm;
+    bool more = false;
+    json_object_foreach(json_object_get(lab, "arms"), name, arm) {
+        if (more) text_puts(json, ",");
+        put_arm_row(json, prefix, name, arm);
+        more = true;
+    }
+    text_puts(json, "]}");
+}
+
+opsm_status report_read_lab(struct report *report, const char *path, const char *prefix, opsm_error *err) {
+    char *file = file_join(path, "lab.json");
+    if (!file) return mem_exhausted(err, "a file name", strlen(path));
+    json_t *lab;
+    opsm_status status = parse(file, &lab, err);
+    mem_free(file);
+    if (status != OPSM_OK) return status;
+    json_int_t round = json_integer_value(json_object_get(lab, "steps_per_round"));
+    if (round > report->round) report->round = (int64_t)round;
+    put_lab(report, path, prefix, lab);
+    const char *name;
+    json_t *arm;
+    json_object_foreach(json_object_get(lab, "arms"), name, arm) {
+        if (status == OPSM_OK) status = add_arm(report, path, prefix, name, arm, err);
+    }
+    json_decref(lab);
+    return status;
+}

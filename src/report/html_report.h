@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of a report share: runs as they were read, arms that group them, laboratories, and the JSON that the
+ * page's script draws. Everything read is hostile: sizes are bounded, and text goes out through text_json_string only.
+ */
+#ifndef OPSM_REPORT_HTML_REPORT_H
+#define OPSM_REPORT_HTML_REPORT_H
+#include "base/text.h"
+#include "report/drift_histogram.h"
+#include <opsm/status.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* X(id, key in the page). Numbers over optimiser steps. */
+#define REPORT_CURVES(X)                                                                                               \
+    X(REWARD, "reward")                 /* of fresh rollouts, at the step whose weights sampled them */                \
+    X(ACCURACY, "accuracy")             /* on held-out problems */                                                     \
+    X(DRIFT_NEGATIVE, "drift_negative") /* mean over the sequences of a step, likewise what follows */                 \
+    X(DRIFT_POSITIVE, "drift_positive")                                                                                \
+    X(DROPPED, "dropped")                                                                                              \
+    X(ENTROPY, "entropy")                                                                                              \
+    X(GRAD_NORM, "grad_norm")                                                                                          \
+    X(ESS, "ess")                                                                                                      \
+    X(LOSS, "loss") /* supervised training */
+
+enum report_curve_id {
+#define REPORT_CURVE_ID(id, key) CURVE_##id,
+    REPORT_CURVES(REPORT_CURVE_ID)
+#undef REPORT_CURVE_ID
+        CURVE_COUNT
+};
+
+struct report_curve {
+    int64_t *step; /* [n] */
+    double *value; /* [n] finite */
+    int64_t n, room;
+};
+
+/* Drift over neighbouring iterations: slot i holds iterations i * slot_width onwards. */
+enum { REPORT_SLOTS = 64 };
+struct report_slot {
+    struct drift_histogram drift;
+    double delta_low, delta_high; /* of the iterations' means; low > high: none */
+};
+
+/* The flat configuration: "objective.mask.delta" and "0.03". */
+struct report_key {
+    char *path, *value;
+};
+
+struct report_run {
+    char *path;
+    struct report_curve curves[CURVE_COUNT];
+    int64_t steps, iterations;  /* done */
+    int64_t steps_at_iteration; /* done when the last complete iteration ended */
+    int64_t round;              /* optimiser steps of its longest iteration, 0: no iteration is complete */
+    int64_t slot_width;
+    int n_slots;
+    struct report_slot slots[REPORT_SLOTS];
+    struct report_key *keys; /* [n_keys] in the order of the file */
+    int n_keys;
+};
+
+struct report_arm {
+    char *name;
+    struct report_run *runs; /* [n_runs], its seeds */
+    int n_runs;
+    int failed; /* seeds of a laboratory that did not finish */
+};
+
+struct report {
+    struct report_arm *arms;
+    int n_arms;
+    int64_t round;     /* the wanted width of a point in steps, 0: from the runs */
+    struct text labs;  /* JSON objects with commas between */
+    struct text notes; /* JSON strings, likewise */
+};
+
+enum { REPORT_KEYS_MAX = 512, REPORT_ARMS_MAX = 64, REPORT_SEEDS_MAX = 256 };
+
+void report_free(struct report *report);
+
+/* One sentence for the person who reads the page. */
+void report_note(struct report *report, const char *format, ...) OPSM_PRINTF(2, 3);
+
+/* A finite number with five digits, or null. */
+void report_put_number(struct text *json, double value);
+void report_put_string(struct text *json, const char *string); /* NULL: null */
+
+/* Appends an arm without runs; *arm stays valid until the next call. `name` is copied. */
+opsm_status report_add_arm(struct report *report, const char *name, struct report_arm **arm, opsm_error *err);
+
+/* Reads metrics.jsonl and config.yaml of a run and appends it to `runs`, a block of *n from mem_alloc that may move.
+ * *found is false, and nothing appended, when there is nothing to draw (noted). */
+opsm_status report_add_run(struct report *report, struct report_run **runs, int *n, const char *path, bool *found,
+                           opsm_error *err);
+void report_run_free(struct report_run *run); /* what it owns, not the struct */
+
+/* The flat configuration of a run; damaged or missing: a note and no keys. */
+opsm_status report_read_keys(struct report *report, struct report_run *run, opsm_error *err);
+/* True when both have a configuration, equal but for seed and output. */
+bool report_same_arm(const struct report_run *a, const struct report_run *b);
+/* NULL: it has no such key. */
+const char *report_value(const struct report_run *run, const char *path);
+/* "config":{...} of the arms: the keys that differ, or every key of a single arm. */
+void report_put_config(const struct report *report, struct text *json);
+
+/* Reads PATH/lab.json: its arms, table and verdict. `prefix` before the arms' names, "" for none. */
+opsm_status report_read_lab(struct report *report, const char *path, const char *prefix, opsm_error *err);
+
+/* "bin":N,"steps":N,"arms":[...] */
+opsm_status report_put_arms(struct report *report, struct text *json, opsm_error *err);
+
+/* "samples":[...]: transcripts of the first run of each arm that has some. */
+opsm_status report_put_samples(struct report *report, struct text *json, opsm_error *err);
+
+#endif

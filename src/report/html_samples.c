@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Transcripts for the page: RUN/samples.jsonl, within a budget of bytes that the arms share.
+ */
+#include "base/file.h"
+#include "base/mem.h"
+#include "io/jsonl.h"
+#include "report/html_report.h"
+#include <math.h>
+#include <string.h>
+
+enum { LINE_LIMIT = 1 << 20, BUDGET = 3 << 20, ROWS_MAX = 200 };
+
+static void put_number(struct text *json, const char *key, const json_t *row) {
+    const json_t *value = json_object_get(row, key);
+    text_printf(json, ",\"%s\":", key);
+    report_put_number(json, json_is_number(value) ? json_number_value(value) : NAN);
+}
+
+static void put_string(struct text *json, const char *key, const json_t *row) {
+    text_printf(json, ",\"%s\":", key);
+    report_put_string(json, json_string_value(json_object_get(row, key)));
+}
+
+static void put_row(struct text *json, const json_t *row, bool more) {
+    const json_t *keep = json_object_get(row, "keep");
+    text_printf(json, "%s{\"keep\":%s", more ? "," : "",
+                json_is_true(keep)    ? "true"
+                : json_is_false(keep) ? "false"
+                                      : "null");
+    static const char *const numbers[] = {"iteration", "group", "reward", "advantage", "drift", "delta"};
+    static const char *const strings[] = {"prompt", "response", "reason"};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put_number(json, numbers[i], row);
+    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) put_string(json, strings[i], row);
+    text_puts(json, "}");
+}
+
+/* Faulty lines are left out: transcripts are an illustration. */
+static opsm_status put_rows(struct jsonl *lines, size_t budget, struct text *json, opsm_error *err) {
+    size_t begin = json->length;
+    int64_t line = -1;
+    for (int n = 0; n < ROWS_MAX && json->length - begin < budget;) {
+        json_t *row;
+        opsm_error problem = {0};
+        opsm_status status = jsonl_next(lines, &row, &problem);
+        if (status == OPSM_OK && !row) return OPSM_OK;
+        if (status == OPSM_OK) {
+            put_row(json, row, n++ > 0);
+            json_decref(row);
+        } else if (status != OPSM_FORMAT) {
+            if (err) *err = problem;
+            return status;
+        } else if (jsonl_line(lines) == line) {
+            return OPSM_OK;
+        }
+        line = jsonl_line(lines);
+    }
+    return OPSM_OK;
+}
+
+static opsm_status put_run(const struct report_run *run, int arm, size_t budget, struct text *json, bool *done,
+                           opsm_error *err) {
+    *done = false;
+    char *path = file_join(run->path, "samples.jsonl");
+    if (!path) return mem_exhausted(err, "a file name", strlen(run->path));
+    opsm_status status = OPSM_OK;
+    struct jsonl *lines = NULL;
+    if (file_exists(path)) status = jsonl_open(&lines, path, LINE_LIMIT, err);
+    mem_free(path);
+    if (!lines) return status;
+    text_printf(json, "%s{\"arm\":%d,\"path\":", json->data[json->length - 1] == '[' ? "" : ",", arm);
+    report_put_string(json, run->path);
+    text_puts(json, ",\"rows\":[");
+    status = put_rows(lines, budget, json, err);
+    text_puts(json, "]}");
+    jsonl_close(lines);
+    *done = true;
+    return status;
+}
+
+opsm_status report_put_samples(struct report *report, struct text *json, opsm_error *err) {
+    opsm_status status = OPSM_OK;
+    text_puts(json, "\"samples\":[");
+    if (json->failed) return OPSM_OK; /* the caller looks */
+    for (int a = 0; status == OPSM_OK && a < report->n_arms; a++) {
+        const struct report_arm *arm = &report->arms[a];
+        bool done = false;
+        for (int r = 0; status == OPSM_OK && !done && !json->failed && r < arm->n_runs; r++)
+            status = put_run(&arm->runs[r], a, BUDGET / (size_t)report->n_arms, json, &done, err);
+    }
+    text_puts(json, "]");
+    return status;
+}
