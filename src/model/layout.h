@@ -18,6 +18,10 @@ static inline int64_t model_rotate_half_row(int64_t row, int64_t head_dim) {
     return head * head_dim + r % 2 * (head_dim / 2) + r / 2;
 }
 
+/* The format of a tensor in a model saved as, or rounded to, `type`: norms and biases stay F32; rows that are no whole
+ * blocks become F16. */
+enum quant_type model_tensor_type(const struct model_tensor *tensor, enum quant_type type);
+
 static inline int64_t model_q_dim(const struct model_config *config) {
     return (int64_t)config->n_heads * config->head_dim;
 }

@@ -82,6 +82,11 @@ opsm_status model_create(struct model **model, const struct model_config *config
  * immutable file, tokenizer and chat template are shared; create and free clones from one thread. */
 opsm_status model_clone(struct model **copy, const struct model *model, enum dtype precision, bool trainable,
                         opsm_error *err);
+
+/* copy's weights become `model`'s, rounded as model_save with this type and model_load would (F32, F16, BF16, Q8_0),
+ * and are published under the version of `model`; `copy` is a clone of it. */
+opsm_status model_round(struct model *copy, const struct model *model, enum quant_type type, opsm_error *err);
+
 void model_free(struct model *model); /* NULL is allowed */
 
 /* The model's chat template (borrowed). A template that we do not know is no reason to refuse a model, but it is one to

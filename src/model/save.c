@@ -27,12 +27,6 @@ static opsm_status file_type(enum quant_type type, uint32_t *number, opsm_error 
                      quant_traits(type)->name);
 }
 
-/* Norms and biases stay F32; rows that are no whole blocks become F16, as elsewhere. */
-static enum quant_type tensor_type(const struct model_tensor *t, enum quant_type type) {
-    if (!t->decay) return QUANT_F32;
-    return t->cols % quant_traits(type)->block == 0 ? type : QUANT_F16;
-}
-
 static opsm_status write_metadata(struct gguf_writer *w, const struct model *m, uint32_t type, opsm_error *err) {
     opsm_status status = OPSM_OK;
     for (int64_t i = 0; i < gguf_kv_count(m->file) && status == OPSM_OK; i++) {
@@ -52,7 +46,7 @@ static opsm_status announce(struct gguf_writer *w, const struct model *m, const 
     for (int i = 0; i < m->n_tensors && status == OPSM_OK; i++) {
         const struct model_tensor *t = &m->tensors[i];
         int64_t shape[2] = {t->cols, t->rows};
-        status = gguf_writer_add_tensor(w, t->name, t->decay ? 2 : 1, shape, tensor_type(t, type), err);
+        status = gguf_writer_add_tensor(w, t->name, t->decay ? 2 : 1, shape, model_tensor_type(t, type), err);
     }
     return status;
 }

@@ -130,6 +130,10 @@ opsm_status generator_create(struct generator **result, const struct model *mode
     return OPSM_OK;
 }
 
+void generator_use(struct generator *g, const struct model *model) {
+    g->model = model;
+}
+
 void generator_free(struct generator *g) {
     if (!g) return;
     kv_cache_free(g->cache);

@@ -26,6 +26,8 @@ struct generator;
 /* `model` is borrowed and may get new weights between calls. */
 opsm_status generator_create(struct generator **generator, const struct model *model,
                              const struct generator_limits *limits, opsm_error *err);
+/* Samples from `model` from now on (borrowed): a clone of the one before. */
+void generator_use(struct generator *generator, const struct model *model);
 void generator_free(struct generator *generator); /* NULL is allowed */
 size_t generator_bytes(const struct model *model, const struct generator_limits *limits);
 

@@ -28,7 +28,8 @@ struct config_strings {
     int32_t count;
 };
 
-enum config_style { STYLE_AUTO, STYLE_BARE, STYLE_WORDS }; /* AUTO: words for a model with a chat template */
+enum config_style { STYLE_AUTO, STYLE_BARE, STYLE_WORDS };        /* AUTO: words for a model with a chat template */
+enum config_weights { WEIGHTS_SAME, WEIGHTS_BF16, WEIGHTS_INT8 }; /* what the sampler runs on */
 enum config_template { TEMPLATE_CHAT, TEMPLATE_PLAIN, TEMPLATE_AUTO };
 
 /* One verifier of the weighted sum; fields as in struct verifier_spec. Strings are owned. */
@@ -67,7 +68,8 @@ struct run_config {
         double temperature, top_p, min_p;
         int32_t top_k; /* 0: off */
         struct config_strings stop;
-        bool save; /* RUN/rollouts/ITERATION.jsonl */
+        enum config_weights weights; /* the trainer's, or a rounded copy */
+        bool save;                   /* RUN/rollouts/ITERATION.jsonl */
     } rollout;
 
     struct config_reward rewards[CONFIG_LIST_MAX];

@@ -227,6 +227,7 @@ opsm_status train_step(struct trainer *t, struct batch *batch, const int32_t *id
     }
     if (status != OPSM_OK) return status;
     if (report->parity_max >= 0) status = opsm_threshold_calibrate(&t->threshold, mb->records, mb->n, err);
+    report->noise_floor = t->threshold.noise_floor;
 
     if (status == OPSM_OK && report->sequences_backward == 0) {
         report->outcome = STEP_NOTHING;

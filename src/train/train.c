@@ -20,6 +20,7 @@
 struct training {
     struct run run;
     struct model *reference; /* the initial weights, NULL: nobody needs them */
+    struct model *rounded;   /* what the sampler runs on, NULL: on the trainer's weights */
     struct generator *generator;
     int32_t room;                         /* sequences the generator takes at once */
     int32_t *order, *begin, *cut_scratch; /* minibatches of the batch in training */
@@ -72,10 +73,10 @@ static opsm_status create_generator(struct training *t, opsm_error *err) {
                                       .max_tokens = c->rollout.max_tokens,
                                       .sequences = t->room,
                                       .truncating = sampling_truncates(&sampling)};
-    size_t reference = t->reference ? (size_t)t->run.model->n_params * sizeof(float) : 0;
+    size_t copies = (size_t)((t->reference != NULL) + (t->rounded != NULL)) * (size_t)t->run.model->n_params;
     int32_t sequences = sequences_per_minibatch(c);
     run_log_memory(&t->run, micro_batch_rows(t), generator_bytes(t->run.model, &limits),
-                   reference + minibatch_bytes(sequences, (int64_t)sequences * c->rollout.max_tokens));
+                   copies * sizeof(float) + minibatch_bytes(sequences, (int64_t)sequences * c->rollout.max_tokens));
     return generator_create(&t->generator, t->run.model, &limits, err);
 }
 
@@ -110,6 +111,8 @@ static opsm_status training_open(struct training *t, const struct run_config *co
     /* The weights are still the initial ones here; a checkpoint comes later. */
     if (status == OPSM_OK && opsm_objective_needs_reference(&config->objective))
         status = model_clone(&t->reference, t->run.model, config->precision, false, err);
+    if (status == OPSM_OK && config->rollout.weights != WEIGHTS_SAME)
+        status = model_clone(&t->rounded, t->run.model, config->precision, false, err);
     if (status == OPSM_OK) status = create_generator(t, err);
     if (status == OPSM_OK) status = create_trainer(t, err);
     if (status == OPSM_OK) status = create_lists(t, err);
@@ -120,6 +123,7 @@ static opsm_status training_open(struct training *t, const struct run_config *co
 static void training_close(struct training *t) {
     generator_free(t->generator);
     model_free(t->reference);
+    model_free(t->rounded);
     mem_free(t->order);
     mem_free(t->begin);
     mem_free(t->cut_scratch);
@@ -150,6 +154,20 @@ static opsm_status add_advantages(struct run *run, struct batch *batch, opsm_gro
     return status;
 }
 
+/* Rollouts come from the rounded weights where the configuration says so; evaluations never do: they are about the
+ * model that is being trained. */
+static opsm_status generate_from(struct training *t, const struct generate_request *request, struct rollouts *rollouts,
+                                 struct generate_stats *stats, opsm_error *err) {
+    if (!t->rounded) return generate(t->generator, request, rollouts, stats, err);
+    bool int8 = t->run.config->rollout.weights == WEIGHTS_INT8;
+    opsm_status status = model_round(t->rounded, t->run.model, int8 ? QUANT_Q8_0 : QUANT_BF16, err);
+    if (status != OPSM_OK) return status;
+    generator_use(t->generator, t->rounded);
+    status = generate(t->generator, request, rollouts, stats, err);
+    generator_use(t->generator, t->run.model);
+    return status;
+}
+
 static opsm_status fill_batch(struct training *t, struct batch *batch, const struct asked *asked, opsm_error *err) {
     const struct run_config *c = t->run.config;
     struct generate_request request = {.n_prompts = c->rollout.prompts,
@@ -164,7 +182,7 @@ static opsm_status fill_batch(struct training *t, struct batch *batch, const str
                                        .iteration = (uint32_t)batch->index,
                                        .interrupt = t->run.options->interrupt};
     struct generate_stats stats;
-    opsm_status status = generate(t->generator, &request, &batch->rollouts, &stats, err);
+    opsm_status status = generate_from(t, &request, &batch->rollouts, &stats, err);
     double start = clock_seconds();
     if (status == OPSM_OK) status = batch_add_columns(batch, c->rollout.save, err);
     if (status == OPSM_OK) status = judge(asked, &t->run.problems, &batch->rollouts, batch->reward, err);

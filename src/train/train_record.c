@@ -82,6 +82,7 @@ opsm_status write_step(struct metrics *m, const struct run_position *at, const s
     if (report->parity_max >= 0 || isnan(report->parity_max)) {
         metrics_number(m, "parity_gap_mean", report->parity_mean);
         metrics_number(m, "parity_gap_max", report->parity_max);
+        metrics_number(m, "noise_floor", report->noise_floor);
     }
     metrics_group(m, "seconds");
     metrics_number(m, "forward", report->seconds_forward);

@@ -104,6 +104,13 @@ static void narrow_files_round_once(void **state) {
             for (int64_t j = 0; j < m->tensors[t].rows * m->tensors[t].cols; j++)
                 assert_near(b[j], a[j], m->tensors[t].decay ? cases[i].tolerance * top : 0);
         }
+        struct model *rounded;
+        assert_ok(model_clone(&rounded, m, DTYPE_F32, false, &err));
+        m->version = 7;
+        assert_ok(model_round(rounded, m, cases[i].type, &err));
+        assert_memory_equal(rounded->params, once->params, (size_t)m->n_params * sizeof(float));
+        assert_int_equal(rounded->version, 7);
+        model_free(rounded);
         assert_ok(model_save(once, in_scratch("m.gguf"), cases[i].type, &err));
         assert_ok(model_load(&twice, in_scratch("m.gguf"), DTYPE_F32, false, &err));
         assert_memory_equal(once->params, twice->params, (size_t)m->n_params * sizeof(float));
@@ -112,6 +119,7 @@ static void narrow_files_round_once(void **state) {
     }
     opsm_error err = {0};
     assert_int_equal(model_save(m, in_scratch("x.gguf"), QUANT_Q4_1, &err), OPSM_INVALID);
+    assert_int_equal(model_round(m, m, QUANT_Q4_1, &err), OPSM_UNSUPPORTED);
     assert_false(file_exists(in_scratch("x.gguf")));
     model_free(m);
 }

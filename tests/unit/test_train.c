@@ -277,6 +277,42 @@ static void the_queue_delays_by_staleness(void **state) {
     mem_free(text);
 }
 
+/* A sampler on the trainer's weights has no gap to it. One on rounded weights has, in the first minibatch of every
+ * batch, it is taken for drift, and it is what the noise floor is measured from; going on changes nothing about it. */
+static void rounded_weights_leave_a_gap(void **state) {
+    (void)state;
+    static const char *const weights[] = {"same", "bf16", "int8"};
+    double gap[3];
+    for (int w = 0; w < 3; w++) {
+        char choice[32], straight[32], resumed[32];
+        snprintf(choice, sizeof choice, "rollout.weights=%s", weights[w]);
+        snprintf(straight, sizeof straight, "weights-%s", weights[w]);
+        snprintf(resumed, sizeof resumed, "weights-%s-resumed", weights[w]);
+        const char *more[] = {choice, "objective.mask.rule=opsm", "objective.mask.policy=quantile"};
+        run_straight(straight, 4, more, 3);
+        run_straight(resumed, 2, more, 3);
+        run_straight(resumed, 4, more, 3);
+        assert_same_file(straight, resumed, "model.gguf");
+        assert_same_metrics(straight, resumed);
+
+        char *text = read_metrics(straight);
+        int fresh = 0;
+        gap[w] = 0;
+        for (char *line = text; *line; line = strchr(line, '\n') + 1) {
+            if (strstr(line, "{\"kind\":\"step\"") != line || (int)number(line, "step") % 4) continue;
+            assert_true(number(line, "lag_max") == 0);
+            assert_int_equal(number(line, "parity_gap_max") > 0, w > 0);
+            assert_int_equal(number(line, "drift_mean") != 0, w > 0);
+            assert_int_equal(number(line, "noise_floor") > 0, w > 0);
+            gap[w] = fmax(gap[w], number(line, "parity_gap_mean"));
+            fresh++;
+        }
+        assert_int_equal(fresh, 4);
+        mem_free(text);
+    }
+    assert_true(gap[0] == 0 && gap[2] > 1e-5 && gap[2] < 0.05);
+}
+
 /* ---- stopping and going on ---- */
 
 static const char *const STALE[] = {"schedule.staleness=2",           "schedule.epochs=2",
@@ -538,6 +574,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reward_rises_on_and_off_policy),
         cmocka_unit_test(the_queue_delays_by_staleness),
+        cmocka_unit_test(rounded_weights_leave_a_gap),
         cmocka_unit_test(iterations_count_drift_by_sign),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(more_iterations_go_on),
