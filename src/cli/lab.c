@@ -19,12 +19,17 @@ static void print_results(const struct lab *lab) {
     text_free(&out);
 }
 
-/* No arm finished: a failure. An arm that breaks its promise: likewise. */
+static bool any_done(const struct lab *lab) {
+    for (int32_t a = 0; a < lab->n_arms; a++)
+        if (lab->arms[a].done > 0) return true;
+    return false;
+}
+
+/* No run finished: a failure. An arm that breaks its promise: likewise. */
 static int judge(const struct lab *lab) {
     opsm_error err = {0};
-    int32_t done = 0;
-    for (int32_t a = 0; a < lab->n_arms; a++) done += lab->arms[a].done;
-    if (done == 0) {
+    fflush(stdout); /* the table comes before what is said about it */
+    if (!any_done(lab)) {
         fprintf(stderr, "opsm: no run got to its end\n");
         return 1;
     }
@@ -43,8 +48,8 @@ int cmd_lab(int argc, char **argv) {
                                   .progress = cli_log_level() >= LOG_WARN ? NULL : stderr,
                                   .program = "/proc/self/exe"};
     status = lab_run(&lab, &options, &err);
+    if (status == OPSM_OK || (status == OPSM_INTERRUPTED && any_done(&lab))) print_results(&lab);
     int code = status == OPSM_OK ? judge(&lab) : cli_fail(status, &err);
-    if (status == OPSM_OK) print_results(&lab);
     lab_free(&lab);
     return code;
 }

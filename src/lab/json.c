@@ -32,10 +32,15 @@ static void put_number(struct text *out, const char *name, double value) {
 static void put_string(struct text *out, const char *name, const char *value) {
     text_puts(out, ",");
     put_name(out, name);
+    text_json_string(out, value, strlen(value));
+}
+
+/* `value` may be NULL. */
+static void put_optional(struct text *out, const char *name, const char *value) {
     if (value)
-        text_json_string(out, value, strlen(value));
+        put_string(out, name, value);
     else
-        text_puts(out, "null");
+        text_printf(out, ",\"%s\":null", name);
 }
 
 /* A YAML value of our own writing: numbers, lists and quoted strings are JSON as they stand, words become strings. */
@@ -74,7 +79,7 @@ static void put_seed(struct text *out, const struct lab_arm *arm, const struct l
     bool done = seed->status == LAB_DONE;
     text_printf(out, "{\"seed\":%" PRIu64, seed->seed);
     put_string(out, "status", status_name(seed->status));
-    put_string(out, "error", seed->error);
+    put_optional(out, "error", seed->error);
     text_printf(out, ",\"directory\":\"%s/seed-%" PRIu64 "\"", arm->name, seed->seed);
     put_number(out, "final", done ? seed->final : NAN);
     put_number(out, "best", done ? seed->best : NAN);
@@ -135,9 +140,9 @@ static opsm_status put_arm(struct text *out, const struct lab *lab, const struct
 static opsm_status put_lab(struct text *out, const struct lab *lab, opsm_error *err) {
     const struct run_config *base = &lab->base;
     text_puts(out, "{\"version\":1");
-    put_string(out, "output", base->output);
-    put_string(out, "model", base->model);
-    put_string(out, "task", base->task.name ? base->task.name : base->data.file);
+    put_optional(out, "output", base->output);
+    put_optional(out, "model", base->model);
+    put_optional(out, "task", base->task.name ? base->task.name : base->data.file);
     put_number(out, "difficulty", base->task.difficulty);
     text_printf(out, ",\"steps_per_round\":%d,\"rounds\":%d,\"final_rounds\":%d", lab->steps_per_round, lab->rounds,
                 lab_final_rounds(lab));
@@ -145,7 +150,10 @@ static opsm_status put_lab(struct text *out, const struct lab *lab, opsm_error *
     put_value(out, lab->collapse.below);
     put_number(out, "window", lab->collapse.window);
     text_puts(out, "}");
-    put_string(out, "reference", lab->reference >= 0 ? lab->arms[lab->reference].name : NULL);
+    if (lab->reference >= 0)
+        put_string(out, "reference", lab->arms[lab->reference].name);
+    else
+        text_puts(out, ",\"reference\":null");
     text_puts(out, ",\n\"arms\":{\n");
     for (int32_t a = 0; a < lab->n_arms; a++) {
         if (a) text_puts(out, ",\n");

@@ -135,6 +135,20 @@ static void bad_files_get_line_and_reason(void **state) {
     refused(BASE "lab: 3\n", "lab: expected a map of keys, found a single value");
 }
 
+/* From the project's directory, where ctest runs the suites: bases are named from there. */
+static void the_shipped_files_are_valid(void **state) {
+    (void)state;
+    static const char *const names[] = {"demo", "deltas", "surrogates", "controls", "sources", "smollm2-addition"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char name[64];
+        struct lab lab;
+        snprintf(name, sizeof name, "examples/lab/%s.yaml", names[i]);
+        assert_ok(lab_load(&lab, name, NULL, 0, &err));
+        assert_true(lab.n_arms >= 4 && lab.n_seeds == 3 && lab.reference >= 0);
+        lab_free(&lab);
+    }
+}
+
 static void some_words_are_refused(void **state) {
     (void)state;
     const char *const rows[][2] = {{"lab.arms={}", "in the file only"},
@@ -375,6 +389,7 @@ int main(void) {
         cmocka_unit_test(a_file_is_read),
         cmocka_unit_test(a_warm_start_becomes_the_model),
         cmocka_unit_test(bad_files_get_line_and_reason),
+        cmocka_unit_test(the_shipped_files_are_valid),
         cmocka_unit_test(some_words_are_refused),
         cmocka_unit_test(running_out_of_memory_leaks_nothing),
         cmocka_unit_test(curves_are_measured),
