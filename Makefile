@@ -20,7 +20,7 @@ test:                                      ## the whole suite
 	@$(MAKE) --no-print-directory all
 	@scripts/test.sh $(BUILD)
 
-demo:                                      ## train the embedded tiny model off-policy, under 4 minutes
+demo:                                      ## the laboratory on the embedded tiny model, under 4 minutes
 	@scripts/install-deps.sh build
 	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
 	@cmake --build $(BUILD) --target opsm
