@@ -128,7 +128,8 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
 
 #define OPSM_GUARD_LIST(X)                                                                                             \
     X(NONE, "none", "learning rate as scheduled")                                                                      \
-    X(ESS, "ess", "learning rate times sqrt(min(1, ESS / guard_base)) (VCPO 2602.17616)")
+    X(ESS, "ess", "learning rate times sqrt(min(1, ESS / guard_base)) (VCPO 2602.17616)")                              \
+    X(KEPT, "kept", "control: learning rate times the share of sequences that rule opsm would keep")
 
 /* For every list: the enum, its name ("?" when out of range) and the way back. Parsing an unknown name gives
  * OPSM_INVALID and a sentence with the names that exist. */
@@ -383,7 +384,7 @@ typedef struct opsm_totals {
     double tokens;     /* sum n_i */
     double pairs;      /* dpo */
     double max_length; /* L_max */
-    double negatives;  /* sequences with A < 0, and those of them beyond delta */
+    double negatives;  /* sequences with A < 0 and finite values, and those of them beyond delta */
     double drifted;
     double random_cut; /* exact when one call saw the whole step; opsm_totals_add falls back to the expectation */
 } opsm_totals;
@@ -506,8 +507,17 @@ OPSM_API opsm_status opsm_threshold_calibrate(opsm_threshold *state, const opsm_
  * record has a finite drift. */
 OPSM_API double opsm_ess(const opsm_sequence *records, int64_t n, double cap);
 
-/* The factor on the learning rate: 1 with guard none or unknown ESS. */
+/* The factor of guard ess on the learning rate: 1 with another guard or unknown ESS. */
 OPSM_API double opsm_guard_scale(const opsm_objective *config, double ess);
+
+/* The share of sequences with A != 0 that rule opsm would keep at the thresholds in their records, whatever rule is in
+ * force; NaN when there are none. Sequences with A = 0 do not count: the mask changes nothing about them, and counting
+ * them would let go of the brake as problems get solved. */
+OPSM_API double opsm_kept_share(const opsm_sequence *records, int64_t n);
+
+/* The factor on the learning rate by the guard in force, from the records of the whole step; 1 where there is nothing
+ * to measure. Guard kept with mask.rule none is the control that tells the mask from a smaller step. */
+OPSM_API double opsm_guard_factor(const opsm_objective *config, const opsm_sequence *records, int64_t n);
 
 #ifdef __cplusplus
 }

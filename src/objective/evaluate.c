@@ -96,7 +96,7 @@ static double random_cut(const struct plan *plan, const opsm_sequence *records, 
     double *units = arena_take(&arena, plan->batch.n_sequences, sizeof *units);
     int64_t n = 0;
     for (int64_t i = 0; i < plan->batch.n_sequences; i++)
-        if (records[i].advantage < 0)
+        if (records[i].advantage < 0 && !records[i].nonfinite)
             units[n++] = mask_random_unit(plan->config.mask_seed, plan->batch.step, batch_id(&plan->batch, i));
     sort_doubles(units, n);
     return drifted >= n ? 1.0 : units[drifted];
@@ -118,8 +118,9 @@ static opsm_status sum_totals(const struct plan *plan, bool scan, opsm_sequence 
     for (int64_t i = 0; i < n; i++) {
         opsm_status status = measure(plan, i, scan, &tokens, &records[i], err);
         if (status != OPSM_OK) return status;
-        totals->negatives += records[i].advantage < 0;
-        drifted += records[i].advantage < 0 && records[i].drift > records[i].delta;
+        bool negative = records[i].advantage < 0 && !records[i].nonfinite; /* the others go by themselves */
+        totals->negatives += negative;
+        drifted += negative && records[i].drift > records[i].delta;
     }
     totals->drifted = (double)drifted;
     if (plan->config.mask_rule == OPSM_RULE_RANDOM) totals->random_cut = random_cut(plan, records, drifted, arena);

@@ -6,7 +6,7 @@ bool rule_drifts(opsm_rule rule) {
 }
 
 bool rule_needs_behavior(const opsm_objective *config) {
-    return rule_drifts(config->mask_rule) || config->mask_also != OPSM_BAND_NONE;
+    return rule_drifts(config->mask_rule) || config->mask_also != OPSM_BAND_NONE || config->guard == OPSM_GUARD_KEPT;
 }
 
 bool rule_by_token(opsm_rule rule) {

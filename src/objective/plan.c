@@ -42,14 +42,15 @@ static opsm_status need_behavior(const struct plan *plan, opsm_error *err) {
     if (!rule_needs_behavior(config)) return OPSM_OK;
     if (plan->behavior && !plan->now) return missing("logp_trainer", "mask.current = trainer", err);
     if (plan->behavior) return OPSM_OK;
-    bool sampler = config->mask_behavior == OPSM_SOURCE_SAMPLER, by_rule = rule_drifts(config->mask_rule);
-    return opsm_fail(
-        err, OPSM_MISSING,
-        "%s is missing: mask.%s = %s measures drift from it; record it when sampling%s, or set mask.%s = none "
-        "(the current log-probs are no substitute: drift would be zero and the mask a silent no-op)",
-        sampler ? "logp_behavior" : "logp_trainer", by_rule ? "rule" : "also",
-        by_rule ? opsm_rule_name(config->mask_rule) : opsm_band_name(config->mask_also),
-        sampler && plan->batch.logp_trainer ? ", set mask.behavior = trainer" : "", by_rule ? "rule" : "also");
+    bool sampler = config->mask_behavior == OPSM_SOURCE_SAMPLER;
+    const char *key = "guard", *value = opsm_guard_name(config->guard);
+    if (config->mask_also != OPSM_BAND_NONE) key = "mask.also", value = opsm_band_name(config->mask_also);
+    if (rule_drifts(config->mask_rule)) key = "mask.rule", value = opsm_rule_name(config->mask_rule);
+    return opsm_fail(err, OPSM_MISSING,
+                     "%s is missing: %s = %s measures drift from it; record it when sampling%s, or set %s = none "
+                     "(the current log-probs are no substitute: drift would be zero and the mask a silent no-op)",
+                     sampler ? "logp_behavior" : "logp_trainer", key, value,
+                     sampler && plan->batch.logp_trainer ? ", set mask.behavior = trainer" : "", key);
 }
 
 static opsm_status need_arrays(const struct plan *plan, opsm_error *err) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Threshold policies (section 3 of the definition), the noise floor, and the guard on the learning rate.
+ * Threshold policies (section 3 of the definition), the noise floor, and the effective sample size.
  */
 #include "objective/block.h"
 
@@ -144,9 +144,4 @@ double opsm_ess(const opsm_sequence *records, int64_t n, double cap) {
         count++;
     }
     return ess_of(count, sum, squares);
-}
-
-double opsm_guard_scale(const opsm_objective *config, double ess) {
-    if (config->guard != OPSM_GUARD_ESS || !(ess >= 0)) return 1.0;
-    return sqrt(ess < config->guard_base ? ess / config->guard_base : 1.0);
 }

@@ -141,7 +141,7 @@ static opsm_status evaluate(struct trainer *t, const struct batch *batch, int64_
     report->metrics.size = sizeof report->metrics;
     status = opsm_metrics_compute(t->objective, mb->records, mb->n, &report->metrics, mb->workspace, mb->workspace_size,
                                   err);
-    report->guard = opsm_guard_scale(t->objective, report->metrics.ess);
+    report->guard = opsm_guard_factor(t->objective, mb->records, mb->n);
     return status;
 }
 

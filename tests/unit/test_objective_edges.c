@@ -285,6 +285,47 @@ static void random_drops_the_same_number(void **state) {
     free(x);
 }
 
+/* 18b: at every step as many as opsm, also with values that are not finite: those go with either rule */
+static void random_drops_as_many_as_opsm(void **state) {
+    (void)state;
+    for (int step = 0; step < 300; step++) {
+        struct fixture *x = fixture_new();
+        for (int i = 0; i < 24; i++) {
+            int draw = (int)((unsigned)(step * 7919 + i * 104729) * 2654435761u >> 24);
+            double advantage = draw % 3 - 1, now = draw % 11 == 0 && advantage < 0 ? NAN : -1 - (draw % 7) * 0.1;
+            fixture_add(x, 1 + draw % 5, advantage, -1, now);
+        }
+        x->batch.step = step;
+        int dropped[2];
+        for (int random = 0; random < 2; random++) {
+            fixture_set(x, "mask.rule", random ? "random" : "opsm");
+            fixture_set(x, "mask.delta", "0.25");
+            fixture_ok(x);
+            dropped[random] = 0;
+            for (int i = 0; i < 24; i++) dropped[random] += !x->records[i].keep;
+        }
+        assert_int_equal(dropped[1], dropped[0]);
+        free(x);
+    }
+}
+
+/* 18c: positives drops of A exactly what opsm drops of -A */
+static void positives_is_the_mirror_image(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    for (int i = 0; i < 21; i++) fixture_add(x, 1 + i % 4, i % 3 - 1, -1, -1 - (i % 7) * 0.1);
+    fixture_set(x, "mask.delta", "0.25");
+    fixture_ok(x);
+    int keep[21], dropped = 0;
+    for (int i = 0; i < 21; i++) dropped += !(keep[i] = x->records[i].keep);
+    assert_true(dropped > 2);
+    for (int i = 0; i < 21; i++) x->advantages[i] = -x->advantages[i];
+    fixture_set(x, "mask.rule", "positives");
+    fixture_ok(x);
+    for (int i = 0; i < 21; i++) assert_int_equal(x->records[i].keep, keep[i]);
+    free(x);
+}
+
 /* 19: mask.kl with a token rule: the dropped token loses its penalty, the others keep theirs (k1: c - f) */
 static void mask_on_the_penalty_by_token(void **state) {
     (void)state;
@@ -558,6 +599,49 @@ static void effective_sample_size(void **state) {
     fixture_set(x, "guard_base", "0.5");
     assert_near(opsm_guard_scale(&x->config, 0.125), 0.5, 0);
     assert_near(opsm_guard_scale(&x->config, 0.9), 1, 0);
+    assert_near(opsm_guard_factor(&x->config, x->records, 2), 1, 0);
+    fixture_set(x, "guard_base", "1");
+    assert_near(opsm_guard_factor(&x->config, x->records, 2), sqrt(0.824027137), 1e-9);
+    free(x);
+}
+
+/* 35b: of six sequences one negative has drifted and one is not finite; two have no advantage: 2 of 4 are kept. Loss
+ * and gradient are those without guard. */
+static void the_guard_brakes_by_what_opsm_would_keep(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    fixture_add(x, 2, -1, -1, -1.5);
+    fixture_add(x, 2, -1, -1, -1.2);
+    fixture_add(x, 2, 1, -1, -1.5);
+    fixture_add(x, 2, 0, -1, -1.5);
+    fixture_add(x, 2, 0, -1, -1);
+    fixture_add(x, 2, -1, -1, NAN);
+    fixture_set(x, "mask.rule", "none");
+    fixture_set(x, "mask.delta", "0.3");
+    fixture_ok(x);
+    double loss = x->result.loss;
+    assert_near(opsm_guard_factor(&x->config, x->records, 6), 1, 0);
+    fixture_set(x, "guard", "kept");
+    fixture_ok(x);
+    assert_near(x->result.loss, loss, 0);
+    for (int i = 0; i < 5; i++) assert_int_equal(x->records[i].keep, 1);
+    assert_near(opsm_guard_factor(&x->config, x->records, 6), 0.5, 0);
+    assert_near(opsm_kept_share(x->records, 6), 0.5, 0);
+    assert_near(opsm_guard_factor(&x->config, x->records + 3, 2), 1, 0); /* nothing to measure */
+    assert_near(opsm_guard_factor(&x->config, x->records, 1), 0, 0);
+    fixture_set(x, "mask.delta", "off");
+    fixture_ok(x);
+    assert_near(opsm_guard_factor(&x->config, x->records, 5), 1, 0);
+    fixture_set(x, "mask.rule", "opsm"); /* what opsm keeps, it keeps */
+    fixture_set(x, "mask.delta", "0.3");
+    fixture_ok(x);
+    int kept = 0;
+    for (int i = 0; i < 6; i++) kept += x->records[i].keep && x->advantages[i] != 0;
+    assert_near(opsm_kept_share(x->records, 6), kept / 4.0, 0);
+    x->batch.logp_behavior = NULL;
+    fixture_set(x, "mask.rule", "none");
+    assert_int_equal(fixture_run(x), OPSM_MISSING);
+    assert_non_null(strstr(x->err.text, "guard = kept"));
     free(x);
 }
 
@@ -693,6 +777,8 @@ int main(void) {
         cmocka_unit_test(token_k2_keeps_equality),
         cmocka_unit_test(controls),
         cmocka_unit_test(random_drops_the_same_number),
+        cmocka_unit_test(random_drops_as_many_as_opsm),
+        cmocka_unit_test(positives_is_the_mirror_image),
         cmocka_unit_test(mask_on_the_penalty_by_token),
         cmocka_unit_test(clip_boundary_passes_gradient),
         cmocka_unit_test(clip_higher),
@@ -710,6 +796,7 @@ int main(void) {
         cmocka_unit_test(longest_array_counts_masked_tokens),
         cmocka_unit_test(length_policy),
         cmocka_unit_test(effective_sample_size),
+        cmocka_unit_test(the_guard_brakes_by_what_opsm_would_keep),
         cmocka_unit_test(drift_quantiles),
         cmocka_unit_test(gae_steps_over_masked_tokens),
         cmocka_unit_test(advantages_of_equal_rewards),

@@ -313,6 +313,27 @@ static void rounded_weights_leave_a_gap(void **state) {
     assert_true(gap[0] == 0 && gap[2] > 1e-5 && gap[2] < 0.05);
 }
 
+/* Guard kept drops nothing and makes the step smaller by what opsm would have dropped. */
+static void the_kept_guard_only_shrinks_steps(void **state) {
+    (void)state;
+    const char *more[] = {"objective.mask.rule=none", "objective.mask.delta=0.001", "objective.guard=kept",
+                          "optim.warmup=0"};
+    run_straight("kept", 3, more, 4);
+    char *text = read_metrics("kept");
+    int braked = 0, steps = 0;
+    for (char *line = text; *line; line = strchr(line, '\n') + 1) {
+        if (strstr(line, "{\"kind\":\"step\"") != line) continue;
+        double guard = number(line, "guard"), lr = number(line, "lr");
+        assert_true(number(line, "dropped") == 0);
+        assert_true(guard >= 0 && guard <= 1 && fabs(lr - 1e-3 * guard) < 1e-12);
+        if (steps++ == 0) assert_true(guard == 1);
+        braked += guard < 1;
+    }
+    assert_int_equal(steps, 12);
+    assert_true(braked > 3);
+    mem_free(text);
+}
+
 /* ---- stopping and going on ---- */
 
 static const char *const STALE[] = {"schedule.staleness=2",           "schedule.epochs=2",
@@ -575,6 +596,7 @@ int main(void) {
         cmocka_unit_test(reward_rises_on_and_off_policy),
         cmocka_unit_test(the_queue_delays_by_staleness),
         cmocka_unit_test(rounded_weights_leave_a_gap),
+        cmocka_unit_test(the_kept_guard_only_shrinks_steps),
         cmocka_unit_test(iterations_count_drift_by_sign),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(more_iterations_go_on),
