@@ -11,9 +11,12 @@
 
 enum { FILE_LIMIT = 64 << 20, NAME_ROOM = 256, PATH_ROOM = 1024 };
 
-static double number_of(const json_t *object, const char *key) {
-    const json_t *value = json_object_get(object, key);
+static double as_number(const json_t *value) {
     return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static double number_of(const json_t *object, const char *key) {
+    return as_number(json_object_get(object, key));
 }
 
 static opsm_status parse(const char *path, json_t **lab, opsm_error *err) {
@@ -53,6 +56,7 @@ static opsm_status add_seed(struct report *report, struct report_arm *arm, const
     long long number = (long long)json_integer_value(json_object_get(seed, "seed"));
     const char *given = json_string_value(json_object_get(seed, "directory"));
     const char *state = json_string_value(json_object_get(seed, "status"));
+    if (state && !strcmp(state, "waiting")) return OPSM_OK;
     if (state && !strcmp(state, "failed")) {
         const char *sentence = json_string_value(json_object_get(seed, "error"));
         arm->failed++;
@@ -119,10 +123,10 @@ static void put_arm_row(struct text *json, const char *prefix, const char *name,
     const json_t *seeds = json_object_get(arm, "seeds"), *interval = json_object_get(arm, "final_ci95");
     text_puts(json, "{\"arm\":");
     report_put_string(json, full);
-    put_number(json, "seeds", (double)json_array_size(seeds));
+    put_number(json, "done", number_of(arm, "done"));
     put_number(json, "final", number_of(arm, "final_mean"));
-    put_number(json, "low", json_number_value(json_array_get(interval, 0)));
-    put_number(json, "high", json_number_value(json_array_get(interval, 1)));
+    put_number(json, "low", as_number(json_array_get(interval, 0)));
+    put_number(json, "high", as_number(json_array_get(interval, 1)));
     put_number(json, "worst", least_over_seeds(seeds, "worst"));
     put_number(json, "collapsed", number_of(arm, "collapsed"));
     put_number(json, "failed", number_of(arm, "failed"));

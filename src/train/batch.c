@@ -13,6 +13,7 @@ void batch_free(struct batch *batch) {
     mem_free(batch->logp_trainer);
     mem_free(batch->logp_reference);
     mem_free(batch->logp_current);
+    mem_free(batch->verdict);
     *batch = (struct batch){0};
 }
 
@@ -28,6 +29,15 @@ opsm_status batch_add_columns(struct batch *batch, bool keep_current, opsm_error
     return OPSM_OK;
 }
 
+opsm_status batch_add_verdicts(struct batch *batch, opsm_error *err) {
+    size_t n = (size_t)batch->rollouts.n_sequences;
+    if (batch->verdict) return OPSM_OK;
+    batch->verdict = mem_zalloc(n, sizeof *batch->verdict);
+    if (!batch->verdict) return mem_exhausted(err, "the verdicts of the mask", n * sizeof *batch->verdict);
+    for (size_t i = 0; i < n; i++) batch->verdict[i].tokens = -1;
+    return OPSM_OK;
+}
+
 size_t batch_bytes(const struct batch *batch) {
     const struct rollouts *r = &batch->rollouts;
     if (!r->n_sequences) return 0;
@@ -35,7 +45,7 @@ size_t batch_bytes(const struct batch *batch) {
                    (batch->logp_reference ? 4u : 0u) + (batch->logp_current ? 4u : 0u);
     size_t kept = r->kept_offset ? (size_t)r->kept_offset[rollouts_tokens(r)] * sizeof *r->kept : 0;
     return (size_t)rollouts_tokens(r) * token + kept + (size_t)r->prompt_offset[r->n_prompts] * sizeof(int32_t) +
-           (size_t)r->n_sequences * 29 + (size_t)r->n_prompts * 8;
+           (size_t)r->n_sequences * (29 + (batch->verdict ? sizeof *batch->verdict : 0)) + (size_t)r->n_prompts * 8;
 }
 
 /* ---- checkpoint ---------------------------------------------------------------------------------------------------
@@ -73,6 +83,8 @@ void batch_write(const struct batch *batch, struct record_out *out) {
     write_column(out, batch->logp_trainer, tokens);
     write_column(out, batch->logp_reference, tokens);
     write_column(out, batch->logp_current, tokens);
+    record_write_i64(out, batch->verdict != NULL);
+    if (batch->verdict) record_write(out, batch->verdict, n * sizeof *batch->verdict);
 }
 
 static opsm_status read_column(struct record_in *in, float **column, int64_t n, opsm_error *err) {
@@ -139,6 +151,11 @@ static opsm_status read_all(struct batch *batch, struct record_in *in, opsm_erro
     if (status == OPSM_OK) status = read_column(in, &batch->logp_trainer, sizes[4], err);
     if (status == OPSM_OK) status = read_column(in, &batch->logp_reference, sizes[4], err);
     if (status == OPSM_OK) status = read_column(in, &batch->logp_current, sizes[4], err);
+    int64_t verdicts = 0;
+    if (status == OPSM_OK) status = record_read_i64(in, 0, 1, &verdicts, err);
+    if (status == OPSM_OK && verdicts) status = batch_add_verdicts(batch, err);
+    if (status == OPSM_OK && verdicts)
+        status = record_read(in, batch->verdict, (size_t)batch->rollouts.n_sequences * sizeof *batch->verdict, err);
     return status;
 }
 

@@ -23,11 +23,14 @@
  * logp_trainer    [n_tokens]          float    nobody asks for p         train, once       objective (p)
  * logp_reference  [n_tokens]          float    penalty.beta = 0          train, once       objective (f)
  * logp_current    [n_tokens]          float    rollout.save is off       step, last pass   rollout dump (c)
+ * verdict         [n_sequences]       record   no samples are due        step, last one    samples; tokens -1: no step
+ * yet
  */
 #ifndef OPSM_TRAIN_BATCH_H
 #define OPSM_TRAIN_BATCH_H
 #include "rollout/rollouts.h"
 #include "train/record.h"
+#include <opsm/objective.h>
 #include <stdbool.h>
 
 /* Owned; zero-initialise, release with batch_free. */
@@ -36,6 +39,7 @@ struct batch {
     struct rollouts rollouts;
     float *reward, *advantage;
     float *logp_trainer, *logp_reference, *logp_current;
+    opsm_sequence *verdict;
 };
 
 void batch_free(struct batch *batch); /* leaves zeros */
@@ -43,6 +47,9 @@ void batch_free(struct batch *batch); /* leaves zeros */
 /* Allocates reward and advantage (zeros) for rollouts that are there, and logp_current where `keep_current`, filled
  * with the behaviour log-probs. */
 opsm_status batch_add_columns(struct batch *batch, bool keep_current, opsm_error *err);
+
+/* Allocates verdict, without one yet, unless it is there. */
+opsm_status batch_add_verdicts(struct batch *batch, opsm_error *err);
 
 size_t batch_bytes(const struct batch *batch);
 

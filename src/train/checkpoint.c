@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT_VERSION = 2, NAME_ROOM = 64, CONFIG_LIMIT = 1 << 20 };
+enum { FORMAT_VERSION = 3, NAME_ROOM = 64, CONFIG_LIMIT = 1 << 20 };
 
 static const char STATE_MAGIC[] = "opsmSTAT", QUEUE_MAGIC[] = "opsmQUEU", PREFIX[] = "checkpoint-";
 
@@ -153,7 +153,7 @@ opsm_status checkpoint_clean(const char *run, opsm_error *err) {
     for (struct dirent *entry; status == OPSM_OK && (entry = readdir(dir));) {
         const char *mark = strstr(entry->d_name, ".tmp");
         bool ours = !strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) || !strncmp(entry->d_name, "model.gguf", 10) ||
-                    !strncmp(entry->d_name, "config.yaml", 11);
+                    !strncmp(entry->d_name, "config.yaml", 11) || !strncmp(entry->d_name, "metrics.jsonl", 13);
         if (!mark || !ours) continue;
         char *path = file_join(run, entry->d_name);
         status = path ? file_remove_tree(path, err) : mem_exhausted(err, "a file name", strlen(run));

@@ -30,6 +30,7 @@ struct run_position {
     int64_t evaluated;                /* 1 + the iteration of the last evaluation, 0: none yet */
     uint64_t version;                 /* of the weights */
     uint64_t metrics_bytes;           /* of metrics.jsonl: what lies beyond is cut off on resume */
+    uint64_t samples_bytes;           /* of samples.jsonl, likewise */
     uint64_t initial_sum;             /* of the weights the run started from */
     double seconds;                   /* of work before this process */
     double tallies[POSITION_TALLIES]; /* of the iteration in progress, for its metrics; the next one likewise */

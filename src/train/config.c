@@ -19,6 +19,7 @@ void config_defaults(struct run_config *config) {
                     .max_tokens = 64,
                     .max_prompt = 512,
                     .in_flight = 64,
+                    .samples = 2,
                     .temperature = 1.0,
                     .top_p = 1.0},
         .schedule = {.minibatches = 16, .epochs = 1},

@@ -70,6 +70,7 @@ struct run_config {
         struct config_strings stop;
         enum config_weights weights; /* the trainer's, or a rounded copy */
         bool save;                   /* RUN/rollouts/ITERATION.jsonl */
+        int32_t samples;             /* groups whose transcripts go to RUN/samples.jsonl at a few iterations */
     } rollout;
 
     struct config_reward rewards[CONFIG_LIST_MAX];

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "train/fresh.h"
+#include "train/samples.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -103,15 +104,27 @@ static opsm_status write_config(const struct run *run, opsm_error *err) {
     return status;
 }
 
-/* Cuts the record to what the checkpoint knows; what the steps after it had written will be written again. */
+/* Cuts a file of the record to what the checkpoint knows; what the steps after it had written will be written again. */
+static opsm_status cut_back(const char *path, uint64_t bytes, opsm_error *err) {
+    struct stat st;
+    if (stat(path, &st) != 0 || (uint64_t)st.st_size <= bytes || truncate(path, (off_t)bytes) == 0) return OPSM_OK;
+    return opsm_fail(err, OPSM_IO, "cannot cut '%s' back to the checkpoint: %s", path, strerror(errno));
+}
+
+/* A run that starts anew leaves nothing of an earlier one. */
+static opsm_status cut_samples(const struct run *run, bool resumed, opsm_error *err) {
+    char *path = file_join(run->config->output, "samples.jsonl");
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    opsm_status status = cut_back(path, resumed ? run->position.samples_bytes : 0, err);
+    mem_free(path);
+    return status;
+}
+
 static opsm_status open_metrics(struct run *run, bool resumed, opsm_error *err) {
     char *path = file_join(run->config->output, "metrics.jsonl");
     char *board = file_join(run->config->output, "tensorboard");
     opsm_status status = path && board ? OPSM_OK : mem_exhausted(err, "a file name", 0);
-    struct stat st;
-    if (status == OPSM_OK && resumed && stat(path, &st) == 0 && (uint64_t)st.st_size > run->position.metrics_bytes &&
-        truncate(path, (off_t)run->position.metrics_bytes) != 0)
-        status = opsm_fail(err, OPSM_IO, "cannot cut '%s' back to the checkpoint: %s", path, strerror(errno));
+    if (status == OPSM_OK && resumed) status = cut_back(path, run->position.metrics_bytes, err);
     if (status == OPSM_OK)
         status = metrics_open(&run->metrics, path, board, resumed ? run->position.iteration : -1, err);
     mem_free(path);
@@ -132,16 +145,34 @@ opsm_status run_resume(struct run *run, opsm_error *err) {
         run->model->version = run->position.version;
     }
     if (status == OPSM_OK) status = open_metrics(run, found, err);
+    if (status == OPSM_OK) status = cut_samples(run, found, err);
     if (status == OPSM_OK) status = write_config(run, err);
     return status;
 }
 
-opsm_status run_save(struct run *run, opsm_error *err) {
-    char *path = file_join(run->config->output, "metrics.jsonl");
+/* *bytes: the size of RUN/name, 0 where it is not there. */
+static opsm_status size_of(const struct run *run, const char *name, uint64_t *bytes, opsm_error *err) {
+    char *path = file_join(run->config->output, name);
     if (!path) return mem_exhausted(err, "a file name", 0);
     struct stat st;
-    run->position.metrics_bytes = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    *bytes = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
     mem_free(path);
+    return OPSM_OK;
+}
+
+opsm_status run_write_samples(const struct run *run, const struct batch *batch, opsm_error *err) {
+    if (!batch->verdict) return OPSM_OK;
+    char *path = file_join(run->config->output, "samples.jsonl");
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    opsm_status status = samples_write(path, run->config, run->model->tokenizer, run->position.iteration, batch, err);
+    mem_free(path);
+    return status;
+}
+
+opsm_status run_save(struct run *run, opsm_error *err) {
+    opsm_status status = size_of(run, "metrics.jsonl", &run->position.metrics_bytes, err);
+    if (status == OPSM_OK) status = size_of(run, "samples.jsonl", &run->position.samples_bytes, err);
+    if (status != OPSM_OK) return status;
     run->position.version = run->model->version;
     double now = clock_seconds();
     run->position.seconds += now - run->started;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "train/run.h"
+#include "train/samples.h"
 #include "train/train_record.h"
 #include <inttypes.h>
 #include <math.h>
@@ -236,6 +237,8 @@ static opsm_status prepare_batch(struct training *t, struct batch *batch, opsm_e
     if (opsm_objective_needs_reference(o)) status = add_logprobs(t, t->reference, batch, &batch->logp_reference, err);
     if (status == OPSM_OK && opsm_objective_needs_trainer(o))
         status = add_logprobs(t, t->run.model, batch, &batch->logp_trainer, err);
+    if (status == OPSM_OK && samples_due(t->run.config, t->run.position.iteration))
+        status = batch_add_verdicts(batch, err);
     t->run.position.tallies[TALLY_SECONDS_LOGPROBS] += clock_seconds() - start;
     return status;
 }
@@ -259,6 +262,7 @@ static opsm_status train_minibatch(struct training *t, struct batch *batch, opsm
     if (report.outcome == STEP_NONFINITE)
         log_line(LOG_WARN, "step %" PRId64 ": the gradient is not finite; the step is skipped", at->steps - 1);
     record_step(at, &report, run->trainer.mb.records, n);
+    if (report.metrics.size > 0) samples_note(batch, ids, n, run->trainer.mb.records);
     return write_step(run->metrics, at, batch, ids, n, &report, err);
 }
 
@@ -280,6 +284,7 @@ static opsm_status retire_batch(struct training *t, opsm_error *err) {
     struct run *run = &t->run;
     struct batch *batch = &run->queue[0];
     opsm_status status = run->config->rollout.save ? dump_batch(run->config->output, batch, err) : OPSM_OK;
+    if (status == OPSM_OK) status = run_write_samples(run, batch, err);
     batch_free(batch);
     run->n_queue--;
     memmove(run->queue, run->queue + 1, (size_t)run->n_queue * sizeof *run->queue);

@@ -36,6 +36,7 @@ took=$((($(date +%s%N) - begin) / 1000000))
 same() {
   cmp straight/model.gguf killed/model.gguf
   cmp straight/rollouts/000011.jsonl killed/rollouts/000011.jsonl
+  cmp straight/samples.jsonl killed/samples.jsonl
   [ "$(wc -l <straight/metrics.jsonl)" = "$(wc -l <killed/metrics.jsonl)" ]
   if ls killed/*.tmp* 2>/dev/null; then
     echo "temporary files were left behind"

@@ -50,6 +50,8 @@ static struct batch make_batch(bool kept, bool extra) {
     if (extra) {
         b.logp_trainer = mem_alloc((size_t)tokens, sizeof(float));
         for (int64_t t = 0; t < tokens; t++) b.logp_trainer[t] = -(float)rng_unit(&r);
+        assert_ok(batch_add_verdicts(&b, &err));
+        for (int i = 1; i < N; i++) b.verdict[i] = (opsm_sequence){.tokens = i, .drift = rng_normal(&r), .keep = i % 2};
     }
     return b;
 }
@@ -98,6 +100,8 @@ static void a_saved_batch_comes_back(void **state) {
         assert_int_equal(!a.logp_trainer, !b.logp_trainer);
         assert_null(b.logp_reference);
         if (a.logp_trainer) assert_memory_equal(a.logp_trainer, b.logp_trainer, tokens);
+        assert_int_equal(!a.verdict, !b.verdict);
+        if (a.verdict) assert_memory_equal(a.verdict, b.verdict, sizeof *a.verdict * N);
         assert_int_equal(batch_bytes(&a), batch_bytes(&b));
         batch_free(&a);
         batch_free(&b);

@@ -348,6 +348,7 @@ static void straight_reference(void) {
 static void assert_like_straight(const char *run) {
     assert_same_file("straight", run, "model.gguf");
     assert_same_file("straight", run, "rollouts/000004.jsonl");
+    assert_same_file("straight", run, "samples.jsonl");
     assert_same_metrics("straight", run);
 }
 

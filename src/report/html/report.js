@@ -522,13 +522,12 @@ function labs() {
     if (lab.verdict) section.append(el("p", { className: "callout" }, lab.verdict));
     const rows = lab.rows.map((row) => {
       const i = data.arms.findIndex((arm) => arm.name === row.arm);
-      const seeds = row.seeds - (row.failed || 0);
       return [
         i < 0 ? el("th", { scope: "row" }, row.arm) : armHead(i),
         el("td", {}, format(row.final)),
         el("td", {}, isNumber(row.low) && isNumber(row.high) ? `${format(row.low)} to ${format(row.high)}` : "–"),
         el("td", {}, format(row.worst)),
-        el("td", { className: row.collapsed ? "bad" : "" }, isNumber(row.collapsed) ? `${row.collapsed} of ${seeds}` : "–"),
+        el("td", { className: row.collapsed ? "bad" : "" }, isNumber(row.collapsed) ? isNumber(row.done) ? `${row.collapsed} of ${row.done}` : whole(row.collapsed) : "–"),
         el("td", { className: row.failed ? "bad" : "" }, isNumber(row.failed) ? whole(row.failed) : "–"),
         el("td", {}, percent(row.dropped)),
         el("td", {}, format(row.drift_negative)),

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/samples.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "objective/names.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BETWEEN = 4, PER_GROUP = 4, TEXT_LIMIT = 4000 };
+
+bool samples_due(const struct run_config *config, int64_t iteration) {
+    int64_t last = config->train.iterations - 1, every = (config->train.iterations + BETWEEN - 1) / BETWEEN;
+    return config->rollout.samples > 0 && (iteration % every == 0 || iteration == last);
+}
+
+void samples_note(struct batch *batch, const int32_t *ids, int32_t n, const opsm_sequence *records) {
+    if (!batch->verdict) return;
+    for (int32_t i = 0; i < n; i++) batch->verdict[ids[i]] = records[i];
+}
+
+/* ---- why --------------------------------------------------------------------------------------------------------- */
+
+static void reason_dropped(const opsm_objective *o, const opsm_sequence *r, char *text, size_t size) {
+    const char *sign = o->mask_sign == OPSM_SIGN_ANY ? "" : r->advantage < 0 ? "A < 0 and " : "A > 0 and ";
+    if (r->nonfinite)
+        snprintf(text, size, "A < 0 and a log-prob is not finite");
+    else if ((o->mask_rule == OPSM_RULE_OPSM || o->mask_rule == OPSM_RULE_POSITIVES) && r->drift > r->delta)
+        snprintf(text, size, "%sdrift %.3g > %.3g", sign, r->drift, r->delta);
+    else if (o->mask_rule == OPSM_RULE_NEGATIVES)
+        snprintf(text, size, "A < 0: the rule drops all of them");
+    else if (o->mask_rule == OPSM_RULE_RANDOM)
+        snprintf(text, size, "A < 0, drawn at random");
+    else
+        snprintf(text, size, "dropped by rule %s at drift %.3g", names_name(&names_rule, (int)o->mask_rule), r->drift);
+}
+
+static void reason_kept(const opsm_objective *o, const opsm_sequence *r, char *text, size_t size) {
+    const char *rule = names_name(&names_rule, (int)o->mask_rule);
+    if (r->dropped_tokens > 0)
+        snprintf(text, size, "%" PRId64 " of %" PRId64 " tokens dropped by rule %s", r->dropped_tokens, r->tokens,
+                 rule);
+    else if (r->advantage == 0)
+        snprintf(text, size, "A = 0: no better and no worse than its group");
+    else if (o->mask_rule == OPSM_RULE_NONE)
+        snprintf(text, size, "no mask");
+    else if (o->mask_rule == OPSM_RULE_OPSM && r->advantage > 0 && o->mask_sign != OPSM_SIGN_ANY)
+        snprintf(text, size, "A > 0: kept whatever its drift");
+    else if (o->mask_rule == OPSM_RULE_OPSM && r->drift <= r->delta)
+        snprintf(text, size, "drift %.3g <= %.3g", r->drift, r->delta);
+    else
+        snprintf(text, size, "kept by rule %s", rule);
+}
+
+void samples_reason(const opsm_objective *objective, const opsm_sequence *record, char *text, size_t size) {
+    if (record->tokens < 0)
+        snprintf(text, size, "no optimiser step measured it");
+    else if (!record->keep)
+        reason_dropped(objective, record, text, size);
+    else
+        reason_kept(objective, record, text, size);
+}
+
+/* ---- which ------------------------------------------------------------------------------------------------------- */
+
+static bool is_dropped(const struct batch *batch, int32_t i) {
+    return batch->verdict[i].tokens >= 0 && !batch->verdict[i].keep;
+}
+
+static bool group_has_dropped(const struct batch *batch, int32_t group) {
+    int32_t size = batch->rollouts.group;
+    for (int32_t j = 0; j < size; j++)
+        if (is_dropped(batch, group * size + j)) return true;
+    return false;
+}
+
+/* picked [n_prompts] receives 1 for the groups to show. */
+static void pick_groups(const struct batch *batch, int32_t wanted, uint8_t *picked) {
+    int32_t n = batch->rollouts.n_prompts, left = wanted, masked = (wanted + 1) / 2;
+    for (int32_t g = 0; g < n && masked > 0; g++) {
+        if (!group_has_dropped(batch, g)) continue;
+        picked[g] = 1;
+        masked--;
+        left--;
+    }
+    for (int32_t g = 0; g < n && left > 0; g++) {
+        left -= !picked[g];
+        picked[g] = 1;
+    }
+}
+
+/* What a sequence adds to what a group shows already. */
+enum interest { DROPPED, BETTER, WORSE, OTHER };
+
+static enum interest interest_of(const struct batch *batch, int32_t i) {
+    if (is_dropped(batch, i)) return DROPPED;
+    return batch->advantage[i] > 0 ? BETTER : batch->advantage[i] < 0 ? WORSE : OTHER;
+}
+
+/* chosen [PER_GROUP] receives sequences of the group; returns their number. */
+static int pick_sequences(const struct batch *batch, int32_t group, int32_t chosen[PER_GROUP]) {
+    int32_t size = batch->rollouts.group, first = group * size;
+    uint8_t taken[OTHER + 1] = {0};
+    int n = 0;
+    /* First two that were dropped and one of each other kind, then more of them in the same order. */
+    for (int round = 0; round < 2; round++)
+        for (int kind = DROPPED; kind <= OTHER; kind++)
+            for (int32_t j = 0; j < size && n < PER_GROUP; j++) {
+                bool known = false;
+                for (int k = 0; k < n; k++) known |= chosen[k] == first + j;
+                if (known || interest_of(batch, first + j) != (enum interest)kind) continue;
+                if (round == 0 && taken[kind] >= (kind == DROPPED ? 2 : 1)) break;
+                taken[kind]++;
+                chosen[n++] = first + j;
+            }
+    return n;
+}
+
+/* ---- lines ------------------------------------------------------------------------------------------------------- */
+
+static void put_number(struct text *line, const char *key, double value) {
+    if (isfinite(value))
+        text_printf(line, ",\"%s\":%.6g", key, value);
+    else
+        text_printf(line, ",\"%s\":null", key);
+}
+
+/* The text of tokens, cut at a character's end; readers of JSON refuse NUL, which becomes its picture. */
+static void put_tokens(struct text *line, const char *key, const struct tokenizer *tokenizer, const int32_t *ids,
+                       int64_t n, bool control) {
+    size_t length;
+    char *raw = tokenizer_decode(tokenizer, ids, n, control, &length);
+    struct text shown = {0};
+    size_t end = length < TEXT_LIMIT ? length : TEXT_LIMIT;
+    if (raw)
+        while (end > 0 && end < length && ((unsigned char)raw[end] & 0xc0) == 0x80) end--;
+    for (size_t i = 0; raw && i < end; i++) {
+        if (raw[i])
+            text_append(&shown, raw + i, 1);
+        else
+            text_puts(&shown, "\xe2\x90\x80");
+    }
+    if (raw && end < length) text_printf(&shown, " [%zu bytes more]", length - end);
+    text_printf(line, ",\"%s\":", key);
+    text_json_string(line, shown.length ? shown.data : "", shown.length);
+    line->failed |= !raw || shown.failed;
+    text_free(&shown);
+    mem_free(raw);
+}
+
+static void put_sequence(struct text *line, const struct run_config *config, const struct tokenizer *tokenizer,
+                         int64_t iteration, const struct batch *batch, int32_t i) {
+    const struct rollouts *r = &batch->rollouts;
+    const opsm_sequence *record = &batch->verdict[i];
+    int32_t group = i / r->group;
+    bool measured = record->tokens >= 0;
+    char reason[160];
+    samples_reason(&config->objective, record, reason, sizeof reason);
+    text_printf(line, "{\"iteration\":%" PRId64 ",\"group\":%" PRId64 ",\"sample\":%" PRId32, iteration,
+                batch->index * r->n_prompts + group, i % r->group);
+    put_tokens(line, "prompt", tokenizer, r->prompt_tokens + r->prompt_offset[group],
+               r->prompt_offset[group + 1] - r->prompt_offset[group], true);
+    put_tokens(line, "response", tokenizer, r->tokens + r->offset[i], r->offset[i + 1] - r->offset[i], false);
+    text_printf(line, ",\"finish\":\"%s\"", finish_name((enum finish_reason)r->finish[i]));
+    put_number(line, "reward", (double)batch->reward[i]);
+    put_number(line, "advantage", (double)batch->advantage[i]);
+    put_number(line, "drift", measured ? record->drift : NAN);
+    put_number(line, "delta", measured ? record->delta : NAN);
+    text_printf(line, ",\"keep\":%s,\"reason\":", !measured ? "null" : record->keep ? "true" : "false");
+    text_json_string(line, reason, strlen(reason));
+    text_puts(line, "}\n");
+}
+
+static opsm_status append(const char *path, const struct text *lines, opsm_error *err) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd < 0) return opsm_fail(err, OPSM_IO, "cannot open '%.300s' to append: %s", path, strerror(errno));
+    opsm_status status = OPSM_OK;
+    for (size_t done = 0; status == OPSM_OK && done < lines->length;) {
+        ssize_t n = write(fd, lines->data + done, lines->length - done);
+        if (n < 0 && errno != EINTR)
+            status = opsm_fail(err, OPSM_IO, "cannot write '%.300s': %s", path, strerror(errno));
+        if (n > 0) done += (size_t)n;
+    }
+    close(fd);
+    return status;
+}
+
+opsm_status samples_write(const char *path, const struct run_config *config, const struct tokenizer *tokenizer,
+                          int64_t iteration, const struct batch *batch, opsm_error *err) {
+    if (!batch->verdict) return OPSM_OK;
+    int32_t n = batch->rollouts.n_prompts;
+    uint8_t *picked = mem_zalloc((size_t)n, 1);
+    if (!picked) return mem_exhausted(err, "a list of groups", (size_t)n);
+    pick_groups(batch, config->rollout.samples, picked);
+    struct text lines = {0};
+    for (int32_t g = 0; g < n; g++) {
+        int32_t chosen[PER_GROUP];
+        int count = picked[g] ? pick_sequences(batch, g, chosen) : 0;
+        for (int k = 0; k < count; k++) put_sequence(&lines, config, tokenizer, iteration, batch, chosen[k]);
+    }
+    opsm_status status = lines.failed ? mem_exhausted(err, "transcripts", lines.room) : append(path, &lines, err);
+    text_free(&lines);
+    mem_free(picked);
+    return status;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Transcripts of a few rollouts for people to read: RUN/samples.jsonl, at the first and the last iteration and at most
+ * four in between. One sequence a line:
+ *
+ *   {"iteration":0,"group":3,"sample":1,"prompt":"..","response":"..","finish":"end","reward":0.0,"advantage":-0.25,
+ *    "drift":0.31,"delta":0.05,"keep":false,"reason":"A < 0 and drift 0.31 > 0.05"}
+ *
+ * drift (nats per token), delta and keep are those of the last optimiser step that used the sequence; null where none
+ * measured it. Texts are cut at 4000 bytes. Which sequences: groups in which the mask dropped something first (half of
+ * them), then the first groups; of a group up to four: two dropped ones, one with A > 0, a kept one with A < 0, one
+ * with A = 0, then more of each. Nothing of it is random.
+ */
+#ifndef OPSM_TRAIN_SAMPLES_H
+#define OPSM_TRAIN_SAMPLES_H
+#include "text/tokenizer.h"
+#include "train/batch.h"
+#include "train/config.h"
+
+bool samples_due(const struct run_config *config, int64_t iteration);
+
+/* Keeps what a step says about sequences ids [n], where the batch has the column for it. */
+void samples_note(struct batch *batch, const int32_t *ids, int32_t n, const opsm_sequence *records);
+
+/* Appends the transcripts of a batch that has been trained on. */
+opsm_status samples_write(const char *path, const struct run_config *config, const struct tokenizer *tokenizer,
+                          int64_t iteration, const struct batch *batch, opsm_error *err);
+
+/* Why the mask kept or dropped a sequence, in words; record->tokens < 0: no step measured it. */
+void samples_reason(const opsm_objective *objective, const opsm_sequence *record, char *text, size_t size);
+
+#endif
