@@ -109,6 +109,9 @@ static opsm_status put_arm(struct text *out, const struct lab *lab, const struct
     text_puts(out, "{\"keys\":{");
     opsm_status status = put_keys(out, lab, arm, err);
     if (status != OPSM_OK) return status;
+    text_puts(out, "},\"expect\":{\"held_below\":");
+    put_value(out, arm->expect.held_below);
+    put_number(out, "held_above", arm->expect.held_above);
     text_puts(out, "},\"seeds\":[\n");
     for (int32_t i = 0; i < lab->n_seeds; i++) {
         if (i) text_puts(out, ",\n");

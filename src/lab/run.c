@@ -36,6 +36,7 @@ struct laboratory {
     int lock;
     int32_t jobs, threads; /* processes, threads of each */
     int32_t next, done;    /* the next run to look at, seed by seed; those that are done or failed */
+    int32_t shown;         /* of them, on the status line */
     struct process processes[JOBS_MAX];
     struct slot slots[JOBS_MAX];
 };
@@ -171,8 +172,11 @@ static double mean_final(const struct lab *lab) {
 /* The status line: runs done, mean of their finals, what is running. */
 static void show(struct laboratory *l) {
     if (!l->progress || l->style != PROGRESS_TERMINAL) return;
-    struct progress_row row = {l->done, mean_final(l->lab), NAN, NAN, NAN};
-    progress_iteration(l->progress, &row);
+    if (l->shown != l->done) {
+        struct progress_row row = {l->done, mean_final(l->lab), NAN, NAN, NAN};
+        progress_iteration(l->progress, &row);
+        l->shown = l->done;
+    }
     char running[48] = "";
     for (int i = 0; i < l->jobs; i++) {
         if (!l->processes[i].pid || !l->slots[i].arm) continue;
@@ -270,6 +274,7 @@ static opsm_status finish(struct laboratory *l, int index, int wait_status, opsm
     }
     if (status == OPSM_OK && seed->status != LAB_WAITING) {
         l->done++;
+        show(l);
         note(l, slot->arm, seed);
     }
     mem_free(slot->directory);
@@ -429,7 +434,7 @@ static opsm_status run_laboratory(struct laboratory *l, opsm_error *err) {
 opsm_status lab_run(struct lab *lab, const struct lab_options *options, opsm_error *err) {
     struct laboratory *l = mem_zalloc(1, sizeof *l);
     if (!l) return mem_exhausted(err, "a laboratory", sizeof *l);
-    *l = (struct laboratory){.lab = lab, .options = options, .lock = -1};
+    *l = (struct laboratory){.lab = lab, .options = options, .lock = -1, .shown = -1};
     share_cores(l);
     opsm_status status = run_laboratory(l, err);
     progress_close(l->progress);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
 #include "check.h"
-#include "train/config.h"
+#include "train/config_diff.h"
+#include "train/config_yaml.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -126,8 +127,50 @@ static void the_command_line_overrides(void **state) {
     config_free(&c);
 }
 
+static void next_difference_is(struct config_diff *diff, const char *name, const char *a, const char *b) {
+    assert_true(config_diff_next(diff));
+    assert_string_equal(diff->path, name);
+    assert_string_equal(diff->value_a, a);
+    assert_string_equal(diff->value_b, b);
+}
+
+static void differences_are_named(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct run_config c, other;
+    assert_ok(load(&c, complete, &err));
+    assert_ok(config_copy(&other, &c, &err));
+    char *text = config_text(&c), *same = config_text(&other);
+    assert_string_equal(text, same);
+    assert_false(config_diff_next(&(struct config_diff){.a = text, .b = same}));
+    assert_ok(config_override(&other, "rollout.group=4", &err));
+    assert_ok(config_override(&other, "train.lora.alpha=2", &err));
+    assert_ok(config_override(&other, "reward=[{type: exact}]", &err)); /* one line instead of three */
+    assert_ok(config_override(&other, "objective.mask.delta=1", &err));
+    char *changed = config_text(&other);
+    struct config_diff diff = {.a = text, .b = changed};
+    next_difference_is(&diff, "rollout.group", "8", "4");
+    next_difference_is(&diff, "train.lora.alpha", "16", "2");
+    assert_true(config_diff_next(&diff) && !strcmp(diff.path, "reward") && diff.aligned);
+    assert_non_null(strstr(diff.value_b, "- {type: \"exact\""));
+    next_difference_is(&diff, "objective.mask.delta", "0.03", "1");
+    assert_false(config_diff_next(&diff));
+    /* A text of another version of the program: the first line that the other lacks is the last difference. */
+    diff = (struct config_diff){.a = "a: 1\nb: 2\nc: 3\n", .b = "a: 1\nc: 4\n"};
+    next_difference_is(&diff, "b", "2", "not set");
+    assert_false(diff.aligned || config_diff_next(&diff));
+    mem_free(text);
+    mem_free(same);
+    mem_free(changed);
+    config_free(&c);
+    config_free(&other);
+}
+
 static void bad_files_get_line_and_reason(void **state) {
     (void)state;
+    refused("seed: 1\nlab: {seeds: 3}\n",
+            ":2: a section `lab` makes this a file of the laboratory: `opsm lab` runs it");
+    refused("seed: 1\nreward:\n  - {type: exact,\n     type: exact}\n", ":4: key 'type' is given twice");
     refused("seed: 1\noptm: {lr: 1}\n", ":2: unknown key 'optm'; did you mean 'optim");
     refused("optim:\n  lr: fast\n", ":2: optim.lr: expected a number, found 'fast'");
     refused("optim: {lr: -1}\n", "optim.lr: expected a number from 0 to 10, found -1");
@@ -181,9 +224,13 @@ static void running_out_of_memory_leaks_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_complete_file_is_read),         cmocka_unit_test(the_written_text_reads_back_as_itself),
-        cmocka_unit_test(the_command_line_overrides),      cmocka_unit_test(bad_files_get_line_and_reason),
-        cmocka_unit_test(keys_that_contradict_each_other), cmocka_unit_test(running_out_of_memory_leaks_nothing),
+        cmocka_unit_test(a_complete_file_is_read),
+        cmocka_unit_test(the_written_text_reads_back_as_itself),
+        cmocka_unit_test(differences_are_named),
+        cmocka_unit_test(the_command_line_overrides),
+        cmocka_unit_test(bad_files_get_line_and_reason),
+        cmocka_unit_test(keys_that_contradict_each_other),
+        cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
