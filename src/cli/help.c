@@ -25,8 +25,8 @@ static const struct cli_text texts[] = {
      "Same configuration file as train; sft.steps and sft.batch set its length.\n"},
     {"lab", "LAB.yaml [key.path=value ...]", "arms x seeds of train: what collapses, what holds",
      "Trains every arm with every seed from one starting model, as processes side by side, and compares them at equal\n"
-     "numbers of optimiser steps. Ends in a table, a verdict that follows from intervals over seeds, and\n"
-     "OUTPUT/lab.json. The same command goes on where a laboratory stopped. A run that fails is a result.\n\n"
+     "numbers of optimiser steps. Ends in a table, a verdict that follows from intervals over seeds, OUTPUT/lab.json\n"
+     "and OUTPUT/report.html. The same command goes on where a laboratory stopped. A run that fails is a result.\n\n"
      "The file is a configuration (the base) with a section `lab`; words of the command line change the base.\n\n"
      "  lab.arms             map of arms: name and the keys that differ from the base; without train.iterations an "
      "arm\n"

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lab/lab.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "lab/result.h"
+#include "report/html.h"
 #include <string.h>
 
 static void print_results(const struct lab *lab) {
@@ -17,6 +19,17 @@ static void print_results(const struct lab *lab) {
     text_printf(&out, "\n\n%s/lab.json\n", lab->base.output);
     if (!out.failed) fputs(out.data, stdout);
     text_free(&out);
+}
+
+/* LAB/report.html; its path is the last line. */
+static opsm_status write_report(const struct lab *lab, opsm_error *err) {
+    char *path = file_join(lab->base.output, "report.html");
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    const char *const paths[] = {lab->base.output};
+    opsm_status status = report_write(paths, 1, path, err);
+    if (status == OPSM_OK) puts(path);
+    mem_free(path);
+    return status;
 }
 
 static bool any_done(const struct lab *lab) {
@@ -49,6 +62,7 @@ int cmd_lab(int argc, char **argv) {
                                   .program = "/proc/self/exe"};
     status = lab_run(&lab, &options, &err);
     if (status == OPSM_OK || (status == OPSM_INTERRUPTED && any_done(&lab))) print_results(&lab);
+    if (status == OPSM_OK && any_done(&lab)) status = write_report(&lab, &err);
     int code = status == OPSM_OK ? judge(&lab) : cli_fail(status, &err);
     lab_free(&lab);
     return code;

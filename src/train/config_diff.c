@@ -49,19 +49,30 @@ static bool same_key(const struct entry *a, const struct entry *b) {
     return a->indent == b->indent && a->key == b->key && !memcmp(a->line, b->line, a->indent + a->key);
 }
 
+/* Whether the section that goes on at `at` has the key of `entry`. */
+static bool has_key(const char *at, const struct entry *entry) {
+    struct entry other;
+    while (take(&at, &other) && other.indent >= entry->indent)
+        if (same_key(&other, entry)) return true;
+    return false;
+}
+
 bool config_diff_next(struct config_diff *diff) {
-    struct entry a = {0}, b = {0};
     for (;;) {
+        struct entry a = {0}, b = {0};
         bool more_a = take(&diff->a, &a), more_b = take(&diff->b, &b);
         if (!more_a && !more_b) return false;
+        bool aligned = more_a && more_b && same_key(&a, &b);
+        /* Not aligned: the key that the other text lacks is the one to name. */
+        if (!aligned && more_a && more_b && has_key(diff->b, &a)) more_a = false;
         step_into(diff, more_a ? &a : &b);
-        diff->aligned = more_a && more_b && same_key(&a, &b);
-        if (diff->aligned && a.length == b.length && !memcmp(a.line, b.line, a.length)) continue;
+        if (aligned && a.length == b.length && !memcmp(a.line, b.line, a.length)) continue;
         strcpy(diff->value_a, "not set");
         strcpy(diff->value_b, "not set");
         if (more_a) copy_value(diff->value_a, &a);
-        if (diff->aligned || !more_a) copy_value(diff->value_b, &b);
-        if (!diff->aligned) diff->a = diff->b = "";
+        if (aligned || !more_a) copy_value(diff->value_b, &b);
+        if (!aligned) diff->a = diff->b = "";
+        diff->aligned = aligned;
         return true;
     }
 }

@@ -60,6 +60,7 @@ PY
 expect 0 "run 6/6" "$OPSM" lab lab.yaml
 grep -q "^arm  *final  *95% interval" out
 grep -q "Failed: broken in 2 of 2 runs" out
+[ "$(tail -1 out)" = straight/report.html ] && grep -q "</html>" straight/report.html
 python3 - <<'PY'
 import json
 lab = json.load(open("straight/lab.json"))

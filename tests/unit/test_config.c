@@ -159,6 +159,9 @@ static void differences_are_named(void **state) {
     diff = (struct config_diff){.a = "a: 1\nb: 2\nc: 3\n", .b = "a: 1\nc: 4\n"};
     next_difference_is(&diff, "b", "2", "not set");
     assert_false(diff.aligned || config_diff_next(&diff));
+    diff = (struct config_diff){.a = "a:\n  c: 3\n", .b = "a:\n  b: 2\n  c: 4\n"};
+    next_difference_is(&diff, "a.b", "not set", "2");
+    assert_false(diff.aligned || config_diff_next(&diff));
     mem_free(text);
     mem_free(same);
     mem_free(changed);
