@@ -83,6 +83,7 @@ static void print_text(const struct evaluation *e) {
         printf("pass@%-4lld %.4f  [%.4f, %.4f]%s\n", (long long)k, pass.estimate, pass.low, pass.high,
                k == 1 ? "  (accuracy)" : "");
     }
+    if (e->samples > 1) printf("distinct  %.2f right responses a problem\n", e->distinct);
     printf("reward    %.4f\nlength    %.1f tokens, %.1f%% ended by themselves\n%.1f s, %.0f tokens/s\n", e->reward_mean,
            e->length_mean, 100 * e->finished, e->seconds, (double)e->tokens / e->seconds);
 }
@@ -95,11 +96,11 @@ static int print_json(const struct evaluation *e) {
         snprintf(name, sizeof name, "%lld", (long long)k);
         json_object_set_new(pass, name, json_pack("[f, f, f]", i.estimate, i.low, i.high));
     }
-    json_t *o =
-        json_pack("{s:I, s:I, s:f, s:[f, f], s:o, s:f, s:f, s:f, s:f, s:I}", "problems", (json_int_t)e->problems,
-                  "samples", (json_int_t)e->samples, "accuracy", e->accuracy.estimate, "accuracy_ci95", e->accuracy.low,
-                  e->accuracy.high, "pass_at", pass, "reward_mean", e->reward_mean, "length_mean", e->length_mean,
-                  "finished", e->finished, "seconds", e->seconds, "tokens", (json_int_t)e->tokens);
+    json_t *o = json_pack("{s:I, s:I, s:f, s:[f, f], s:o, s:f, s:f, s:f, s:f, s:f, s:I}", "problems",
+                          (json_int_t)e->problems, "samples", (json_int_t)e->samples, "accuracy", e->accuracy.estimate,
+                          "accuracy_ci95", e->accuracy.low, e->accuracy.high, "pass_at", pass, "distinct", e->distinct,
+                          "reward_mean", e->reward_mean, "length_mean", e->length_mean, "finished", e->finished,
+                          "seconds", e->seconds, "tokens", (json_int_t)e->tokens);
     int code = o && json_dumpf(o, stdout, 0) == 0 ? 0 : 1;
     putchar('\n');
     json_decref(o);

@@ -81,7 +81,7 @@ const struct config_key config_keys[] = {
     REAL("train.lora.alpha", train.lora_alpha, 1e-6, 1e6, "scale of low-rank adapters"),
 
     INT("eval.problems", eval.problems, 1, 1 << 20, "held-out problems per evaluation"),
-    INT("eval.samples", eval.samples, 1, 4096, "responses per problem"),
+    INT("eval.samples", eval.samples, 1, 4096, "responses per problem; more than one: pass@k too, k being this"),
     REAL("eval.temperature", eval.temperature, 0, 100, "sampling temperature of evaluation; 0: greedy"),
 
     INT("sft.steps", sft.steps, 1, 1 << 30, "optimiser steps of `opsm sft`"),

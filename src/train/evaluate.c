@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/threads.h"
 #include <math.h>
+#include <string.h>
 
 /* Evaluation draws from its own random numbers, the same at every evaluation: differences are the weights' doing. */
 static const uint32_t EVAL_ITERATION = 0x80000000u;
@@ -68,11 +69,30 @@ void evaluation_free(struct evaluation *e) {
     *e = (struct evaluation){0};
 }
 
+static bool same_response(const struct rollouts *r, int32_t a, int32_t b) {
+    int64_t n = r->offset[a + 1] - r->offset[a];
+    return n == r->offset[b + 1] - r->offset[b] &&
+           !memcmp(r->tokens + r->offset[a], r->tokens + r->offset[b], (size_t)n * sizeof *r->tokens);
+}
+
+static bool is_right(float reward, double highest) {
+    return (double)reward >= highest - 1e-6;
+}
+
+/* Whether no sample of the group before i is right in the same words. */
+static bool is_new(const struct rollouts *r, const float *rewards, double highest, int32_t i) {
+    for (int32_t j = i / r->group * r->group; j < i; j++)
+        if (is_right(rewards[j], highest) && same_response(r, i, j)) return false;
+    return true;
+}
+
 /* Adds the scores of one chunk of problems. */
 static void tally(struct evaluation *e, int64_t first, const struct rollouts *r, const float *rewards, double highest) {
     for (int32_t i = 0; i < r->n_sequences; i++) {
+        bool right = is_right(rewards[i], highest);
         e->reward_mean += (double)rewards[i];
-        e->right[first + i / r->group] += (double)rewards[i] >= highest - 1e-6;
+        e->right[first + i / r->group] += right;
+        e->distinct += right && is_new(r, rewards, highest, i);
         e->finished += r->finish[i] != FINISH_LENGTH;
     }
     e->tokens += rollouts_tokens(r);
@@ -132,7 +152,9 @@ opsm_status evaluate(struct generator *g, int32_t room, const struct problems *p
     e->reward_mean /= n;
     e->finished /= n;
     e->length_mean = (double)e->tokens / n;
+    e->distinct /= (double)e->problems;
     e->accuracy = interval_pass_at_k(e->right, e->problems, e->samples, 1);
+    e->pass_at_k = interval_pass_at_k(e->right, e->problems, e->samples, e->samples);
     e->seconds = clock_seconds() - start;
     return OPSM_OK;
 }

@@ -24,7 +24,9 @@ struct evaluation {
     int64_t problems, samples, tokens;
     int64_t *right;                            /* [problems] samples with the highest possible reward; owned */
     double reward_mean, length_mean, finished; /* per sample; finished: share that ended by itself */
+    double distinct;                           /* different right responses (token by token) per problem */
     struct interval accuracy;                  /* = pass@1 */
+    struct interval pass_at_k;                 /* k = samples: the share of problems with a right response */
     double seconds;
 };
 

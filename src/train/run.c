@@ -247,6 +247,12 @@ opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t r
     metrics_number(m, "accuracy", e.accuracy.estimate);
     metrics_number(m, "accuracy_low", e.accuracy.low);
     metrics_number(m, "accuracy_high", e.accuracy.high);
+    if (e.samples > 1) {
+        metrics_number(m, "pass_at_k", e.pass_at_k.estimate);
+        metrics_number(m, "pass_at_k_low", e.pass_at_k.low);
+        metrics_number(m, "pass_at_k_high", e.pass_at_k.high);
+        metrics_number(m, "distinct", e.distinct);
+    }
     metrics_number(m, "reward_mean", e.reward_mean);
     metrics_integer(m, "problems", e.problems);
     metrics_integer(m, "samples", e.samples);

@@ -60,7 +60,8 @@ struct sampling run_sampling(const struct run_config *config);
 /* Tokens of prompt that fit beside the response into the model's context. */
 int32_t run_max_prompt(const struct run_config *config, const struct model *model);
 
-/* Held-out accuracy now, if it is due at this iteration and not done yet; writes an "eval" line. */
+/* Held-out accuracy (and with several samples pass@k) now, if it is due at this iteration and not done yet; writes an
+ * "eval" line. */
 opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t room, int64_t last_iteration,
                          double *accuracy, opsm_error *err);
 

@@ -313,6 +313,30 @@ static void rounded_weights_leave_a_gap(void **state) {
     assert_true(gap[0] == 0 && gap[2] > 1e-5 && gap[2] < 0.05);
 }
 
+/* With several samples an evaluation has pass@k beside accuracy, and how many different responses were right: here
+ * there is one right response a problem, so that both are the same number. */
+static void evaluations_report_pass_at_k(void **state) {
+    (void)state;
+    const char *more[] = {"eval.samples=4", "eval.temperature=1", "eval.problems=64"};
+    run_straight("passes", 2, more, 3);
+    char *text = read_metrics("passes");
+    int evaluations = 0;
+    for (char *line = text; *line; line = strchr(line, '\n') + 1) {
+        if (strstr(line, "{\"kind\":\"eval\"") != line) continue;
+        double pass = number(line, "pass_at_k"), accuracy = number(line, "accuracy");
+        assert_int_equal((int)number(line, "samples"), 4);
+        assert_true(accuracy > 0.2 && pass > accuracy + 0.05 && pass < 1);
+        assert_true(number(line, "pass_at_k_low") < pass && pass < number(line, "pass_at_k_high"));
+        assert_true(fabs(number(line, "distinct") - pass) < 1e-12);
+        evaluations++;
+    }
+    assert_int_equal(evaluations, 2);
+    mem_free(text);
+    text = read_metrics("queue"); /* one sample */
+    assert_null(strstr(text, "pass_at_k"));
+    mem_free(text);
+}
+
 /* Guard kept drops nothing and makes the step smaller by what opsm would have dropped. */
 static void the_kept_guard_only_shrinks_steps(void **state) {
     (void)state;
@@ -598,6 +622,7 @@ int main(void) {
         cmocka_unit_test(the_queue_delays_by_staleness),
         cmocka_unit_test(rounded_weights_leave_a_gap),
         cmocka_unit_test(the_kept_guard_only_shrinks_steps),
+        cmocka_unit_test(evaluations_report_pass_at_k),
         cmocka_unit_test(iterations_count_drift_by_sign),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(more_iterations_go_on),
