@@ -22,9 +22,9 @@ struct problem {
     const char *solution;                /* a whole response worth imitating; "" when there is none */
     const struct chat_message *messages; /* the conversation up to the response, at least one; the last is the user's */
     int n_messages;
-    const int64_t *numbers; /* the numbers an expression may use, NULL when the problem has none */
+    const int64_t *numbers; /* what a response is made of, where many are right; NULL: the problem has none */
     int n_numbers;
-    int64_t target; /* the value such an expression must have */
+    int64_t target; /* what such a response must reach */
     void *memory;   /* owns all of the above; NULL: a view, valid as long as the source it came from */
 };
 

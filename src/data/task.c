@@ -151,7 +151,7 @@ static opsm_status texts_to_problem(const struct task_family *family, const stru
                             .answer = texts->answer.data,
                             .solution = texts->solution.data,
                             .target = draw->target};
-    if (family->expression) {
+    if (family->by_numbers) {
         parts.numbers = draw->numbers;
         parts.n_numbers = draw->n;
     }

@@ -21,7 +21,9 @@
     X(RUNNING_SUM, running_sum)                                                                                        \
     X(MODSUM, modsum)                                                                                                  \
     X(SORTING, sorting)                                                                                                \
-    X(COUNTDOWN, countdown)
+    X(COUNTDOWN, countdown)                                                                                            \
+    X(SUBSET, subset)                                                                                                  \
+    X(PATH, path)
 
 enum task_style {
     TASK_BARE, /* as short as can be, for models that read characters: "12+34=" -> "46" */

@@ -127,7 +127,7 @@ const struct task_family task_countdown = {
     .lowest = 2,
     .highest = 8,
     .usual = 3,
-    .expression = true,
+    .by_numbers = true,
     .draw = draw_countdown,
     .write = write_countdown,
 };

@@ -14,12 +14,13 @@ enum { TASK_NUMBERS_MAX = 256, TASK_NODES_MAX = 16 };
 struct task_draw {
     int n;
     int64_t numbers[TASK_NUMBERS_MAX];
-    int64_t target;         /* countdown only, else 0 */
+    int64_t target;         /* countdown, subset, path; else 0 */
     struct task_node {      /* countdown only: a solution, leaves first, the root last */
         char op;            /* 0: a leaf, numbers[left] */
         int8_t left, right; /* children, or the leaf's index in `left` */
     } nodes[TASK_NODES_MAX];
     int n_nodes;
+    uint8_t steps[TASK_NUMBERS_MAX]; /* subset, path: a solution, digit by digit */
 };
 
 /* The texts of a problem being written. */
@@ -31,7 +32,7 @@ struct task_family {
     const char *name, *doc, *verifier;
     int lowest, highest, usual; /* difficulty */
     bool ordered;               /* the order of the numbers is part of the content */
-    bool expression;            /* the verifier needs numbers and target */
+    bool by_numbers;            /* the verifier needs numbers and target: many responses are right */
 
     /* Draws a content; false: not a proper one, draw again. */
     bool (*draw)(struct rng *rng, int difficulty, struct task_draw *draw);

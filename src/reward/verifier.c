@@ -204,3 +204,15 @@ opsm_status verifier_needs_answer(const struct problem *problem, const char *nam
     return opsm_fail(err, OPSM_MISSING, "verifier '%s' compares with the answer, but the problem '%.80s' has none",
                      name, problem->prompt);
 }
+
+opsm_status verifier_needs_digits(const struct problem *problem, int least, const char *name, opsm_error *err) {
+    bool digits = problem->n_numbers >= least;
+    for (int i = 0; digits && i < problem->n_numbers; i++)
+        digits = problem->numbers[i] >= 0 && problem->numbers[i] < 10;
+    if (digits) return OPSM_OK;
+    return opsm_fail(
+        err, OPSM_MISSING,
+        "verifier '%s' needs the digits of the problem, but '%.80s' has none; it fits the task of the same "
+        "name only",
+        name, problem->prompt);
+}

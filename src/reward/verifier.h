@@ -26,6 +26,10 @@
  *               unfinished_ok]
  *   expression  arithmetic that uses the problem's numbers, each at most once, and equals its target; see expression.h.
  *               [unfinished_ok]
+ *   subset      one digit per number of the problem: a value that starts at 0 and at each number stays or grows by it,
+ *               modulo 10, and ends at the target. [unfinished_ok]
+ *   path        one digit per row: a lane of a ring of ten, beside or equal to the one before (the first number is the
+ *               start), at least two lanes away from the row's number, and at last the target. [unfinished_ok]
  */
 #ifndef OPSM_REWARD_VERIFIER_H
 #define OPSM_REWARD_VERIFIER_H
@@ -41,7 +45,9 @@
     X(regex, "the response matches a pattern")                                                                         \
     X(contains, "the response contains the answer, or a given text")                                                   \
     X(format, "the response is finished, clean and of the given shape")                                                \
-    X(expression, "an arithmetic expression over the given numbers reaches the target")
+    X(expression, "an arithmetic expression over the given numbers reaches the target")                                \
+    X(subset, "running sums of some of the given digits reach the target")                                             \
+    X(path, "a way of neighbouring lanes keeps clear of the walls and reaches the target")
 
 /* What a person configures. Zero or NULL is "not set"; a setting that the type does not know is an error. Borrowed for
  * the duration of reward_create. */

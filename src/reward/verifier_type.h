@@ -82,6 +82,9 @@ const char *span_find_last(struct span span, const char *needle);
 /* The content of the last \boxed{...}; false when there is none or its braces do not close. */
 bool span_last_boxed(struct span text, struct span *content);
 
+/* The check shared by all that walk over the problem's digits: at least `least` numbers, all from 0 to 9. */
+opsm_status verifier_needs_digits(const struct problem *problem, int least, const char *name, opsm_error *err);
+
 /* The check shared by all that compare with the answer. */
 opsm_status verifier_needs_answer(const struct problem *problem, const char *name, opsm_error *err);
 

@@ -100,7 +100,7 @@ const int config_n_keys = sizeof config_keys / sizeof *config_keys;
 #define AT(field) offsetof(struct config_reward, field)
 
 const struct config_key config_reward_keys[] = {
-    TEXT("type", type, "verifier: exact, numeric, regex, contains, format or expression"),
+    TEXT("type", type, "verifier: exact, numeric, regex, contains, format, expression, subset or path"),
     REAL("weight", weight, -1e6, 1e6, "factor in the sum"),
     TEXT("pattern", pattern, "regex, contains: what to look for"),
     REAL("tolerance", tolerance, 0, 1, "numeric: relative tolerance"),

@@ -77,6 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         {.type = "regex", .weight = 1, .pattern = answer, .ignore_case = ignore_case},
         {.type = "format", .weight = 1, .prefix = answer, .tags = tags, .n_tags = 2, .unfinished_ok = unfinished_ok},
         {.type = "expression", .weight = 1, .unfinished_ok = unfinished_ok},
+        {.type = "subset", .weight = 1, .unfinished_ok = unfinished_ok},
+        {.type = "path", .weight = 1, .unfinished_ok = unfinished_ok},
     };
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) score_one(&specs[i], &problem, text, length, finished);
     check_expression(&problem, text, length);

@@ -49,6 +49,8 @@ def verifiers():
         ("pattern", 0x30, "is (?<answer>\\d+)\\b", "It is 12."),
         ("shape", 0x10, "</a>", "<a>x</a>"),
         ("tag", 0x1d, "7*2", "<answer>7*2</answer>"),
+        ("subset", 0x16, "x", "2507"),
+        ("path", 0x11, "x", "112"),
     ]:
         (CORPUS / "verifier" / name).write_bytes(bytes([settings]) + answer.encode() + b"\0" + response.encode())
 

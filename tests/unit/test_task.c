@@ -133,6 +133,20 @@ static void prompts_read_as_documented(void **state) {
          "Use the numbers 9, 13 and 19, each at most once, and the operations + - * / to write an expression that "
          "equals 23. Answer with the expression only.",
          "19-9+13"},
+        {"subset:6", TASK_BARE, "761888:3=", "777753"},
+        {"subset:6", TASK_WORDS,
+         "Start with the value 0 and go through the digits 761888. At each, add the digit to the value and keep the "
+         "last "
+         "digit of the sum, or leave the value as it is, so that it ends at 3. Answer with the value after each digit, "
+         "without spaces.",
+         "777753"},
+        {"path:6", TASK_BARE, "3:605599:1=", "321111"},
+        {"path:6", TASK_WORDS,
+         "Ten lanes, 0 to 9, form a ring: 9 is beside 0. You start in lane 3. Into every row you stay in your lane or "
+         "change to one beside it. Every row has a wall over three lanes that you must not touch; the middle lanes of "
+         "the walls are, row by row, 6, 0, 5, 5, 9 and 9. In the last row you must be in lane 1. Answer with your lane "
+         "in every row, without spaces.",
+         "321111"},
     };
     for (size_t i = 0; i < sizeof pinned / sizeof *pinned; i++) {
         struct task_spec spec = spec_of(pinned[i].task);
@@ -143,6 +157,40 @@ static void prompts_read_as_documented(void **state) {
         assert_string_equal(problem.solution, pinned[i].solution);
         problem_free(&problem);
     }
+}
+
+/* Digits of a text up to `end`. */
+static int digits_to(const char *text, char end, int *digits) {
+    int n = 0;
+    for (; text[n] != end; n++) digits[n] = text[n] - '0';
+    return n;
+}
+
+/* Whether a response is right, from the bare prompt "538:7=": some of the digits sum to the last one. */
+static bool subset_is_right(const char *prompt, const char *text) {
+    int digits[128], n = digits_to(prompt, ':', digits), sum = 0;
+    if ((int)strlen(text) != n) return false;
+    for (int i = 0, before = 0; i < n; i++) {
+        bool added = text[i] - '0' != before;
+        if (added) sum += digits[i];
+        before = sum % 10;
+        if (text[i] - '0' != before) return false;
+    }
+    return sum % 10 == prompt[n + 1] - '0';
+}
+
+/* "2:417:0=": from lane 2 past the walls around 4, 1 and 7 to lane 0. */
+static bool path_is_right(const char *prompt, const char *text) {
+    int walls[128], n = digits_to(prompt + 2, ':', walls), lane = prompt[0] - '0';
+    if ((int)strlen(text) != n) return false;
+    for (int i = 0; i < n; i++) {
+        int next = text[i] - '0';
+        bool beside = next == lane || next == (lane + 1) % 10 || next == (lane + 9) % 10;
+        bool wall = next == walls[i] || next == (walls[i] + 1) % 10 || next == (walls[i] + 9) % 10;
+        if (!beside || wall) return false;
+        lane = next;
+    }
+    return lane == prompt[n + 3] - '0';
 }
 
 /* Works the answer out from the bare prompt; for countdown the verifier must do. */
@@ -165,6 +213,9 @@ static void check_answer(const char *name, const struct problem *problem) {
         for (int smallest = 0; smallest < 100; smallest++)
             for (int i = 0; i < n; i++)
                 if (numbers[i] == smallest) end += sprintf(end, "%s%d", end > expected ? " " : "", smallest);
+    } else if (!strcmp(name, "subset") || !strcmp(name, "path")) {
+        assert_true((*name == 's' ? subset_is_right : path_is_right)(problem->prompt, problem->answer));
+        return;
     } else {
         assert_int_equal(n, problem->n_numbers + 1);
         assert_memory_equal(numbers, problem->numbers, (size_t)problem->n_numbers * sizeof *numbers);
@@ -176,10 +227,10 @@ static void check_answer(const char *name, const struct problem *problem) {
 
 /* A response that is wrong for sure: another digit in the last number; for an expression, one number replaced by one
  * that was not given. */
-static void corrupt(const struct problem *problem, char *text) {
+static void corrupt(const char *name, char *text) {
     char *last = text + strlen(text);
     while (!isdigit((unsigned char)last[-1])) last--;
-    if (!problem->numbers) {
+    if (strcmp(name, "countdown") != 0) {
         last[-1] = last[-1] == '9' ? '8' : (char)(last[-1] + 1);
         return;
     }
@@ -207,7 +258,7 @@ static void solutions_score_one_and_corrupted_ones_zero(void **state) {
                 }
                 char wrong[TEXT_MAX];
                 strcpy(wrong, problem.solution);
-                corrupt(&problem, wrong);
+                corrupt(task_name(spec.family), wrong);
                 assert_true(judge(reward, &problem, problem.solution) == 1);
                 assert_true(judge(reward, &problem, problem.answer) == 1);
                 assert_true(judge(reward, &problem, wrong) == 0);
@@ -258,7 +309,9 @@ static void train_and_eval_never_meet(void **state) {
     for (int t = 0; t < task_count(); t++) {
         int lowest, highest, usual;
         task_range(task_at(t), &lowest, &highest, &usual);
-        bool ordered = !strcmp(task_name(task_at(t)), "modsum") || !strcmp(task_name(task_at(t)), "running-sum");
+        static const char *const in_order[] = {"modsum", "running-sum", "subset", "path"};
+        bool ordered = false;
+        for (int i = 0; i < 4; i++) ordered = ordered || !strcmp(task_name(task_at(t)), in_order[i]);
         if (!strcmp(task_name(task_at(t)), "modsum")) lowest = 2; /* see an_empty_split_is_reported */
         for (int difficulty = lowest; difficulty <= lowest + 4; difficulty++) {
             struct task_spec spec = {.family = task_at(t), .difficulty = difficulty, .seed = 11};
@@ -338,6 +391,8 @@ static void noise_spoils_the_expected_share(void **state) {
         {"countdown:2", 0.2, 0.8 - 0.04, 0.8 + 0.06},          /* a wrong operator is right by luck now and then */
         {"sorting:2", 0.25, 0.75 - 0.028, 0.75 + 0.028 + .01}, /* equal numbers cannot be swapped */
         {"addition:18", 0.01, 0.83 - 0.025, 0.83 + 0.025},     /* 18 or 19 digits: 0.8345 and 0.8262 */
+        {"subset:12", 0.05, 0.540 - 0.032, 0.540 + 0.032},     /* 0.95^12 */
+        {"path:12", 0.05, 0.540 - 0.032, 0.540 + 0.09},        /* another lane is right by luck now and then */
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         struct task_spec spec = spec_of(cases[c].task);
@@ -398,6 +453,56 @@ static void countdown_is_not_trivial(void **state) {
     }
 }
 
+/* Every response of a small problem: the verifier says of each what the rules say, several are right, and the
+ * demonstrations prefer neither the first nor the last of them. */
+static void many_walks_are_right(void **state) {
+    (void)state;
+    static const char *const names[] = {"subset:5", "path:5"};
+    for (int t = 0; t < 2; t++) {
+        struct task_spec spec = spec_of(names[t]);
+        struct reward *reward = natural_reward(&spec);
+        int right = 0, several = 0;
+        double place = 0; /* of the demonstration among the right ones, 0 to 1 */
+        for (int i = 0; i < 25; i++) {
+            struct problem problem = problem_of(&spec, DATA_TRAIN, i);
+            int here = 0, before = 0;
+            for (int code = 0; code < 100000; code++) {
+                char text[8];
+                snprintf(text, sizeof text, "%05d", code);
+                bool expected = (t ? path_is_right : subset_is_right)(problem.prompt, text);
+                assert_int_equal(judge(reward, &problem, text) == 1, expected);
+                here += expected;
+                before += expected && strcmp(text, problem.solution) < 0;
+            }
+            assert_true(here >= 1);
+            right += here;
+            several += here > 1;
+            place += ((double)before + 0.5) / here;
+            problem_free(&problem);
+        }
+        assert_true(right > 3 * 25 && several > 15);
+        assert_near(place / 25, 0.5, 0.23); /* four standard deviations of a uniform mean */
+        reward_free(reward);
+    }
+}
+
+/* subset:2 with one digit twice and that digit as target has two right responses: one demonstration each. */
+static void demonstrations_are_spread_evenly(void **state) {
+    (void)state;
+    struct task_spec spec = spec_of("subset:2");
+    int first = 0, second = 0;
+    for (int i = 0; i < 20000; i++) {
+        struct problem problem = problem_of(&spec, DATA_TRAIN, i);
+        const char *p = problem.prompt;
+        bool twin = p[0] == p[1] && p[3] == p[0];
+        first += twin && problem.solution[0] != '0';
+        second += twin && problem.solution[0] == '0';
+        problem_free(&problem);
+    }
+    assert_true(first + second > 300);
+    assert_true(abs(first - second) < 4 * sqrt(first + second)); /* four standard deviations */
+}
+
 static void out_of_memory_is_reported(void **state) {
     (void)state;
     struct task_spec spec = spec_of("countdown:5");
@@ -426,6 +531,8 @@ int main(void) {
         cmocka_unit_test(noise_spoils_the_expected_share),
         cmocka_unit_test(modsum_noise_goes_on_from_the_wrong_value),
         cmocka_unit_test(countdown_is_not_trivial),
+        cmocka_unit_test(many_walks_are_right),
+        cmocka_unit_test(demonstrations_are_spread_evenly),
         cmocka_unit_test(out_of_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

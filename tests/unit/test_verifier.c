@@ -288,6 +288,53 @@ static void expression_scores(void **state) {
     reward_free(reward);
 }
 
+struct digit_row {
+    const char *text;
+    int score;
+};
+
+static void expect_digits(const char *type, const int64_t *numbers, int n, int64_t target, const struct digit_row *rows,
+                          size_t n_rows) {
+    struct reward *reward = make((struct verifier_spec){.type = type});
+    struct problem problem = {
+        .prompt = "p", .answer = "", .solution = "", .numbers = numbers, .n_numbers = n, .target = target};
+    assert_ok(reward_check(reward, &problem, &err));
+    for (size_t i = 0; i < n_rows; i++) {
+        double score = reward_score(reward, &problem, rows[i].text, strlen(rows[i].text), true, NULL);
+        if (score != rows[i].score) fail_msg("%s: '%s' scored %g", type, rows[i].text, score);
+        assert_true(reward_score(reward, &problem, rows[i].text, strlen(rows[i].text), false, NULL) == 0);
+    }
+    problem.n_numbers = strcmp(type, "path") == 0;
+    assert_int_equal(reward_check(reward, &problem, &err), OPSM_MISSING);
+    assert_non_null(strstr(err.text, type));
+    const int64_t wide[] = {3, 10, 3};
+    problem.numbers = wide;
+    problem.n_numbers = 3;
+    assert_int_equal(reward_check(reward, &problem, &err), OPSM_MISSING);
+    assert_true(reward_score(reward, &problem, "333", 3, true, NULL) == 0);
+    reward_free(reward);
+}
+
+/* Digits 5 8 7, target 2 = 5 + 7 mod 10; 0 0 7, 5 5 2, 5 3 0, 0 8 5 ... are the sums; the ring is 0 to 9, walls at 5, 3
+ * and 7 around the way from 2 to 0. */
+static void digit_walks_score(void **state) {
+    (void)state;
+    const int64_t digits[] = {5, 8, 7}, walls[] = {2, 5, 3, 7};
+    const struct digit_row sums[] = {
+        {"552", 1}, {" 552\n", 1}, {"530", 0},   {"007", 0}, {"085", 0}, {"522", 0},          {"222", 0},
+        {"55", 0},  {"5522", 0},   {"5 5 2", 0}, {"", 0},    {"55:", 0}, {"\xff\xff\xff", 0},
+    };
+    expect_digits("subset", digits, 3, 2, sums, sizeof sums / sizeof *sums);
+    const struct digit_row ways[] = {
+        {"110", 1}, {"100", 1},  {"210", 1}, {"220", 0}, /* beside the wall around 3 */
+        {"109", 0},                                      /* not the goal */
+        {"120", 0}, {"310", 0},                          /* two lanes at once */
+        {"410", 0},                                      /* in the wall around 5 */
+        {"11", 0},  {"1100", 0}, {"11:", 0}, {"", 0},    {"a10", 0}, {"\n110 ", 1},
+    };
+    expect_digits("path", walls, 4, 0, ways, sizeof ways / sizeof *ways);
+}
+
 /* 1500 random expressions against Python's parser and exact fractions; see tests/golden/make_expressions.py. */
 static void expressions_match_python(void **state) {
     (void)state;
@@ -339,6 +386,8 @@ static void hostile_responses_end_soon(void **state) {
         {.type = "regex", .weight = 1, .pattern = "a*b|(.*,){25}x"},
         {.type = "format", .weight = 1, .tags = tags, .n_tags = 2},
         {.type = "expression", .weight = 1},
+        {.type = "subset", .weight = 1},
+        {.type = "path", .weight = 1},
     };
     enum { N = sizeof specs / sizeof *specs };
     struct reward *reward;
@@ -490,6 +539,7 @@ int main(void) {
         cmocka_unit_test(regex),
         cmocka_unit_test(format),
         cmocka_unit_test(expression_scores),
+        cmocka_unit_test(digit_walks_score),
         cmocka_unit_test(expressions_match_python),
         cmocka_unit_test(hostile_responses_end_soon),
         cmocka_unit_test(hostile_patterns_end_soon),

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reward/verifier_type.h"
+
+static opsm_status check_path(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                              opsm_error *err) {
+    (void)state;
+    return verifier_needs_digits(problem, 2, spec->type, err);
+}
+
+/* Steps between two lanes of the ring. */
+static int64_t ring_distance(int64_t a, int64_t b) {
+    int64_t d = a < b ? b - a : a - b;
+    return d < 5 ? d : 10 - d;
+}
+
+static double score_path(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                         struct response response) {
+    (void)state;
+    if (!response.finished && !spec->unfinished_ok) return 0;
+    struct span text = span_trim((struct span){response.text, response.length});
+    if (text.length != (size_t)problem->n_numbers - 1) return 0;
+    int64_t lane = problem->numbers[0];
+    for (size_t i = 0; i < text.length; i++) {
+        if (!is_digit(text.at[i])) return 0;
+        int64_t next = text.at[i] - '0';
+        if (ring_distance(next, lane) > 1 || ring_distance(next, problem->numbers[i + 1]) < 2) return 0;
+        lane = next;
+    }
+    return lane == problem->target;
+}
+
+const struct verifier_type verifier_path = {
+    .name = "path",
+    .settings = SETTING_UNFINISHED,
+    .check = check_path,
+    .score = score_path,
+};

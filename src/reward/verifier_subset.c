@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reward/verifier_type.h"
+
+static opsm_status check_subset(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                                opsm_error *err) {
+    (void)state;
+    return verifier_needs_digits(problem, 1, spec->type, err);
+}
+
+static double score_subset(const void *state, const struct verifier_spec *spec, const struct problem *problem,
+                           struct response response) {
+    (void)state;
+    if (!response.finished && !spec->unfinished_ok) return 0;
+    struct span text = span_trim((struct span){response.text, response.length});
+    if (text.length != (size_t)problem->n_numbers) return 0;
+    int64_t value = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        int64_t next = text.at[i] - '0';
+        if (!is_digit(text.at[i])) return 0;
+        if (next != value && next != (value + problem->numbers[i]) % 10) return 0;
+        value = next;
+    }
+    return value == problem->target;
+}
+
+const struct verifier_type verifier_subset = {
+    .name = "subset",
+    .settings = SETTING_UNFINISHED,
+    .check = check_subset,
+    .score = score_subset,
+};
