@@ -11,6 +11,8 @@
 #include "lab/process.h"
 #include "lab/result.h"
 #include "train/checkpoint.h"
+#include "train/config_diff.h"
+#include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -58,30 +60,50 @@ static opsm_status run_text(const struct run_config *config, const struct lab_se
     return *text ? OPSM_OK : mem_exhausted(err, "a configuration", 0);
 }
 
-/* OPSM_INVALID when the directory holds a run of another configuration; *there: it holds one of this. */
-static opsm_status check_directory(const char *directory, const char *text, bool *there, opsm_error *err) {
-    *there = false;
-    char *path = file_join(directory, "config.yaml"), *saved;
-    if (!path) return mem_exhausted(err, "a file name", 0);
-    size_t size;
-    opsm_status status = OPSM_OK;
-    if (file_exists(path)) {
-        status = file_read(path, CONFIG_LIMIT, &saved, &size, err);
-        if (status == OPSM_OK) {
-            status = checkpoint_match(directory, saved, text, err);
-            mem_free(saved);
-            *there = status == OPSM_OK;
-        }
-    }
-    mem_free(path);
-    return status;
-}
-
 static bool has_model(const char *directory) {
     char *path = file_join(directory, "model.gguf");
     bool there = path && file_exists(path);
     mem_free(path);
     return there;
+}
+
+/* Whether a run has left anything to go on from. */
+static bool has_work(const char *directory) {
+    bool found = has_model(directory);
+    DIR *dir = found ? NULL : opendir(directory);
+    for (struct dirent *entry; dir && !found && (entry = readdir(dir));)
+        found = !strncmp(entry->d_name, "checkpoint-", 11);
+    if (dir) closedir(dir);
+    return found;
+}
+
+static bool is_shorter(const char *saved, const char *text) {
+    struct config_diff diff = {.a = saved, .b = text};
+    while (config_diff_next(&diff))
+        if (!strcmp(diff.path, "sft.steps") || !strcmp(diff.path, "train.iterations")) return true;
+    return false;
+}
+
+/* OPSM_INVALID when the directory holds a run of another configuration; *there: it holds one of this, *shorter: of
+ * fewer iterations or steps, which may go on. */
+static opsm_status check_directory(const char *directory, const char *text, bool *there, bool *shorter,
+                                   opsm_error *err) {
+    *there = *shorter = false;
+    char *path = file_join(directory, "config.yaml"), *saved;
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    size_t size;
+    opsm_status status = OPSM_OK;
+    if (file_exists(path) && has_work(directory)) {
+        status = file_read(path, CONFIG_LIMIT, &saved, &size, err);
+        if (status == OPSM_OK) {
+            status = checkpoint_match(directory, saved, text, err);
+            *there = status == OPSM_OK;
+            *shorter = *there && is_shorter(saved, text);
+            mem_free(saved);
+        }
+    }
+    mem_free(path);
+    return status;
 }
 
 static opsm_status write_text(const char *path, const char *text, opsm_error *err) {
@@ -334,10 +356,10 @@ static opsm_status survey(struct laboratory *l, opsm_error *err) {
         struct lab_arm *arm = &lab->arms[i % lab->n_arms];
         struct lab_seed *seed = &arm->seeds[i / lab->n_arms];
         char *directory = lab_directory(lab, arm, seed), *text = NULL;
-        bool there = false, whole = false;
+        bool there = false, shorter, whole = false;
         opsm_status status =
             directory ? run_text(&arm->config, seed, directory, &text, err) : mem_exhausted(err, "a file name", 0);
-        if (status == OPSM_OK) status = check_directory(directory, text, &there, err);
+        if (status == OPSM_OK) status = check_directory(directory, text, &there, &shorter, err);
         if (status == OPSM_OK && there && has_model(directory))
             status = read_run(lab, arm, seed, directory, &whole, err);
         mem_free(directory);
@@ -379,11 +401,17 @@ static opsm_status make_start(struct laboratory *l, opsm_error *err) {
     struct run_config *start = &l->lab->start;
     if (!start->output) return OPSM_OK;
     char *text;
-    bool there;
+    bool there, shorter;
     opsm_status status = run_text(start, NULL, start->output, &text, err);
     if (status != OPSM_OK) return status;
-    status = check_directory(start->output, text, &there, err);
-    if (status == OPSM_OK && !(there && has_model(start->output))) {
+    status = check_directory(start->output, text, &there, &shorter, err);
+    bool made = status == OPSM_OK && there && has_model(start->output);
+    if (made && shorter) /* runs may have begun from it */
+        status = opsm_fail(err, OPSM_INVALID,
+                           "'%s' holds a warm start of fewer sft.steps; take another lab.start.output, or remove that "
+                           "directory",
+                           start->output);
+    if (status == OPSM_OK && !made) {
         if (l->progress) progress_note(l->progress, "warm start");
         status = launch(l, 0, "sft", threads_count(), start->output, text, err);
         if (status == OPSM_OK) status = await_start(l, err);

@@ -95,14 +95,19 @@ expect 0 "4 of 6 runs were done before" "$OPSM" lab lab.yaml
 expect 2 "optim.lr is 0.001 there and 0.002 now" "$OPSM" lab lab.yaml optim.lr=2e-3
 sed 's/lr: 3.0e-3/lr: 2.0e-3/' lab.yaml >changed.yaml
 expect 2 "start.*optim.lr is 0.003 there and 0.002 now" "$OPSM" lab changed.yaml output=other
+sed 's/steps: 150/steps: 151/' lab.yaml >changed.yaml
+expect 2 "fewer sft.steps" "$OPSM" lab changed.yaml output=other
 [ ! -e other/none ]
 sed 's/seeds:/sedes:/' lab.yaml >misspelt.yaml
 expect 2 "misspelt.yaml:4: unknown key 'lab.sedes'; did you mean 'lab.seeds'?" "$OPSM" lab misspelt.yaml
 expect 2 "lab.*runs it" "$OPSM" train lab.yaml
 
 # No run got to its end: exit code 1.
-grep -v "fresh\|none:" lab.yaml >hopeless.yaml
+grep -v "fresh\|none:\|reference" lab.yaml >hopeless.yaml
 expect 1 "no run got to its end" "$OPSM" lab hopeless.yaml output=hopeless
+# What never began may be mended.
+sed -i 's/missing.gguf/start\/model.gguf/' hopeless.yaml
+expect 0 "run 2/2" "$OPSM" lab hopeless.yaml output=hopeless
 
 # SIGTERM: runs save, 130, no child is left; the same command goes on, and the results are those of a straight run.
 children() { pgrep -f "train $1/" || true; }
