@@ -95,23 +95,6 @@ static opsm_status add_arm(struct report *report, const char *lab, const char *p
 
 /* ---- table and verdict ------------------------------------------------------------------------------------------- */
 
-static double mean_over_seeds(const json_t *seeds, const char *key) {
-    double sum = 0, n = 0;
-    for (size_t i = 0; i < json_array_size(seeds); i++) {
-        double value = number_of(json_array_get(seeds, i), key);
-        if (!isfinite(value)) continue;
-        sum += value;
-        n++;
-    }
-    return n > 0 ? sum / n : NAN;
-}
-
-static double least_over_seeds(const json_t *seeds, const char *key) {
-    double least = NAN;
-    for (size_t i = 0; i < json_array_size(seeds); i++) least = fmin(least, number_of(json_array_get(seeds, i), key));
-    return least;
-}
-
 static void put_number(struct text *json, const char *key, double value) {
     text_printf(json, ",\"%s\":", key);
     report_put_number(json, value);
@@ -120,20 +103,20 @@ static void put_number(struct text *json, const char *key, double value) {
 static void put_arm_row(struct text *json, const char *prefix, const char *name, const json_t *arm) {
     char full[2 * NAME_ROOM];
     snprintf(full, sizeof full, "%s%s", prefix, name);
-    const json_t *seeds = json_object_get(arm, "seeds"), *interval = json_object_get(arm, "final_ci95");
+    const json_t *interval = json_object_get(arm, "final_ci95");
     text_puts(json, "{\"arm\":");
     report_put_string(json, full);
     put_number(json, "done", number_of(arm, "done"));
     put_number(json, "final", number_of(arm, "final_mean"));
     put_number(json, "low", as_number(json_array_get(interval, 0)));
     put_number(json, "high", as_number(json_array_get(interval, 1)));
-    put_number(json, "worst", least_over_seeds(seeds, "worst"));
+    put_number(json, "best", number_of(arm, "best_mean"));
+    put_number(json, "worst", number_of(arm, "worst_mean"));
     put_number(json, "collapsed", number_of(arm, "collapsed"));
     put_number(json, "failed", number_of(arm, "failed"));
-    put_number(json, "dropped", mean_over_seeds(seeds, "dropped"));
-    put_number(json, "drift_negative", mean_over_seeds(seeds, "drift_negative"));
-    put_number(json, "drift_positive", mean_over_seeds(seeds, "drift_positive"));
-    put_number(json, "seconds", mean_over_seeds(seeds, "seconds"));
+    put_number(json, "dropped", number_of(arm, "dropped_negatives_mean"));
+    put_number(json, "drift_negative", number_of(arm, "drift_negative_mean"));
+    put_number(json, "drift_positive", number_of(arm, "drift_positive_mean"));
     text_puts(json, "}");
 }
 
@@ -146,6 +129,8 @@ static void put_lab(struct report *report, const char *path, const char *prefix,
     report_put_string(json, json_string_value(json_object_get(lab, "verdict")));
     put_number(json, "below", number_of(collapse, "below"));
     put_number(json, "window", number_of(collapse, "window"));
+    put_number(json, "rounds", number_of(lab, "rounds"));
+    put_number(json, "final_rounds", number_of(lab, "final_rounds"));
     text_puts(json, ",\"rows\":[");
     const char *name;
     json_t *arm;

@@ -51,6 +51,8 @@ static void reason_kept(const opsm_objective *o, const opsm_sequence *r, char *t
         snprintf(text, size, "A > 0: kept whatever its drift");
     else if (o->mask_rule == OPSM_RULE_OPSM && r->drift <= r->delta)
         snprintf(text, size, "drift %.3g <= %.3g", r->drift, r->delta);
+    else if (o->mask_rule == OPSM_RULE_NEGATIVES)
+        snprintf(text, size, "A > 0: the rule keeps all of them");
     else
         snprintf(text, size, "kept by rule %s", rule);
 }

@@ -15,6 +15,7 @@ import tempfile
 import time
 
 KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Escape": 27}
+TEXT = {"Enter": "\r", " ": " "}
 
 
 class Browser:
@@ -97,11 +98,7 @@ class Page:
                   mobile=width < 600)
         self.scheme(dark)
         self.send("Page.navigate", url=url)
-        deadline = time.monotonic() + browser.timeout
-        while not self.evaluate(ready):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{url} is not ready: {self.problems}")
-            time.sleep(0.05)
+        self.wait(ready)
 
     def send(self, method, **parameters):
         return self.browser.send(method, self.session, **parameters)
@@ -116,11 +113,19 @@ class Page:
             raise RuntimeError(json.dumps(result["exceptionDetails"])[:800])
         return result["result"].get("value")
 
-    def key(self, name, shift=False):
+    def wait(self, expression):
+        """Until it is true; what a page does after an event may take a moment."""
+        deadline = time.monotonic() + self.browser.timeout
+        while not self.evaluate(expression):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"never true: {expression}; {self.problems}")
+            time.sleep(0.05)
+
+    def key(self, name):
         for kind in ("keyDown", "keyUp"):
-            text = {"text": "\r"} if name == "Enter" and kind == "keyDown" else {"text": " "} if name == " " and kind == "keyDown" else {}
+            text = {"text": TEXT[name]} if name in TEXT and kind == "keyDown" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=name, code="Space" if name == " " else name,
-                      windowsVirtualKeyCode=KEYS[name], modifiers=8 if shift else 0, **text)
+                      windowsVirtualKeyCode=KEYS[name], **text)
 
     def move(self, x, y):
         self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)

@@ -58,10 +58,9 @@ const armDash = (i) => (i < COLOURS ? [] : i < 2 * COLOURS ? [6, 3] : [2, 3]);
 const withAlpha = (hex, alpha) => hex + Math.round(alpha * 255).toString(16).padStart(2, "0");
 
 /** A table in a region that scrolls by itself and can be reached by keyboard. */
-function table(label, head, rows, caption, kind) {
+function table(label, head, rows, kind) {
   return el("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": label },
     el("table", { className: kind || "" },
-      caption ? el("caption", {}, caption) : null,
       el("thead", {}, el("tr", {}, head.map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, rows.map((row) => el("tr", {}, row)))));
 }
@@ -430,8 +429,8 @@ const deltaMark = {
 
 function addHistogram() {
   const sum = (counts) => counts.reduce((a, b) => a + b, 0);
-  const counted = data.arms.map((arm, i) => i).filter((i) => sum(arm_counts(i)) > 0);
-  function arm_counts(i) { return data.arms[i].drift[0].negative.concat(data.arms[i].drift[0].positive); }
+  const counted = data.arms.map((arm, i) => i)
+    .filter((i) => sum(data.arms[i].drift[0].negative) + sum(data.arms[i].drift[0].positive) > 0);
   if (!counted.length) return;
   byId("drift").hidden = false;
   let arm = counted[0], part = 0;
@@ -503,7 +502,6 @@ function addHistogram() {
   if (counted.length > 1) controls.append(arms.label);
   controls.append(choice("Part", ["whole run", "first quarter", "second quarter", "third quarter", "last quarter"],
                          (k) => { part = k; update(); }).label);
-  controls.append(el("span", { className: "label" }, ""));
   update();
   keyboard(canvas, chart, chart.data.labels.length, (i) => {
     const k = chart.firstBin + i;
@@ -526,6 +524,7 @@ function labs() {
         i < 0 ? el("th", { scope: "row" }, row.arm) : armHead(i),
         el("td", {}, format(row.final)),
         el("td", {}, isNumber(row.low) && isNumber(row.high) ? `${format(row.low)} to ${format(row.high)}` : "–"),
+        el("td", {}, format(row.best)),
         el("td", {}, format(row.worst)),
         el("td", { className: row.collapsed ? "bad" : "" }, isNumber(row.collapsed) ? isNumber(row.done) ? `${row.collapsed} of ${row.done}` : whole(row.collapsed) : "–"),
         el("td", { className: row.failed ? "bad" : "" }, isNumber(row.failed) ? whole(row.failed) : "–"),
@@ -534,11 +533,14 @@ function labs() {
         el("td", {}, format(row.drift_positive)),
       ];
     });
-    const caption = isNumber(lab.below) && isNumber(lab.window)
-      ? `Collapsed: reward below ${format(lab.below)} of its best for the last ${percent(lab.window)} of the run, or a weight that is not finite.`
-      : "";
     section.append(table("Result of the laboratory",
-      ["arm", "final reward", "95% interval", "worst", "collapsed", "failed", "dropped", "drift A < 0", "drift A > 0"], rows, caption));
+      ["arm", "final reward", "95% interval", "best", "worst", "collapsed", "failed", "dropped of A < 0", "drift A < 0", "drift A > 0"], rows));
+    const words = ["Means over seeds."];
+    if (isNumber(lab.rounds) && isNumber(lab.final_rounds))
+      words.push(`Final: the last ${whole(lab.final_rounds)} of ${whole(lab.rounds)} rounds; worst: lowest round after the first third.`);
+    if (isNumber(lab.below) && isNumber(lab.window))
+      words.push(`Collapsed: reward below ${format(lab.below)} of its best for the last ${percent(lab.window)} of the run, or a weight that is not finite.`);
+    section.append(el("p", { className: "muted" }, words.join(" ")));
   }
 }
 
@@ -559,13 +561,13 @@ function numbers() {
     ["drift A > 0", (a) => format(mean(of(a, "drift_positive")))],
     ["dropped", (a) => percent(mean(of(a, "dropped")))],
     ["entropy, last", (a) => format(of(a, "entropy").at(-1))],
-    ["gradient norm", (a) => format(mean(of(a, "grad_norm")))],
+    ["grad. norm", (a) => format(mean(of(a, "grad_norm")))],
     ["ESS, least", (a) => format(min(of(a, "ess")))],
     ["loss, last", (a) => format(of(a, "loss").at(-1))],
   ].filter(([, value]) => data.arms.some((arm) => value(arm) !== "–"));
   const rows = data.arms.map((arm, i) => [armHead(i), ...columns.map(([, value]) => el("td", {}, value(arm)))]);
-  byId("numbers-table").append(table("Main numbers of every arm", ["arm", ...columns.map(([name]) => name)], rows,
-    "Means over seeds and over the points of the charts; first, last, best and least are single points."));
+  byId("numbers-table").append(table("Main numbers of every arm", ["arm", ...columns.map(([name]) => name)], rows),
+    el("p", { className: "muted" }, "Means over seeds and over the points of the charts; first, last, best and least are single points."));
 }
 
 function configuration() {
@@ -573,10 +575,10 @@ function configuration() {
   byId("config").hidden = false;
   const single = data.arms.length === 1;
   const rows = data.config.map(({ key, values }) => [
-    el("th", { scope: "row", className: "key" }, key),
+    el("th", { scope: "row", className: "key" }, key.split(/(?<=[._])/).flatMap((part) => [part, el("wbr")])),
     ...values.map((v) => el("td", { className: "text" }, v === null ? "–" : v === "" ? "(empty)" : v)),
   ]);
-  const node = table(single ? "Configuration" : "Keys that differ between arms", ["key", ...data.arms.map((a) => a.name)], rows, "", "words");
+  const node = table(single ? "Configuration" : "Keys that differ between arms", ["key", ...data.arms.map((a) => a.name)], rows, "words");
   byId("config-table").append(single ? el("details", {}, el("summary", {}, plural(rows.length, "key") + " in force"), node)
                                      : el("p", { className: "muted" }, "The keys that differ between the arms; all others are equal."), single ? null : node);
 }
@@ -628,9 +630,13 @@ function transcripts() {
     if (iterations.length > 1) columns.push(sampleColumn(rows, iterations, iterations.length - 1));
     byId("samples-columns").replaceChildren(...columns);
   };
-  if (usable.length > 1)
-    byId("samples-controls").append(choice("Arm", usable.map((s) => data.arms[s.arm].name), show).label);
-  show(0);
+  /* First an arm with a threshold that dropped something, else the first one. */
+  const dropsByThreshold = (s) => threshold(data.arms[s.arm], 0) && s.rows.some((row) => row.keep === false);
+  const start = Math.max(0, usable.findIndex(dropsByThreshold));
+  const arms = choice("Arm", usable.map((s) => data.arms[s.arm].name), show);
+  arms.select.value = String(start);
+  if (usable.length > 1) byId("samples-controls").append(arms.label);
+  show(start);
 }
 
 /* ---- page ------------------------------------------------------------------------------------------------------ */
@@ -642,7 +648,7 @@ function headings() {
   byId("title").textContent = title;
   document.title = `${title} – opsm report`;
   const parts = [data.labs.length ? "Laboratory" : arms.length + seeds === 2 ? "Run" : "Runs compared",
-                 arms.length > 1 ? plural(arms.length, "arm") : null, seeds > 1 ? `up to ${seeds} seeds each` : null,
+                 arms.length > 1 ? plural(arms.length, "arm") : null, seeds > 1 ? (arms.every((arm) => arm.runs.length === seeds) ? `${seeds} seeds each` : `up to ${seeds} seeds each`) : null,
                  plural(data.steps, "optimiser step")];
   byId("subtitle").textContent = parts.filter(Boolean).join(" · ");
   byId("curves-note").textContent =
