@@ -92,9 +92,10 @@ static opsm_status add_single_run(struct report *report, const char *path, opsm_
     opsm_status status = report_add_arm(report, name, &arm, err);
     if (status == OPSM_OK) status = report_add_run(report, &arm->runs, &arm->n_runs, path, &found, err);
     if (status != OPSM_OK) return status;
+    arm->open = true;
     for (int a = 0; found && a + 1 < report->n_arms; a++) {
         struct report_arm *home = &report->arms[a];
-        if (home->n_runs == 0 || home->n_runs >= REPORT_SEEDS_MAX || !report_same_arm(&home->runs[0], &arm->runs[0]))
+        if (!home->open || home->n_runs >= REPORT_SEEDS_MAX || !report_same_arm(&home->runs[0], &arm->runs[0]))
             continue;
         size_t n = (size_t)home->n_runs;
         struct report_run *grown = mem_resize(home->runs, n, n + 1, sizeof *grown);
@@ -110,21 +111,26 @@ static opsm_status add_single_run(struct report *report, const char *path, opsm_
     return OPSM_OK;
 }
 
-static bool has_file(const char *dir, const char *name) {
+static opsm_status has_file(const char *dir, const char *name, bool *there, opsm_error *err) {
     char *path = file_join(dir, name);
-    bool there = path && file_exists(path);
+    if (!path) return mem_exhausted(err, "a file name", strlen(dir));
+    *there = file_exists(path);
     mem_free(path);
-    return there;
+    return OPSM_OK;
 }
 
 static opsm_status add_path(struct report *report, const char *path, bool several, opsm_error *err) {
     if (!file_is_dir(path))
         return opsm_fail(err, OPSM_MISSING, "'%.200s' is no directory: name the output of a run or of a laboratory",
                          path);
-    if (!has_file(path, "lab.json") && !has_file(path, "metrics.jsonl"))
+    bool lab = false, run = false;
+    opsm_status status = has_file(path, "lab.json", &lab, err);
+    if (status == OPSM_OK) status = has_file(path, "metrics.jsonl", &run, err);
+    if (status != OPSM_OK) return status;
+    if (!lab && !run)
         return opsm_fail(err, OPSM_MISSING,
                          "'%.200s' is neither a run (it has no metrics.jsonl) nor a laboratory (no lab.json)", path);
-    if (!has_file(path, "lab.json")) return add_single_run(report, path, err);
+    if (!lab) return add_single_run(report, path, err);
     char name[256], prefix[260] = "";
     base_name(path, name, sizeof name);
     if (several) snprintf(prefix, sizeof prefix, "%s/", name);

@@ -66,6 +66,7 @@ struct report_arm {
     struct report_run *runs; /* [n_runs], its seeds */
     int n_runs;
     int failed; /* seeds of a laboratory that did not finish */
+    bool open;  /* of runs named one by one: further seeds may join */
 };
 
 struct report {

@@ -31,6 +31,10 @@ def open_page(browser, directory, name, charts, **how):
     colours = page.evaluate(DRAWN)
     expect(len(colours), charts, f"{name}: canvases")
     at_least(min(colours), 8, f"{name}: colours of the emptiest canvas")  # axes, labels and lines, smoothed
+    shown = page.evaluate("document.body.innerText")
+    for word in ("undefined", "NaN", "null", "[object"):
+        if word in shown:
+            sys.exit(f"{name}: the page shows {word!r}")
     page.screenshot(f"{directory}/{name}-{how.get('width', 1280)}{'-dark' if how.get('dark') else ''}.png", whole=True)
     return page
 

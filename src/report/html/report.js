@@ -20,7 +20,7 @@ const CURVES = [
   { key: "ess", title: "Effective sample size", help: "share of a step's sequences; 1: on-policy" },
   { key: "loss", title: "Loss", help: "cross-entropy of the solutions, nats per token" },
 ];
-const COLOURS = 10;
+const COLOURS = 10, PLAIN = 6;
 const MAX_SEEDS_NAMED = 8;
 
 /* ---- small helpers --------------------------------------------------------------------------------------------- */
@@ -53,8 +53,8 @@ const plural = (n, one) => whole(n) + " " + one + (n === 1 ? "" : "s");
 
 const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 const armColour = (i) => css("--c" + (i % COLOURS));
-/** Arms that share a colour differ in their dashes. */
-const armDash = (i) => (i < COLOURS ? [] : i < 2 * COLOURS ? [6, 3] : [2, 3]);
+/** Dashes tell apart what colours alone do not. */
+const armDash = (i) => (i < PLAIN ? [] : i < 2 * COLOURS ? [7, 3] : [2, 3]);
 const withAlpha = (hex, alpha) => hex + Math.round(alpha * 255).toString(16).padStart(2, "0");
 
 /** A table in a region that scrolls by itself and can be reached by keyboard. */
@@ -579,8 +579,8 @@ function configuration() {
     ...values.map((v) => el("td", { className: "text" }, v === null ? "–" : v === "" ? "(empty)" : v)),
   ]);
   const node = table(single ? "Configuration" : "Keys that differ between arms", ["key", ...data.arms.map((a) => a.name)], rows, "words");
-  byId("config-table").append(single ? el("details", {}, el("summary", {}, plural(rows.length, "key") + " in force"), node)
-                                     : el("p", { className: "muted" }, "The keys that differ between the arms; all others are equal."), single ? null : node);
+  if (single) byId("config-table").append(el("details", {}, el("summary", {}, plural(rows.length, "key") + " in force"), node));
+  else byId("config-table").append(el("p", { className: "muted" }, "The keys that differ between the arms; all others are equal."), node);
 }
 
 /* ---- transcripts ----------------------------------------------------------------------------------------------- */
