@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The laboratory without its processes: the file, curves, means, and every branch of the verdict.
+ * The parts of the laboratory: the file, curves, means, every branch of the verdict, processes. tests/e2e/test_lab.sh
+ * has the whole.
  */
 #include "base/file.h"
 #include "base/mem.h"
 #include "check.h"
 #include "lab/curve.h"
+#include "lab/process.h"
 #include "lab/result.h"
+#include <jansson.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static opsm_error err;
@@ -384,6 +389,79 @@ static void tables_are_aligned(void **state) {
     text_free(&out);
 }
 
+static void lab_json_is_json(void **state) {
+    (void)state;
+    struct results r;
+    struct lab *lab = make(&r, 2, 2, 0, (double[]){0.9, 0.95, NAN, -0.1});
+    char output[] = "lab-test-json";
+    config_defaults(&lab->base);
+    lab->base.output = output; /* borrowed: released nowhere */
+    assert_ok(file_make_dirs(output, &err));
+    for (int nth = 1;; nth++) {
+        mem_fail_at(nth);
+        opsm_status status = lab_write_json(lab, &err);
+        mem_fail_at(0);
+        if (status == OPSM_OK) break;
+        assert_int_equal(status, OPSM_NOMEM);
+        assert_false(file_exists("lab-test-json/lab.json"));
+    }
+    json_t *json = json_load_file("lab-test-json/lab.json", 0, NULL);
+    assert_non_null(json);
+    json_t *arms = json_object_get(json, "arms"), *none = json_object_get(arms, "none");
+    assert_true(json_is_null(json_object_get(none, "final_ci95")));
+    assert_int_equal(json_integer_value(json_object_get(none, "failed")), 1);
+    assert_near(json_number_value(json_object_get(none, "final_mean")), 0.1, 0);
+    assert_int_equal(json_array_size(json_object_get(json_object_get(arms, "ref"), "final_ci95")), 2);
+    assert_string_equal(json_string_value(json_object_get(json, "reference")), "ref");
+    json_decref(json);
+    assert_ok(file_remove_tree(output, &err));
+}
+
+/* ---- processes ------------------------------------------------------------------------------------------------------
+ */
+
+/* The wait status of a shell command; its messages are in lab-test-log. */
+static int run_shell(struct process *processes, int index, const char *command) {
+    char shell[] = "/bin/sh", option[] = "-c", words[256];
+    snprintf(words, sizeof words, "%s", command);
+    char *argv[] = {shell, option, words, NULL};
+    int wait_status = -1;
+    assert_ok(process_start(&processes[index], argv, "lab-test-log", 3, &err));
+    assert_int_equal(process_wait(processes, 2, 20, &wait_status), index);
+    assert_int_equal(processes[index].pid, 0);
+    return wait_status;
+}
+
+static void processes_end_as_they_end(void **state) {
+    (void)state;
+    struct process processes[2] = {{0}};
+    int wait_status = run_shell(processes, 1, "exit 3");
+    assert_true(WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 3);
+    wait_status = run_shell(processes, 0, "kill -9 $$");
+    assert_true(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL);
+    run_shell(processes, 0, "echo threads $OPSM_THREADS >&2; echo lost; cat");
+    char *text;
+    size_t size;
+    assert_ok(file_read("lab-test-log", 100, &text, &size, &err));
+    assert_string_equal(text, "threads 3\n");
+    mem_free(text);
+
+    char sleeper[] = "/bin/sleep", long_time[] = "1000", *argv[] = {sleeper, long_time, NULL};
+    assert_ok(process_start(&processes[0], argv, "lab-test-log", 1, &err));
+    assert_int_equal(process_wait(processes, 2, 0.05, &wait_status), -1); /* still at it */
+    process_ask_to_end(processes, 2);
+    assert_int_equal(process_wait(processes, 2, 20, &wait_status), 0);
+    assert_true(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM);
+
+    char nothing[] = "/nowhere/opsm", *missing[] = {nothing, NULL};
+    assert_ok(process_start(&processes[0], missing, "lab-test-log", 1, &err));
+    assert_int_equal(process_wait(processes, 2, 20, &wait_status), 0);
+    assert_int_equal(WEXITSTATUS(wait_status), 127);
+    assert_int_equal(process_start(&processes[0], argv, "/nowhere/log", 1, &err), OPSM_IO);
+    assert_int_equal(processes[0].pid, 0);
+    unlink("lab-test-log");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_read),
@@ -397,6 +475,8 @@ int main(void) {
         cmocka_unit_test(verdicts),
         cmocka_unit_test(promises_are_checked),
         cmocka_unit_test(tables_are_aligned),
+        cmocka_unit_test(lab_json_is_json),
+        cmocka_unit_test(processes_end_as_they_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
