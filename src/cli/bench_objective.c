@@ -158,32 +158,43 @@ static void make_batch(const struct setup *setup, const struct arrays *a, int64_
     batch->advantages = a->advantages + first;
 }
 
-/* One step: the totals of the whole, then a part of the sequences per thread, which changes no bit of the gradient. */
+/* A part of the sequences with the totals of the whole step, which changes no bit of the gradient; NULL: the part is
+ * the whole. */
+static opsm_status evaluate_part(const struct setup *setup, const struct arrays *a, int64_t first, int64_t n,
+                                 const opsm_totals *totals, double *loss, opsm_error *err) {
+    opsm_batch batch;
+    opsm_result result;
+    make_batch(setup, a, first, n, &batch);
+    opsm_result_init(&result);
+    result.records = a->records + first;
+    result.dlogp = a->dlogp + first * setup->length;
+    void *workspace = totals ? NULL : a->workspace; /* with totals only pairs need one */
+    opsm_status status = opsm_objective_evaluate(&setup->config, NULL, &batch, totals, &result, workspace,
+                                                 workspace ? a->workspace_size : 0, err);
+    *loss = result.loss;
+    return status;
+}
+
+/* One step: on one thread one call, on several the totals of the whole and then a part for each. */
 static opsm_status step(const struct setup *setup, const struct arrays *a, double *loss, opsm_error *err) {
+    int parts = setup->config.surrogate_name == OPSM_SURROGATE_DPO ? 1 : threads_count();
+    if (parts == 1) return evaluate_part(setup, a, 0, setup->sequences, NULL, loss, err);
     opsm_batch whole;
     opsm_totals totals;
     make_batch(setup, a, 0, setup->sequences, &whole);
     opsm_status status =
         opsm_objective_totals(&setup->config, NULL, &whole, a->records, &totals, a->workspace, a->workspace_size, err);
     if (status != OPSM_OK) return status;
-    int parts = setup->config.surrogate_name == OPSM_SURROGATE_DPO ? 1 : threads_count();
     int64_t each = (setup->sequences + parts - 1) / parts;
     double sum = 0;
 #pragma omp parallel for num_threads(parts) schedule(static, 1) reduction(+ : sum)
     for (int k = 0; k < parts; k++) {
         int64_t first = k * each, n = setup->sequences - first < each ? setup->sequences - first : each;
         if (n <= 0) continue;
-        opsm_batch batch;
-        opsm_result result;
+        double mine = 0;
         opsm_error inner = {0};
-        make_batch(setup, a, first, n, &batch);
-        opsm_result_init(&result);
-        result.records = a->records + first;
-        result.dlogp = a->dlogp + first * setup->length;
-        void *workspace = parts == 1 ? a->workspace : NULL; /* with totals only pairs need one */
-        opsm_status part = opsm_objective_evaluate(&setup->config, NULL, &batch, &totals, &result, workspace,
-                                                   workspace ? a->workspace_size : 0, &inner);
-        sum += result.loss;
+        opsm_status part = evaluate_part(setup, a, first, n, &totals, &mine, &inner);
+        sum += mine;
         if (part == OPSM_OK) continue;
 #pragma omp critical(bench_objective_error)
         {

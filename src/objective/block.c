@@ -78,10 +78,6 @@ void block_scatter(const struct block *block, const float *from, float *to) {
 }
 
 /* The compiler exports the variants of a cloned function that is not static: hence the wrappers below. */
-BLOCK_LOOP static void exp_loop(int n, const double *x, double *y) {
-    for (int k = 0; k < n; k++) y[k] = exp_fixed(x[k]);
-}
-
 BLOCK_LOOP static void subtract_loop(int n, const double *a, const double *b, double *out) {
     for (int k = 0; k < n; k++) out[k] = a[k] - b[k];
 }
@@ -107,7 +103,7 @@ BLOCK_LOOP static double max_loop(int n, const double *x) {
 }
 
 void block_exp(int n, const double *x, double *y) {
-    exp_loop(n, x, y);
+    sweeps_best()->exp(n, x, y);
 }
 
 void block_subtract(int n, const double *a, const double *b, double *out) {

@@ -14,10 +14,6 @@ BLOCK_LOOP static void token_abs(int n, const double *d, double *x) {
     for (int k = 0; k < n; k++) x[k] = d[k] < 0 ? -d[k] : d[k];
 }
 
-BLOCK_LOOP static void token_exp_abs(int n, const double *d, double *x) {
-    for (int k = 0; k < n; k++) x[k] = exp_fixed(d[k] < 0 ? -d[k] : d[k]);
-}
-
 /* NaN stays NaN. */
 BLOCK_LOOP static void hold(int n, double bound, double *d) {
     for (int k = 0; k < n; k++) {
@@ -56,7 +52,8 @@ static void estimate(opsm_estimator estimator, const struct tokens *tokens, doub
         token_abs(n, tokens->d, x);
         break;
     case OPSM_ESTIMATOR_EXP_ABS:
-        token_exp_abs(n, tokens->d, x);
+        token_abs(n, tokens->d, x);
+        block_exp(n, x, x);
         break;
     default:
         negate(n, tokens->d, x);

@@ -78,16 +78,34 @@ BLOCK_LOOP static void reinforce(int n, const double *c, const double *a, double
     }
 }
 
-BLOCK_LOOP static void sapo(int n, const double *r, const double *a, double tau_pos, double tau_neg, double *s,
-                            double *g) {
+/* x = -tau (r - 1): the gate is 1 / (1 + exp(x)). */
+BLOCK_LOOP static void sapo_arguments(int n, const double *r, const double *a, double tau_pos, double tau_neg,
+                                      double *x) {
     for (int k = 0; k < n; k++) {
         double tau = a[k] > 0 ? tau_pos : tau_neg, t = a[k] == 0 ? 1.0 : r[k];
-        double gate = 1.0 / (1.0 + exp_fixed(-(tau * (t - 1.0))));
+        x[k] = -(tau * (t - 1.0));
+    }
+}
+
+BLOCK_LOOP static void sapo(int n, const double *r, const double *a, const double *e, double tau_pos, double tau_neg,
+                            double *s, double *g) {
+    for (int k = 0; k < n; k++) {
+        double tau = a[k] > 0 ? tau_pos : tau_neg, t = a[k] == 0 ? 1.0 : r[k];
+        double gate = 1.0 / (1.0 + e[k]);
         double rest = gate * (1.0 - gate);
         t = rest == 0 ? 0.0 : t; /* a saturated gate has no slope, even where r overflowed */
         s[k] = -(4.0 / tau) * gate * a[k];
         g[k] = -4.0 * rest * t * a[k];
     }
+}
+
+static void sapo_block(const opsm_objective *config, const struct tokens *tokens, const double *a, double *s,
+                       double *g) {
+    double e[BLOCK];
+    int n = tokens->block.n;
+    sapo_arguments(n, tokens->r, a, config->surrogate_tau_pos, config->surrogate_tau_neg, e);
+    block_exp(n, e, e);
+    sapo(n, tokens->r, a, e, config->surrogate_tau_pos, config->surrogate_tau_neg, s, g);
 }
 
 /* Multiplies by sg(min(exp(p - b), cap)). */
@@ -140,7 +158,7 @@ void surrogate_block(const struct plan *plan, const struct tokens *tokens, const
         weighted(n, tokens->c, tokens->r, a, low, high, s, g);
         break;
     case OPSM_SURROGATE_SAPO:
-        sapo(n, tokens->r, a, config->surrogate_tau_pos, config->surrogate_tau_neg, s, g);
+        sapo_block(config, tokens, a, s, g);
         break;
     case OPSM_SURROGATE_DECOUPLED:
         ppo_block(plan, tokens, a, s, g);

@@ -110,6 +110,10 @@ ALWAYS_INLINE struct scanned scan(int n, const float *values) {
     return (struct scanned){.sum = fold(sum), .positive = some_positive(top)};
 }
 
+ALWAYS_INLINE void exponential(int n, const double *restrict x, double *restrict y) {
+    for (int k = 0; k < n; k++) y[k] = exp_fixed(x[k]);
+}
+
 /* ---- Loss and gradient ---- */
 
 struct loss_lanes {
@@ -205,6 +209,15 @@ ALWAYS_INLINE struct swept loss(enum sweep_kind kind, enum sweep_penalty penalty
     target static struct scanned scan_##isa(int n, const float *values) {                                              \
         return scan(n, values);                                                                                        \
     }                                                                                                                  \
+    target static void exp_##isa(int n, const double *x, double *y) {                                                  \
+        if (x == y) { /* in place: a copy keeps the loop free of aliases */                                            \
+            double copy[BLOCK];                                                                                        \
+            memcpy(copy, x, (size_t)n * sizeof *x);                                                                    \
+            exponential(n, copy, y);                                                                                   \
+        } else {                                                                                                       \
+            exponential(n, x, y);                                                                                      \
+        }                                                                                                              \
+    }                                                                                                                  \
     LOSS(isa, target, nothing_k3, SWEEP_NOTHING, SWEEP_K3)                                                             \
     LOSS(isa, target, nothing_unbiased, SWEEP_NOTHING, SWEEP_UNBIASED)                                                 \
     LOSS(isa, target, clipped_free, SWEEP_CLIPPED, SWEEP_FREE)                                                         \
@@ -220,6 +233,7 @@ ALWAYS_INLINE struct swept loss(enum sweep_kind kind, enum sweep_penalty penalty
         #isa,                                                                                                          \
         measure_##isa,                                                                                                 \
         scan_##isa,                                                                                                    \
+        exp_##isa,                                                                                                     \
         {{NULL, loss_nothing_k3_##isa, loss_nothing_unbiased_##isa},                                                   \
          {loss_clipped_free_##isa, loss_clipped_k3_##isa, loss_clipped_unbiased_##isa},                                \
          {loss_weighted_free_##isa, loss_weighted_k3_##isa, loss_weighted_unbiased_##isa},                             \
@@ -228,12 +242,13 @@ ALWAYS_INLINE struct swept loss(enum sweep_kind kind, enum sweep_penalty penalty
 SWEEPS(plain, )
 
 #if defined(__x86_64__) && defined(__GNUC__)
-SWEEPS(avx2, __attribute__((target("avx2"))))
+SWEEPS(avx2, __attribute__((target("avx2,fma"))))
 SWEEPS(avx512, __attribute__((target("avx512f"))))
 
 const struct sweeps *sweeps_at(int index) {
-    if (index == 1) return __builtin_cpu_supports("avx2") ? &sweeps_avx2 : NULL;
-    if (index == 2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avx512f") ? &sweeps_avx512 : NULL;
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (index == 1) return avx2 ? &sweeps_avx2 : NULL;
+    if (index == 2) return avx2 && __builtin_cpu_supports("avx512f") ? &sweeps_avx512 : NULL;
     return index == 0 ? &sweeps_plain : NULL;
 }
 #else

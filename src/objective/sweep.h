@@ -47,6 +47,7 @@ struct sweeps {
     const char *name;
     struct measured (*measure)(int n, const float *c, const float *b, double *r); /* writes r = exp(c - b) */
     struct scanned (*scan)(int n, const float *values);
+    void (*exp)(int n, const double *x, double *y);
     sweep_loss *loss[SWEEP_KINDS][SWEEP_PENALTIES]; /* NULL where there is nothing to do */
 };
 

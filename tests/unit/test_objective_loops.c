@@ -92,8 +92,8 @@ static void every_instruction_set_gives_the_same_bits(void **state) {
         }
         if (round % 7 == 0) tokens.d[0] = NAN;
         block_exp(n, tokens.d, tokens.r);
-        plain_block_exp(n, tokens.d, s[1]);
-        same(tokens.r, s[1], n);
+        for (int t = 0; t < n; t++) s[1][t] = exp_fixed(tokens.d[t]);
+        for (int t = 0; t < n; t++) assert_true(tokens.r[t] == s[1][t] || (isnan(tokens.r[t]) && isnan(s[1][t])));
         assert_true(block_max(n, tokens.d) == plain_block_max(n, tokens.d));
         double sums[2] = {block_sum(n, tokens.r), plain_block_sum(n, tokens.r)};
         assert_memory_equal(&sums[0], &sums[1], sizeof(double));

@@ -54,6 +54,9 @@ static void check_measure(const struct sweeps *sweeps, int n, struct values *v) 
     block_exp(n, v->d, v->r);
     for (int t = 0; t < n; t++) v->x[t] = v->r[t] - 1.0 - v->d[t];
     for (int t = 0; t < n; t++) same_double(r[t], v->r[t]);
+    sweeps->exp(n, v->d, v->d);
+    for (int t = 0; t < n; t++) same_double(r[t], v->d[t]);
+    for (int t = 0; t < n; t++) v->d[t] = (double)v->c[t] - (double)v->b[t];
     same_double(found.d, block_sum(n, v->d));
     same_double(found.k3, block_sum(n, v->x));
     assert_int_equal(found.positive, positive(n, v->c) || positive(n, v->b));
