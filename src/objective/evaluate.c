@@ -4,7 +4,6 @@
  */
 #include "objective/dpo.h"
 #include "objective/surrogate.h"
-#include <float.h>
 #include <math.h>
 
 void opsm_result_init_sized(opsm_result *result, size_t size) {
@@ -159,7 +158,8 @@ opsm_status opsm_objective_totals(const opsm_objective *config, const opsm_thres
 
 /* What the walk over a sequence adds up, before the weight. */
 struct amounts {
-    double s, k, v, gradient; /* surrogate, KL, clamped KL, sum |d loss / d c| as stored */
+    double s, k, v;  /* surrogate, KL, clamped KL */
+    int32_t largest; /* |d loss / d c| as stored, by its bits */
 };
 
 /* Everything a sequence's blocks share. */
@@ -180,15 +180,15 @@ struct pass {
     bool counts_low, counts_high; /* which bound of the sweep is a clip */
 };
 
-/* out = weight s_slope + constant, returns sum |out|. */
-BLOCK_LOOP static double store_surrogate(int n, double weight, const double *s_slope, double constant, float *out) {
-    double lane[LANES] = {0};
-    int k = 0;
+/* out = weight s_slope + constant, returns the largest |out| by its bits. */
+BLOCK_LOOP static int32_t store_surrogate(int n, double weight, const double *s_slope, double constant, float *out) {
+    int32_t largest = 0;
     for (int j = 0; j < n; j++) out[j] = (float)(weight * s_slope[j] + constant);
-    for (; k + LANES <= n; k += LANES)
-        for (int j = 0; j < LANES; j++) lane[j] += fabs((double)out[k + j]);
-    for (int j = 0; k < n; k++, j++) lane[j] += fabs((double)out[k]);
-    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+    for (int j = 0; j < n; j++) {
+        int32_t size = float_magnitude(out[j]);
+        largest = size > largest ? size : largest;
+    }
+    return largest;
 }
 
 BLOCK_LOOP static void add_penalty(int n, double weight, double *s_slope, double beta_weight, const double *k_slope) {
@@ -304,7 +304,7 @@ static void block_sweep(const struct pass *pass, int64_t ordinal, struct tokens 
     sum->s += found.s;
     sum->k += found.k;
     sum->v += found.k;
-    sum->gradient += found.gradient;
+    if (found.largest > sum->largest) sum->largest = found.largest;
     if (pass->counts_low) pass->record->clipped_low += found.low;
     if (pass->counts_high) pass->record->clipped_high += found.high;
 }
@@ -331,7 +331,8 @@ static void block_pass(const struct pass *pass, int64_t ordinal, struct tokens *
         weight = 1.0;
     }
     float out[BLOCK];
-    sum->gradient += store_surrogate(n, weight, slope, pass->constant, out);
+    int32_t largest = store_surrogate(n, weight, slope, pass->constant, out);
+    if (largest > sum->largest) sum->largest = largest;
     if (pass->dlogp) block_scatter(&tokens->block, out, pass->dlogp);
 }
 
@@ -484,8 +485,8 @@ static opsm_status sequence_loss(struct pass *pass, int64_t i, const struct dpo_
     record->penalty = pass->weight * config->penalty_beta * sum.v;
     record->loss = record->surrogate + record->penalty;
     record->kl_sum = sum.k;
-    record->needs_backward = sum.gradient > 0;
-    bool finite = isfinite(record->loss) && sum.gradient <= (double)FLT_MAX * (double)FLT_MAX;
+    record->needs_backward = sum.largest > 0;
+    bool finite = isfinite(record->loss) && sum.largest < FLOAT_INFINITE;
     return finite ? OPSM_OK : blame(plan, i, err);
 }
 

@@ -40,7 +40,7 @@ NOT_INLINE double fold(const double *lane) {
     return two[0] + two[1];
 }
 
-ALWAYS_INLINE bool some_positive(const double *top) {
+ALWAYS_INLINE bool some_positive(const float *top) {
     int any = 0;
     for (int j = 0; j < GROUP; j++) any |= top[j] > 0;
     return any != 0;
@@ -55,7 +55,8 @@ ALWAYS_INLINE int64_t count(const int64_t *lane) {
 /* ---- Drift ---- */
 
 struct measure_lanes {
-    double d[LANES], k3[LANES], top[GROUP];
+    double d[LANES], k3[LANES];
+    float top[GROUP];
 };
 
 ALWAYS_INLINE void measure_group(const float *c, const float *b, double *r, struct measure_lanes *lanes) {
@@ -65,8 +66,11 @@ ALWAYS_INLINE void measure_group(const float *c, const float *b, double *r, stru
         d[j] = now - then;
         r[j] = exp_fixed(d[j]);
         k3[j] = r[j] - 1.0 - d[j];
-        lanes->top[j] = now > lanes->top[j] ? now : lanes->top[j];
-        lanes->top[j] = then > lanes->top[j] ? then : lanes->top[j];
+    }
+    ROLLED
+    for (int j = 0; j < GROUP; j++) {
+        lanes->top[j] = c[j] > lanes->top[j] ? c[j] : lanes->top[j];
+        lanes->top[j] = b[j] > lanes->top[j] ? b[j] : lanes->top[j];
     }
     add_lanes(lanes->d, d);
     add_lanes(lanes->k3, k3);
@@ -88,18 +92,19 @@ ALWAYS_INLINE struct measured measure(int n, const float *restrict c, const floa
     return (struct measured){.d = fold(lanes.d), .k3 = fold(lanes.k3), .positive = some_positive(lanes.top)};
 }
 
-ALWAYS_INLINE void scan_group(const float *values, double *sum, double *top) {
+ALWAYS_INLINE void scan_group(const float *values, double *sum, float *top) {
     double x[GROUP];
     ROLLED
     for (int j = 0; j < GROUP; j++) {
         x[j] = (double)values[j];
-        top[j] = x[j] > top[j] ? x[j] : top[j];
+        top[j] = values[j] > top[j] ? values[j] : top[j];
     }
     add_lanes(sum, x);
 }
 
 ALWAYS_INLINE struct scanned scan(int n, const float *values) {
-    double sum[LANES] = {0}, top[GROUP] = {0};
+    double sum[LANES] = {0};
+    float top[GROUP] = {0};
     int k = 0;
     for (; k + GROUP <= n; k += GROUP) scan_group(values + k, sum, top);
     if (k < n) {
@@ -117,15 +122,16 @@ ALWAYS_INLINE void exponential(int n, const double *restrict x, double *restrict
 /* ---- Loss and gradient ---- */
 
 struct loss_lanes {
-    double *s, *k, *gradient; /* LANES each */
-    int64_t *low, *high;      /* GROUP each */
+    double *s, *k;       /* LANES each */
+    int32_t *largest;    /* GROUP */
+    int64_t *low, *high; /* GROUP each */
 };
 
 /* The expressions of surrogate.c and penalty.c, for `m` tokens; those after them add nothing. */
 ALWAYS_INLINE void loss_group(enum sweep_kind kind, enum sweep_penalty penalty, int m, const float *c, const float *f,
                               const double *r, const struct sweep *shared, float *out, struct loss_lanes lanes) {
     bool bounded = kind != SWEEP_REINFORCE, current = kind >= SWEEP_WEIGHTED || penalty != SWEEP_FREE;
-    double s[GROUP], k[GROUP], gradient[GROUP];
+    double s[GROUP], k[GROUP];
     ROLLED
     for (int j = 0; j < GROUP; j++) {
         double ratio = bounded || penalty == SWEEP_UNBIASED ? r[j] : 0.0, now = current ? (double)c[j] : 0.0;
@@ -150,16 +156,19 @@ ALWAYS_INLINE void loss_group(enum sweep_kind kind, enum sweep_penalty penalty, 
             slope = slope + shared->beta_weight * (penalty == SWEEP_K3 ? 1.0 - e : -(ratio * x));
         }
         out[j] = (float)(slope + 0.0); /* never -0 */
-        gradient[j] = fabs((double)out[j]);
         if (bounded) {
             lanes.low[j] += ratio < shared->bottom;
             lanes.high[j] += ratio > shared->top;
         }
     }
-    for (int j = m; j < GROUP; j++) s[j] = k[j] = gradient[j] = 0.0;
+    for (int j = m; j < GROUP; j++) s[j] = k[j] = 0.0;
+    ROLLED
+    for (int j = 0; j < m; j++) {
+        int32_t size = float_magnitude(out[j]);
+        lanes.largest[j] = size > lanes.largest[j] ? size : lanes.largest[j];
+    }
     if (kind != SWEEP_NOTHING) add_lanes(lanes.s, s);
     if (penalty != SWEEP_FREE) add_lanes(lanes.k, k);
-    add_lanes(lanes.gradient, gradient);
 }
 
 ALWAYS_INLINE struct swept loss(enum sweep_kind kind, enum sweep_penalty penalty, int n, const float *restrict c,
@@ -167,9 +176,10 @@ ALWAYS_INLINE struct swept loss(enum sweep_kind kind, enum sweep_penalty penalty
                                 float *restrict out) {
     bool ratio = kind != SWEEP_REINFORCE || penalty == SWEEP_UNBIASED;
     struct sweep own = *shared;
-    double s_sum[LANES] = {0}, k_sum[LANES] = {0}, gradient[LANES] = {0};
+    double s_sum[LANES] = {0}, k_sum[LANES] = {0};
+    int32_t largest[GROUP] = {0};
     int64_t low[GROUP] = {0}, high[GROUP] = {0};
-    struct loss_lanes lanes = {s_sum, k_sum, gradient, low, high};
+    struct loss_lanes lanes = {s_sum, k_sum, largest, low, high};
     int k = 0;
     for (; k + GROUP <= n; k += GROUP)
         loss_group(kind, penalty, GROUP, c + k, penalty ? f + k : NULL, ratio ? r + k : NULL, &own, out + k, lanes);
@@ -184,7 +194,8 @@ ALWAYS_INLINE struct swept loss(enum sweep_kind kind, enum sweep_penalty penalty
         loss_group(kind, penalty, (int)m, rest_c, rest_f, rest_r, &own, rest_out, lanes);
         memcpy(out + k, rest_out, m * sizeof *out);
     }
-    struct swept sum = {.gradient = fold(gradient)};
+    struct swept sum = {.largest = largest[0]};
+    for (int j = 1; j < GROUP; j++) sum.largest = largest[j] > sum.largest ? largest[j] : sum.largest;
     if (kind != SWEEP_NOTHING) sum.s = fold(s_sum);
     if (penalty != SWEEP_FREE) sum.k = fold(k_sum);
     if (kind != SWEEP_REINFORCE) {

@@ -8,6 +8,7 @@
 #define OPSM_OBJECTIVE_SWEEP_H
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Sums over tokens of c - b and of exp(c - b) - 1 - (c - b); whether some c or b is above 0. */
 struct measured {
@@ -26,15 +27,25 @@ struct scanned {
 enum sweep_kind { SWEEP_NOTHING, SWEEP_CLIPPED, SWEEP_WEIGHTED, SWEEP_REINFORCE, SWEEP_KINDS };
 enum sweep_penalty { SWEEP_FREE, SWEEP_K3, SWEEP_UNBIASED, SWEEP_PENALTIES };
 
+/* The bits of a float's absolute value order as the values do; a NaN counts as larger than infinity. Integers let every
+ * compiler vectorise their maximum. */
+enum { FLOAT_INFINITE = 0x7f800000 };
+static inline int32_t float_magnitude(float x) {
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & INT32_MAX;
+}
+
 /* What the tokens share. */
 struct sweep {
     double a, bottom, top;
     double weight, beta_weight; /* of the slopes of surrogate and penalty in the gradient */
 };
 
-/* Sums over tokens: surrogate, KL, |gradient as stored|; tokens beyond the bounds. */
+/* Sums over tokens: surrogate, KL; the largest |gradient as stored|, by its bits; tokens beyond the bounds. */
 struct swept {
-    double s, k, gradient;
+    double s, k;
+    int32_t largest; /* 0: none; at least FLOAT_INFINITE: not finite */
     int64_t low, high;
 };
 

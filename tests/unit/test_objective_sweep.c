@@ -88,9 +88,8 @@ static struct swept expected_loss(opsm_surrogate name, bool surrogate, enum swee
         double total = shared->weight * g[t];
         if (penalty != SWEEP_FREE) total = total + shared->beta_weight * slope[t];
         out[t] = (float)(total + 0.0);
-        s[t] = fabs((double)out[t]);
+        if (float_magnitude(out[t]) > sum.largest) sum.largest = float_magnitude(out[t]);
     }
-    sum.gradient = block_sum(n, s);
     surrogate_clipped(&plan, &tokens, a, &sum.low, &sum.high);
     return sum;
 }
@@ -117,7 +116,8 @@ static void check_loss(const struct sweeps *sweeps, const struct form *form, boo
     assert_true(out[n] == 42);
     same_double(found.s, want.s);
     same_double(found.k, want.k);
-    same_double(found.gradient, want.gradient);
+    /* NaNs differ in their payloads. */
+    assert_true(found.largest == want.largest || (found.largest > FLOAT_INFINITE && want.largest > FLOAT_INFINITE));
     if (form->low) assert_int_equal(found.low, want.low);
     if (form->high) assert_int_equal(found.high, want.high);
 }
