@@ -36,7 +36,27 @@ CC
   "$SCRATCH/cxx"
 fi
 
-stray=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -v '^opsm_' || true)
-[ -z "$stray" ] || { echo "exported besides opsm_*: $stray"; exit 1; }
+archive=$(dirname "$library")/libopsm.a
+for listing in "-D $library" "-g $archive"; do
+  stray=$(nm $listing --defined-only | awk 'NF == 3 {print $3}' | grep -v '^opsm_' || true)
+  [ -z "$stray" ] || { echo "nm $listing: to be seen besides opsm_*: $stray"; exit 1; }
+  nm $listing --defined-only | grep -q ' T opsm_objective_evaluate$'
+done
+# A program with functions of its own by the library's internal names.
+cat >"$SCRATCH/names.c" <<'C'
+#include <opsm/objective.h>
+int plan_make(void), sort_doubles(void), block_exp(void), mask_decide(void);
+int plan_make(void) { return 0; }
+int sort_doubles(void) { return 0; }
+int block_exp(void) { return 0; }
+int mask_decide(void) { return 0; }
+int main(void) {
+    opsm_objective config;
+    opsm_objective_defaults(&config);
+    return opsm_objective_check(&config, 0) != OPSM_OK || plan_make() || sort_doubles() || block_exp() || mask_decide();
+}
+C
+cc -std=c17 "$SCRATCH/names.c" -I"$SCRATCH/usr/include" "$archive" -lm -o "$SCRATCH/names"
+"$SCRATCH/names"
 needed=$(readelf -d "$library" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -v -E '^lib(c|m)\.so' || true)
 [ -z "$needed" ] || { echo "needs besides libc and libm: $needed"; exit 1; }
