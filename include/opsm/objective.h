@@ -284,7 +284,7 @@ typedef struct opsm_batch {
     const int64_t *ids;            /* [n_sequences] stable names for mask.rule random and for ties; NULL: 0, 1, ... */
     const float *entropy;          /* [n_tokens] of the current policy, for the metrics; may be NULL */
     const int64_t *lag;            /* [n_sequences] weight versions behind, for the metrics; may be NULL */
-    int64_t n_groups;              /* 0: not checked; else ids must be 0..n_groups-1, each with at least one member */
+    int64_t n_groups;              /* 0: not checked; else ids must be 0..n_groups-1, each with a member: OPSM_GROUPS */
     int64_t step;                  /* optimiser step, so that mask.rule random draws anew at every step */
 } opsm_batch;
 
@@ -294,8 +294,10 @@ static inline void opsm_batch_init(opsm_batch *batch) {
     opsm_batch_init_sized(batch, sizeof *batch);
 }
 
-/* Strict check for data that claims to be log-probs of a policy: offsets, mask values 0/1, and at tokens in the loss
- * every given log-prob finite and at most 1e-3. opsm_objective_evaluate does not insist on the last two (it counts). */
+/* Strict check for data that claims to be log-probs of a policy: offsets (OPSM_LENGTHS), mask values 0/1
+ * (OPSM_INVALID), and at tokens in the loss every given log-prob finite (OPSM_NONFINITE) and at most 1e-3
+ * (OPSM_POSITIVE). opsm_objective_evaluate does not insist on the last two (it counts). The sentence names sequence and
+ * token. */
 OPSM_API opsm_status opsm_batch_check(const opsm_batch *batch, opsm_error *err);
 
 /* Scratch memory for the calls that say so: at least this many bytes, any alignment of malloc. */

@@ -31,7 +31,10 @@ extern "C" {
     X(MISSING, 6, "required data is missing")                                                                          \
     X(NONFINITE, 7, "a value is not finite")                                                                           \
     X(INTERRUPTED, 8, "interrupted")                                                                                   \
-    X(INTERNAL, 9, "internal error")
+    X(INTERNAL, 9, "internal error")                                                                                   \
+    X(LENGTHS, 10, "lengths that do not agree")                                                                        \
+    X(GROUPS, 11, "a group without members, or a member of no group")                                                  \
+    X(POSITIVE, 12, "a log-prob above 0")
 
 typedef enum opsm_status {
 #define OPSM_STATUS_ENUM(name, number, text) OPSM_##name = number,

@@ -37,7 +37,7 @@ static opsm_status gather(const opsm_batch *batch, struct member *members, opsm_
                              (long long)i, (double)batch->rewards[i]);
         int64_t group = batch->groups ? batch->groups[i] : 0;
         if (batch->n_groups > 0 && (group < 0 || group >= batch->n_groups))
-            return opsm_fail(err, OPSM_INVALID, "sequence %lld belongs to group %lld: expected 0 to %lld", (long long)i,
+            return opsm_fail(err, OPSM_GROUPS, "sequence %lld belongs to group %lld: expected 0 to %lld", (long long)i,
                              (long long)group, (long long)batch->n_groups - 1);
         members[i] = (struct member){group, (double)batch->rewards[i], i};
     }
@@ -48,7 +48,7 @@ static opsm_status gather(const opsm_batch *batch, struct member *members, opsm_
         if (members[i].group == expected) expected++;
     }
     if (expected < batch->n_groups)
-        return opsm_fail(err, OPSM_INVALID, "group %lld of %lld has no members", (long long)expected,
+        return opsm_fail(err, OPSM_GROUPS, "group %lld of %lld has no members", (long long)expected,
                          (long long)batch->n_groups);
     return OPSM_OK;
 }

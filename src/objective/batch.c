@@ -27,13 +27,13 @@ static opsm_status check_offsets(const opsm_batch *batch, opsm_error *err) {
                          (long long)batch->n_sequences, (long long)batch->n_tokens);
     if (!batch->offsets) return opsm_fail(err, OPSM_MISSING, "the batch has no offsets");
     if (batch->offsets[0] != 0)
-        return opsm_fail(err, OPSM_INVALID, "offsets[0] is %lld: expected 0", (long long)batch->offsets[0]);
+        return opsm_fail(err, OPSM_LENGTHS, "offsets[0] is %lld: expected 0", (long long)batch->offsets[0]);
     for (int64_t i = 0; i < batch->n_sequences; i++)
         if (batch->offsets[i + 1] < batch->offsets[i])
-            return opsm_fail(err, OPSM_INVALID, "sequence %lld ends at token %lld, before it starts at %lld",
+            return opsm_fail(err, OPSM_LENGTHS, "sequence %lld ends at token %lld, before it starts at %lld",
                              (long long)i, (long long)batch->offsets[i + 1], (long long)batch->offsets[i]);
     if (batch->offsets[batch->n_sequences] != batch->n_tokens)
-        return opsm_fail(err, OPSM_INVALID, "offsets end at token %lld but the arrays have %lld",
+        return opsm_fail(err, OPSM_LENGTHS, "offsets end at token %lld but the arrays have %lld",
                          (long long)batch->offsets[batch->n_sequences], (long long)batch->n_tokens);
     return OPSM_OK;
 }
@@ -87,7 +87,7 @@ static opsm_status check_log_probs(const opsm_batch *batch, int64_t i, const cha
             double x = (double)values[t];
             if (x <= 1e-3 && x >= -(double)INFINITY && isfinite(x)) continue;
             bool finite = isfinite(x);
-            return opsm_fail(err, finite ? OPSM_INVALID : OPSM_NONFINITE, "%s of sequence %lld, token %lld is %g: %s",
+            return opsm_fail(err, finite ? OPSM_POSITIVE : OPSM_NONFINITE, "%s of sequence %lld, token %lld is %g: %s",
                              name, (long long)i, (long long)(t - batch->offsets[i]), x,
                              finite ? "a log-prob is at most 0" : "expected a finite log-prob");
         }

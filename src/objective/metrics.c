@@ -30,7 +30,11 @@ void metrics_add(struct metrics_sums *sums, const opsm_sequence *record) {
         sums->dropped_mass += size * (double)record->dropped_tokens / (double)record->tokens;
     else if (!record->keep)
         sums->dropped_mass += size;
-    if (negative) sums->delta += record->delta;
+    if (negative) {
+        sums->delta += record->delta;
+        if (sums->negatives == 1 || record->delta < sums->delta_low) sums->delta_low = record->delta;
+        if (sums->negatives == 1 || record->delta > sums->delta_high) sums->delta_high = record->delta;
+    }
     if (record->ratio_max > sums->ratio_max) sums->ratio_max = record->ratio_max;
     if (record->lag >= 0) {
         sums->lagged++;
@@ -63,6 +67,11 @@ static double ratio(double a, double b) {
     return b > 0 ? a / b : (double)NAN;
 }
 
+/* A mean lies between its extremes, also after rounding: that of equal numbers is the number. */
+static double between(double x, double low, double high) {
+    return x < low ? low : x > high ? high : x;
+}
+
 void metrics_finish(const struct metrics_sums *sums, opsm_metrics *metrics) {
     double sequences = (double)sums->sequences, tokens = (double)sums->tokens, negatives = (double)sums->negatives;
     double unknown = (double)NAN;
@@ -81,7 +90,7 @@ void metrics_finish(const struct metrics_sums *sums, opsm_metrics *metrics) {
     metrics->dropped_negatives = ratio((double)sums->dropped_negatives, negatives);
     metrics->dropped_tokens = ratio((double)sums->dropped_tokens, tokens);
     metrics->dropped_mass = ratio(sums->dropped_mass, sums->mass);
-    metrics->delta = ratio(sums->delta, negatives);
+    metrics->delta = between(ratio(sums->delta, negatives), sums->delta_low, sums->delta_high);
     metrics->clip_low = ratio((double)sums->clipped_low, tokens);
     metrics->clip_high = ratio((double)sums->clipped_high, tokens);
     metrics->ratio_max = sums->drifts ? sums->ratio_max : unknown;

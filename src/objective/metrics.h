@@ -11,7 +11,7 @@ struct metrics_sums {
     int64_t sequences, negatives, positives, tokens, dropped, dropped_negatives, dropped_tokens;
     int64_t clipped_low, clipped_high, nonfinite, positive_logp, backward, entropy_tokens;
     int64_t lagged, drifts, negative_drifts, positive_drifts, kept_negatives;
-    double surrogate, penalty, kl, entropy, mass, dropped_mass, delta, ratio_max, lag, lag_max;
+    double surrogate, penalty, kl, entropy, mass, dropped_mass, delta, delta_low, delta_high, ratio_max, lag, lag_max;
     double drift_k1, drift_k3, drift_positive, drift_negative, drift_kept_negative;
     double weights, weight_sum, weight_squares, ess_cap;
     bool penalised;

@@ -300,65 +300,78 @@ static void make_batch(struct audit *audit, const struct audit_group *group, int
 
 /* ---- JSON ---- */
 
-static void put_number(struct text *text, double x) {
+/* The comma before the next member of an object or array, unless it is the first. */
+static void separate(struct text *text) {
+    char last = text->length > 0 ? text->data[text->length - 1] : '{';
+    if (last != '{' && last != '[') text_puts(text, ",");
+}
+
+static void put_key(struct text *text, const char *name) {
+    separate(text);
+    text_printf(text, "\"%s\":", name);
+}
+
+static void put_field(struct text *text, const char *name, double x) {
+    put_key(text, name);
     if (isfinite(x))
         text_number(text, x);
     else
         text_puts(text, "null");
 }
 
-static void put_field(struct text *text, const char *name, double x) {
-    text_printf(text, "\"%s\":", name);
-    put_number(text, x);
+static void put_flag(struct text *text, const char *name, bool x) {
+    put_key(text, name);
+    text_puts(text, x ? "true" : "false");
+}
+
+static void put_count(struct text *text, const char *name, int64_t x) {
+    put_key(text, name);
+    text_printf(text, "%lld", (long long)x);
 }
 
 static void put_sequence(struct audit *audit, const struct audit_group *group, const struct audit_row *row,
                          const opsm_sequence *record, const float *dlogp) {
     struct text *text = &audit->text;
-    text_printf(text, "%s\n{\"group\":%s,", audit->summary->sums.sequences > 1 ? "," : "",
+    text_printf(text, "%s\n{\"group\":%s", audit->summary->sums.sequences > 1 ? "," : "",
                 group->label ? group->label : "null");
     put_field(text, "advantage", record->advantage);
-    text_puts(text, ",");
     put_field(text, "drift", record->drift);
-    text_printf(text, ",\"keep\":%s,", record->keep ? "true" : "false");
+    put_flag(text, "keep", record->keep);
     put_field(text, "loss", record->loss);
-    text_puts(text, ",");
     put_field(text, "surrogate", record->surrogate);
-    text_puts(text, ",");
     put_field(text, "penalty", record->penalty);
-    text_puts(text, ",");
     put_field(text, "delta", record->delta);
-    text_puts(text, ",");
     put_field(text, "drift_k3", record->drift_k3);
-    text_printf(text, ",\"tokens\":%lld,\"dropped_tokens\":%lld,\"nonfinite\":%s,\"line\":%lld",
-                (long long)record->tokens, (long long)record->dropped_tokens, record->nonfinite ? "true" : "false",
-                (long long)row->line);
+    put_count(text, "tokens", record->tokens);
+    put_count(text, "dropped_tokens", record->dropped_tokens);
+    put_flag(text, "nonfinite", record->nonfinite);
+    put_count(text, "line", row->line);
     if (audit->options->gradient) {
-        text_puts(text, ",\"dlogp\":[");
+        put_key(text, "dlogp");
+        text_puts(text, "[");
         for (int64_t t = 0; t < row->length; t++) text_printf(text, "%s%.9g", t ? "," : "", (double)dlogp[t] + 0.0);
         text_puts(text, "]");
     }
     text_puts(text, "}");
 }
 
+static double share(double part, double whole) {
+    return whole > 0 ? part / whole : 0;
+}
+
 static void put_thresholds(struct text *text, const struct audit_summary *summary) {
-    double n = (double)summary->sums.sequences, negatives = (double)summary->sums.negatives;
-    double tokens = (double)summary->sums.tokens;
     for (int k = 0; k < summary->n_thresholds; k++) {
         const struct audit_threshold *threshold = &summary->thresholds[k];
         double dropped = (double)threshold->dropped;
-        text_puts(text, k ? "," : "");
+        separate(text);
         text_puts(text, "\n{");
         put_field(text, "delta", threshold->delta);
-        text_puts(text, ",");
-        put_field(text, "dropped", n > 0 ? dropped / n : 0);
-        text_puts(text, ",");
-        put_field(text, "dropped_negatives", negatives > 0 ? dropped / negatives : 0);
-        text_puts(text, ",");
-        put_field(text, "dropped_tokens", tokens > 0 ? (double)threshold->dropped_tokens / tokens : 0);
-        text_puts(text, ",");
-        put_field(text, "dropped_mass", summary->sums.mass > 0 ? threshold->dropped_mass / summary->sums.mass : 0);
-        text_printf(text, ",\"sequences\":%lld}", (long long)threshold->dropped);
+        put_field(text, "dropped", share(dropped, (double)summary->sums.sequences));
+        put_field(text, "dropped_negatives", share(dropped, (double)summary->sums.negatives));
+        put_field(text, "dropped_tokens", share((double)threshold->dropped_tokens, (double)summary->sums.tokens));
+        put_field(text, "dropped_mass", share(threshold->dropped_mass, summary->sums.mass));
+        put_count(text, "sequences", threshold->dropped);
+        text_puts(text, "}");
     }
 }
 
@@ -366,31 +379,32 @@ static void put_tail(struct audit *audit) {
     struct text *text = &audit->text;
     const struct audit_summary *summary = audit->summary;
     char advice[2000];
-    text_puts(text, "],\n");
+    text_puts(text, "]");
     put_field(text, "loss", summary->metrics.loss);
-    text_puts(text, ",");
     put_field(text, "surrogate", summary->metrics.surrogate);
-    text_puts(text, ",");
     put_field(text, "penalty", summary->metrics.penalty);
-    text_puts(text, ",\n\"metrics\":{");
-    for (int k = 0; k < opsm_metrics_count(); k++) {
-        text_puts(text, k ? "," : "");
+    put_key(text, "metrics");
+    text_puts(text, "{");
+    for (int k = 0; k < opsm_metrics_count(); k++)
         put_field(text, opsm_metrics_name(k), opsm_metrics_value(&summary->metrics, k));
-    }
-    text_puts(text, "},\n\"thresholds\":[");
+    text_puts(text, "}");
+    put_key(text, "thresholds");
+    text_puts(text, "[");
     put_thresholds(text, summary);
-    text_puts(text, "],\n\"policies\":{");
+    text_puts(text, "]");
+    put_key(text, "policies");
+    text_puts(text, "{");
     put_field(text, "length", summary->policy_length);
-    text_puts(text, ",");
     put_field(text, "quantile", summary->policy_quantile);
-    text_puts(text, ",");
     put_field(text, "controller", summary->policy_controller);
-    text_puts(text, "},\n\"noise_floor\":{");
+    text_puts(text, "}");
+    put_key(text, "noise_floor");
+    text_puts(text, "{");
     put_field(text, "first_step", audit_noise_floor(&summary->first_step));
-    text_puts(text, ",");
     put_field(text, "recomputed", audit_noise_floor(&summary->recomputed));
+    text_puts(text, "}");
     audit_advice(audit->options, summary, advice, sizeof advice);
-    text_puts(text, "},\n\"advice\":");
+    put_key(text, "advice");
     text_json_string(text, advice, strlen(advice));
     text_puts(text, "}\n");
 }

@@ -71,13 +71,13 @@ static void lengths_that_disagree(void **state) {
     (void)state;
     struct fixture *x = two();
     x->batch.n_tokens = 5;
-    refused(x, OPSM_INVALID, "token 4", "5");
+    refused(x, OPSM_LENGTHS, "token 4", "5");
     x->batch.n_tokens = 4;
     x->offsets[1] = 5;
-    refused(x, OPSM_INVALID, "sequence 1", "before it starts");
+    refused(x, OPSM_LENGTHS, "sequence 1", "before it starts");
     x->offsets[1] = 2;
     x->offsets[0] = 1;
-    refused(x, OPSM_INVALID, "offsets[0]", "expected 0");
+    refused(x, OPSM_LENGTHS, "offsets[0]", "expected 0");
     x->offsets[0] = 0;
     x->batch.n_sequences = -1;
     refused(x, OPSM_INVALID, "-1 sequences", "");
@@ -98,10 +98,10 @@ static void groups_and_rewards(void **state) {
     x->batch.n_groups = 3;
     x->groups[0] = 0;
     x->groups[1] = 2;
-    assert_int_equal(ADVANTAGES(), OPSM_INVALID);
+    assert_int_equal(ADVANTAGES(), OPSM_GROUPS);
     assert_non_null(strstr(err.text, "group 1 of 3 has no members"));
     x->groups[1] = 3;
-    assert_int_equal(ADVANTAGES(), OPSM_INVALID);
+    assert_int_equal(ADVANTAGES(), OPSM_GROUPS);
     assert_non_null(strstr(err.text, "sequence 1 belongs to group 3"));
     x->batch.n_groups = 0;
     x->rewards[1] = NAN;
@@ -234,7 +234,7 @@ static void positive_log_probs_are_counted_and_refused_by_the_strict_check(void 
     fixture_ok(x);
     assert_int_equal(x->records[0].positive_logp, 1);
     assert_near(x->metrics.positive_logp, 1, 0);
-    assert_int_equal(opsm_batch_check(&x->batch, &err), OPSM_INVALID);
+    assert_int_equal(opsm_batch_check(&x->batch, &err), OPSM_POSITIVE);
     assert_non_null(strstr(err.text, "logp_current of sequence 0, token 1 is 0.25"));
     x->mask[1] = 0;
     assert_ok(opsm_batch_check(&x->batch, &err));

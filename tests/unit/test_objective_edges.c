@@ -729,6 +729,16 @@ static void padding_does_not_change_bits(void **state) {
     free(y);
 }
 
+/* 43 */ static void mean_of_equal_thresholds_is_exact(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    fixture_set(x, "mask.delta", "0.03"); /* 64 times 0.03, rounded 64 times, over 64 is not 0.03 */
+    for (int i = 0; i < FIX_ROWS; i++) fixture_add(x, 1, -1, -1, -1);
+    fixture_ok(x);
+    assert_true(x->metrics.delta == 0.03);
+    free(x);
+}
+
 /* 40: metrics of lag, length, entropy */
 static void other_metrics(void **state) {
     (void)state;
@@ -801,6 +811,7 @@ int main(void) {
         cmocka_unit_test(gae_steps_over_masked_tokens),
         cmocka_unit_test(advantages_of_equal_rewards),
         cmocka_unit_test(padding_does_not_change_bits),
+        cmocka_unit_test(mean_of_equal_thresholds_is_exact),
         cmocka_unit_test(other_metrics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
