@@ -15,6 +15,7 @@
 #define REPORT_CURVES(X)                                                                                               \
     X(REWARD, "reward")                 /* of fresh rollouts, at the step whose weights sampled them */                \
     X(ACCURACY, "accuracy")             /* on held-out problems */                                                     \
+    X(PASS_AT_K, "pass_at_k")           /* likewise, where problems get several samples */                             \
     X(DRIFT_NEGATIVE, "drift_negative") /* mean over the sequences of a step, likewise what follows */                 \
     X(DRIFT_POSITIVE, "drift_positive")                                                                                \
     X(DROPPED, "dropped")                                                                                              \

@@ -132,9 +132,10 @@ static opsm_status add_row(struct report_run *run, const json_t *row, opsm_error
     if (!kind || step < 0) return OPSM_OK;
     if (!strcmp(kind, "step")) return add_step(run, row, step, err);
     if (!strcmp(kind, "iteration")) return add_iteration(run, row, step, err);
-    if (!strcmp(kind, "eval"))
-        return curve_add(&run->curves[CURVE_ACCURACY], step, json_object_get(row, "accuracy"), err);
-    return OPSM_OK;
+    if (strcmp(kind, "eval") != 0) return OPSM_OK;
+    opsm_status status = curve_add(&run->curves[CURVE_ACCURACY], step, json_object_get(row, "accuracy"), err);
+    const json_t *pass = json_object_get(row, "pass_at_k");
+    return status == OPSM_OK ? curve_add(&run->curves[CURVE_PASS_AT_K], step, pass, err) : status;
 }
 
 /* Lines that cannot be read are skipped; the page says how many, and why the first. */

@@ -12,6 +12,7 @@ const byId = (id) => document.getElementById(id);
 const CURVES = [
   { key: "reward", title: "Reward", help: "mean of fresh rollouts, by the weights of this step" },
   { key: "accuracy", title: "Held-out accuracy", help: "on problems that training never sees" },
+  { key: "pass_at_k", title: "Held-out pass@k", help: "share of problems that some of k samples solve" },
   { key: "drift_negative", title: "Drift where A < 0", help: "nats per token away from the sampling policy; dashed: delta" },
   { key: "drift_positive", title: "Drift where A > 0", help: "nats per token away from the sampling policy" },
   { key: "dropped", title: "Dropped share", help: "of a step's sequences, by the mask" },
@@ -537,7 +538,7 @@ function labs() {
       ["arm", "final reward", "95% interval", "best", "worst", "collapsed", "failed", "dropped of A < 0", "drift A < 0", "drift A > 0"], rows));
     const words = ["Means over seeds."];
     if (isNumber(lab.rounds) && isNumber(lab.final_rounds))
-      words.push(`Final: the last ${whole(lab.final_rounds)} of ${whole(lab.rounds)} rounds; worst: lowest round after the first third.`);
+      words.push(`Final: the last ${whole(lab.final_rounds)} of ${whole(lab.rounds)} rounds; worst: lowest round after the first third; dropped, drift: second half.`);
     if (isNumber(lab.below) && isNumber(lab.window))
       words.push(`Collapsed: reward below ${format(lab.below)} of its best for the last ${percent(lab.window)} of the run, or a weight that is not finite.`);
     section.append(el("p", { className: "muted" }, words.join(" ")));
@@ -557,6 +558,7 @@ function numbers() {
     ["last", (a) => format(of(a, "reward").at(-1))],
     ["best", (a) => format(max(of(a, "reward")))],
     ["accuracy, last", (a) => format(of(a, "accuracy").at(-1))],
+    ["pass@k, last", (a) => format(of(a, "pass_at_k").at(-1))],
     ["drift A < 0", (a) => format(mean(of(a, "drift_negative")))],
     ["drift A > 0", (a) => format(mean(of(a, "drift_positive")))],
     ["dropped", (a) => percent(mean(of(a, "dropped")))],
