@@ -77,7 +77,8 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
     X(FIXED, "fixed", "delta as configured")                                                                           \
     X(LENGTH, "length", "kappa + z sqrt(2 kappa / n_i): constant false-drop rate over lengths")                        \
     X(QUANTILE, "quantile", "moving quantile of the negatives' drift, between floor and ceiling")                      \
-    X(CONTROLLER, "controller", "steers the mean drift of the kept negatives to `target`")
+    X(CONTROLLER, "controller", "steers the mean drift of the kept negatives to `target`")                             \
+    X(AUTO, "auto", "trust x budget / n_i; trust falls where updates hurt the positives; brakes the learning rate")
 
 #define OPSM_ESTIMATOR_LIST(X)                                                                                         \
     X(K1, "k1", "b - c")                                                                                               \
@@ -127,8 +128,10 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
     X(TOKENS, "tokens", "dropped tokens do not count, N does (verl decoupled with sequence means)")
 
 #define OPSM_GUARD_LIST(X)                                                                                             \
+    X(POLICY, "policy", "what the threshold policy brings: auto brakes as guard trust does, the others do not")        \
     X(NONE, "none", "learning rate as scheduled")                                                                      \
     X(ESS, "ess", "learning rate times sqrt(min(1, ESS / guard_base)) (VCPO 2602.17616)")                              \
+    X(TRUST, "trust", "learning rate times sqrt(trust), whatever the threshold policy")                                \
     X(KEPT, "kept", "control: learning rate times the share of sequences that rule opsm would keep")
 
 /* For every list: the enum, its name ("?" when out of range) and the way back. Parsing an unknown name gives
@@ -210,6 +213,7 @@ typedef struct opsm_objective {
     double mask_kappa;
     double mask_z;
     double mask_rate;
+    double mask_budget;
     double penalty_beta;
     double penalty_clamp; /* infinity: off */
     double guard_base;
@@ -339,7 +343,9 @@ typedef struct opsm_threshold {
     double noise_floor; /* max(mean, 0) + 3 spread: what engine noise alone exceeds about once in a thousand */
     int64_t updates;
     int64_t calibrations;
-    double reserved[8];
+    double trust; /* 0.01..1: how far stale data may still move the policy, see opsm_threshold_update */
+    double harm;  /* moving share of the positives' movement that goes the wrong way, 0..1 */
+    double reserved[6];
 } opsm_threshold;
 
 OPSM_API opsm_status opsm_threshold_start(const opsm_objective *config, opsm_threshold *state, opsm_error *err);
@@ -495,7 +501,15 @@ OPSM_API const char *opsm_metrics_name(int index); /* "drift_negative_p90"; NULL
 OPSM_API double opsm_metrics_value(const opsm_metrics *metrics, int index);
 
 /* Moves the threshold after an optimiser step, from the records of the whole step (all ranks). No negatives with a
- * finite drift: nothing moves. Policies fixed and length only count. */
+ * finite drift: delta of quantile and controller stays. Policies fixed and length only count.
+ *
+ * `trust` is kept under every policy; auto and guard trust read it. The warning that comes before a collapse is that
+ * updates lower the probability of *good* answers. Per step, with x_i the k1 drift of a positive minus noise_mean and s
+ * = noise_sd (both 0 until calibrated; nothing moves without positives):
+ *     harm  <- harm + 0.2 (sum_i max(x_i - s, 0) / sum_i (|x_i| + s) - harm)
+ *     trust <- trust x 0.7 where harm > 1/4, else x 1.03; between 0.01 and 1
+ * It is a share, so that one sequence with a huge drift is one step's warning and not more, and engine noise is none.
+ * The constants were chosen in the laboratory (docs/results.md), on a part of its scenarios. */
 OPSM_API opsm_status opsm_threshold_update(const opsm_objective *config, opsm_threshold *state,
                                            const opsm_sequence *records, int64_t n, void *workspace,
                                            size_t workspace_size, opsm_error *err);
@@ -517,9 +531,11 @@ OPSM_API double opsm_guard_scale(const opsm_objective *config, double ess);
  * them would let go of the brake as problems get solved. */
 OPSM_API double opsm_kept_share(const opsm_sequence *records, int64_t n);
 
-/* The factor on the learning rate by the guard in force, from the records of the whole step; 1 where there is nothing
- * to measure. Guard kept with mask.rule none is the control that tells the mask from a smaller step. */
-OPSM_API double opsm_guard_factor(const opsm_objective *config, const opsm_sequence *records, int64_t n);
+/* The factor on the learning rate by the guard in force, from the state before the step (NULL: as if just started) and
+ * the records of the whole step; 1 where there is nothing to measure. Guard kept with mask.rule none is the control
+ * that tells the mask from a smaller step; guard trust with mask.rule none tells it from the brake alone. */
+OPSM_API double opsm_guard_factor(const opsm_objective *config, const opsm_threshold *state,
+                                  const opsm_sequence *records, int64_t n);
 
 #ifdef __cplusplus
 }

@@ -2,9 +2,8 @@
  *
  * Brakes on the learning rate.
  */
+#include "objective/trust.h"
 #include <math.h>
-#include <opsm/objective.h>
-#include <stdbool.h>
 
 double opsm_guard_scale(const opsm_objective *config, double ess) {
     if (config->guard != OPSM_GUARD_ESS || !(ess >= 0)) return 1.0;
@@ -22,8 +21,15 @@ double opsm_kept_share(const opsm_sequence *records, int64_t n) {
     return all > 0 ? kept / all : (double)NAN;
 }
 
-double opsm_guard_factor(const opsm_objective *config, const opsm_sequence *records, int64_t n) {
+bool trust_brakes(const opsm_objective *config) {
+    if (config->guard == OPSM_GUARD_TRUST) return true;
+    return config->guard == OPSM_GUARD_POLICY && config->mask_policy == OPSM_POLICY_AUTO;
+}
+
+double opsm_guard_factor(const opsm_objective *config, const opsm_threshold *state, const opsm_sequence *records,
+                         int64_t n) {
     if (config->guard == OPSM_GUARD_ESS) return opsm_guard_scale(config, opsm_ess(records, n, config->guard_cap));
+    if (trust_brakes(config)) return state ? sqrt(state->trust) : 1.0;
     double share = config->guard == OPSM_GUARD_KEPT ? opsm_kept_share(records, n) : 1.0;
     return share >= 0 ? share : 1.0;
 }

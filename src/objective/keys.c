@@ -97,6 +97,8 @@ static const struct row table[] = {
          "adaptive policies: largest delta"),
     REAL("mask.target", mask_target, 0.01, "0.01", 0, INF, OPEN_LOW, "> 0",
          "policy controller: wanted mean drift of the kept negatives"),
+    REAL("mask.budget", mask_budget, 2.0, "2", 0, INF, OPEN_LOW, "> 0",
+         "policy auto: drift allowed to a whole sequence at full trust, in nats"),
     REAL("mask.kappa", mask_kappa, 0.01, "0.01", 0, INF, PLAIN, ">= 0", "policy length: drift budget per token"),
     REAL("mask.z", mask_z, 2.0, "2", 0, INF, PLAIN, ">= 0", "policy length: standard deviations of sampling noise"),
     REAL("penalty.beta", penalty_beta, 0.0, "0", 0, INF, PLAIN, ">= 0", "weight of the KL penalty"),
@@ -121,7 +123,7 @@ static const struct row table[] = {
             "L_max of aggregation constant; 0: the longest sequence"),
     NAME("denominator", denominator, denominator, OPSM_DENOMINATOR_LIST, OPSM_DENOMINATOR_ALL, "all",
          "whether dropped sequences still count"),
-    NAME("guard", guard, guard, OPSM_GUARD_LIST, OPSM_GUARD_NONE, "none", "brake on the learning rate"),
+    NAME("guard", guard, guard, OPSM_GUARD_LIST, OPSM_GUARD_POLICY, "policy", "brake on the learning rate"),
     REAL("guard_base", guard_base, 1.0, "1", 0, 1, OPEN_LOW, "0..1, not 0", "guard ess: ESS that needs no brake"),
     REAL("guard_cap", guard_cap, 8.0, "8", 0, INF, OPEN_LOW | OFF, "> 0, off", "cap of the weights in the ESS"),
 };

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "objective/block.h"
+#include "objective/trust.h"
 
 bool rule_drifts(opsm_rule rule) {
     return rule != OPSM_RULE_NONE && rule != OPSM_RULE_NEGATIVES;
 }
 
 bool rule_needs_behavior(const opsm_objective *config) {
-    return rule_drifts(config->mask_rule) || config->mask_also != OPSM_BAND_NONE || config->guard == OPSM_GUARD_KEPT;
+    return rule_drifts(config->mask_rule) || config->mask_also != OPSM_BAND_NONE || config->guard == OPSM_GUARD_KEPT ||
+           trust_brakes(config);
 }
 
 bool rule_by_token(opsm_rule rule) {

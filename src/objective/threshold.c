@@ -3,6 +3,7 @@
  * Threshold policies (section 3 of the definition), the noise floor, and the effective sample size.
  */
 #include "objective/block.h"
+#include "objective/trust.h"
 
 static const uint32_t MAGIC = 0x4d53504fu; /* "OPSM" */
 
@@ -18,7 +19,7 @@ opsm_status opsm_threshold_start(const opsm_objective *config, opsm_threshold *s
     opsm_objective full;
     opsm_status status = objective_load_config(config, &full, err);
     if (status != OPSM_OK) return status;
-    *state = (opsm_threshold){.magic = MAGIC, .abi = OPSM_OBJECTIVE_ABI, .delta = full.mask_delta};
+    *state = (opsm_threshold){.magic = MAGIC, .abi = OPSM_OBJECTIVE_ABI, .delta = full.mask_delta, .trust = 1};
     if (adaptive(&full)) state->delta = clamp_to(full.mask_delta, full.mask_floor, full.mask_ceiling);
     return OPSM_OK;
 }
@@ -29,8 +30,9 @@ opsm_status opsm_threshold_check(const opsm_threshold *state, opsm_error *err) {
                          "threshold state is not one: call opsm_threshold_start, or restore bytes that "
                          "this version (ABI %d) saved",
                          OPSM_OBJECTIVE_ABI);
-    bool good = state->delta >= 0 && isfinite(state->noise_mean) && state->noise_sd >= 0 && state->noise_floor >= 0 &&
-                isfinite(state->noise_floor) && state->updates >= 0 && state->calibrations >= 0;
+    bool good = state->delta >= 0 && trust_is_sane(state) && isfinite(state->noise_mean) && state->noise_sd >= 0 &&
+                state->noise_floor >= 0 && isfinite(state->noise_floor) && state->updates >= 0 &&
+                state->calibrations >= 0;
     if (!good)
         return opsm_fail(err, OPSM_FORMAT, "threshold state is damaged: delta %g, noise floor %g after %lld updates",
                          state->delta, state->noise_floor, (long long)state->updates);
@@ -43,8 +45,16 @@ static double by_length(const opsm_objective *config, int64_t n) {
     return kappa + config->mask_z * sqrt(2.0 * kappa / (double)(n > 0 ? n : 1));
 }
 
+/* A drift budget for the whole sequence: what one wrong token has lost is spread over the n of its mean. */
+static double by_trust(const opsm_objective *config, const opsm_threshold *state, int64_t n) {
+    double budget = (state ? state->trust : 1) * config->mask_budget;
+    if (config->mask_reduce == OPSM_REDUCE_MEAN && n > 1) budget /= (double)n;
+    return state && state->noise_floor > budget ? state->noise_floor : budget;
+}
+
 double opsm_threshold_delta(const opsm_objective *config, const opsm_threshold *state, int64_t n) {
     if (config->mask_policy == OPSM_POLICY_LENGTH) return by_length(config, n);
+    if (config->mask_policy == OPSM_POLICY_AUTO) return by_trust(config, state, n);
     if (!adaptive(config)) return config->mask_delta;
     return state ? state->delta : clamp_to(config->mask_delta, config->mask_floor, config->mask_ceiling);
 }
@@ -95,6 +105,7 @@ opsm_status opsm_threshold_update(const opsm_objective *config, opsm_threshold *
     if (status == OPSM_OK) status = arena_open(&arena, workspace, workspace_size, n, err);
     if (status != OPSM_OK) return status;
     state->updates++;
+    trust_update(state, records, n);
     if (full.mask_policy == OPSM_POLICY_FIXED) state->delta = full.mask_delta;
     if (full.mask_policy == OPSM_POLICY_QUANTILE)
         follow_quantile(&full, state, records, n, arena_take(&arena, n, sizeof(double)));

@@ -394,10 +394,12 @@ static void put_tail(struct audit *audit) {
     text_puts(text, "]");
     put_key(text, "policies");
     text_puts(text, "{");
+    put_field(text, "auto", summary->policy_auto);
     put_field(text, "length", summary->policy_length);
     put_field(text, "quantile", summary->policy_quantile);
     put_field(text, "controller", summary->policy_controller);
     text_puts(text, "}");
+    put_field(text, "harm", movement_harm(&summary->positives_moved));
     put_key(text, "noise_floor");
     text_puts(text, "{");
     put_field(text, "first_step", audit_noise_floor(&summary->first_step));

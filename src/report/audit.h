@@ -6,6 +6,7 @@
 #ifndef OPSM_REPORT_AUDIT_H
 #define OPSM_REPORT_AUDIT_H
 #include "objective/metrics.h"
+#include "objective/trust.h"
 #include <stdio.h>
 
 enum { AUDIT_DELTAS_MAX = 64, AUDIT_WORST = 10, AUDIT_BINS = 16 };
@@ -55,8 +56,10 @@ struct audit_summary {
     struct audit_worst worst[AUDIT_WORST]; /* dropped sequences by drift, largest first */
     int n_worst;
     int64_t groups, zero_groups, length_min, length_max;
-    bool interleaved;                                         /* groups were not contiguous */
+    bool interleaved;                /* groups were not contiguous */
+    struct movement positives_moved; /* how much of it the wrong way: the warning of policy auto */
     double policy_length, policy_quantile, policy_controller; /* delta each would settle at; NaN: cannot tell */
+    double policy_auto;                                       /* at full trust, for the mean length */
 };
 
 /* Upper edges of the histogram's bins; the last bin has none. */

@@ -68,6 +68,7 @@ static void count_threshold(struct audit_threshold *threshold, const opsm_sequen
 
 void audit_summary_add(struct audit_summary *summary, const opsm_sequence *record, int64_t line) {
     metrics_add(&summary->sums, record);
+    movement_add(&summary->positives_moved, record, 0, 0);
     for (int k = 0; k < summary->n_thresholds; k++) count_threshold(&summary->thresholds[k], record);
     if (record->tokens < summary->length_min) summary->length_min = record->tokens;
     if (record->tokens > summary->length_max) summary->length_max = record->tokens;
@@ -102,10 +103,13 @@ void audit_summary_finish(struct audit_summary *summary, const opsm_objective *c
     summary->metrics.skipped_groups = (double)summary->zero_groups;
     double floor = config->mask_floor, noise = audit_noise_floor(&summary->first_step),
            n = summary->metrics.length_mean;
+    opsm_objective automatic = *config;
+    automatic.mask_policy = OPSM_POLICY_AUTO;
     if (noise > floor) floor = noise;
     if (floor > config->mask_ceiling) floor = config->mask_ceiling;
     summary->policy_length =
         n > 0 ? config->mask_kappa + config->mask_z * sqrt(2 * config->mask_kappa / n) : (double)NAN;
+    summary->policy_auto = n > 0 ? opsm_threshold_delta(&automatic, NULL, (int64_t)lround(n)) : (double)NAN;
     summary->policy_quantile = summary->policy_controller = (double)NAN;
     if (summary->negatives.n == 0) return;
     double wanted = sorted_quantile(summary->negatives.drifts, summary->negatives.n, config->mask_quantile);

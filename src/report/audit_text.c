@@ -132,6 +132,8 @@ static void print_worst(const struct audit_summary *summary, FILE *out) {
 static void print_policies(const struct audit_options *options, const struct audit_summary *summary, FILE *out) {
     fputs("\nDelta that each policy would choose here\n", out);
     fprintf(out, "  fixed      %.4g\n", options->config.mask_delta);
+    fprintf(out, "  auto       %.4g at the mean length and full trust (mask.budget = %g nats a sequence)\n",
+            summary->policy_auto, options->config.mask_budget);
     fprintf(out, "  length     %.4g at the mean length\n", summary->policy_length);
     if (isnan(summary->policy_quantile)) return;
     fprintf(out, "  quantile   %.4g (mask.quantile = %g, between mask.floor and mask.ceiling)\n",
@@ -206,6 +208,22 @@ static void advise_on_delta(const struct audit_options *options, const struct au
             summary->policy_length);
 }
 
+/* The warning of policy auto, taken over the whole file. */
+static void advise_on_harm(const struct audit_summary *summary, struct advice *advice) {
+    double harm = movement_harm(&summary->positives_moved);
+    if (harm > TRUST_ALARM)
+        say(advice,
+            "Positives are becoming less likely: %.0f%% of their movement goes the wrong way (drift %+.3g on average). "
+            "Updates hurt what they should reinforce, which comes before a collapse. Policy auto would tighten delta "
+            "below %.3g and cut the learning rate; fresher rollouts or fewer steps on each help too.",
+            100 * harm, summary->metrics.drift_positive_mean, summary->policy_auto);
+    else if (summary->positives_moved.all > 0)
+        say(advice,
+            "%.0f%% of the movement of the positives goes the wrong way (warning above %.0f%%): policy auto would "
+            "allow %.3g at the mean length.",
+            100 * harm, 100 * TRUST_ALARM, summary->policy_auto);
+}
+
 void audit_advice(const struct audit_options *options, const struct audit_summary *summary, char *text, size_t size) {
     const opsm_metrics *m = &summary->metrics;
     struct advice advice = {text, size, 0};
@@ -226,12 +244,7 @@ void audit_advice(const struct audit_options *options, const struct audit_summar
         return;
     }
     advise_on_delta(options, summary, &advice);
-    if (m->drift_positive_p50 > 0 && m->drift_positive_mean > 0)
-        say(&advice,
-            "Positives have become less likely on average (X = %.3g): updates are hurting what they should "
-            "reinforce, an early sign of collapse; a smaller delta, a smaller learning rate or fresher rollouts are "
-            "due.",
-            m->drift_positive_mean);
+    advise_on_harm(summary, &advice);
     if (m->ess < 0.3)
         say(&advice,
             "The effective sample size is %.2f of the sequences: fewer optimiser steps per rollout, fresher "

@@ -141,7 +141,7 @@ static opsm_status evaluate(struct trainer *t, const struct batch *batch, int64_
     report->metrics.size = sizeof report->metrics;
     status = opsm_metrics_compute(t->objective, mb->records, mb->n, &report->metrics, mb->workspace, mb->workspace_size,
                                   err);
-    report->guard = opsm_guard_factor(t->objective, mb->records, mb->n);
+    report->guard = opsm_guard_factor(t->objective, &t->threshold, mb->records, mb->n);
     return status;
 }
 
@@ -209,7 +209,12 @@ static void keep_current(const struct minibatch *mb, struct batch *batch) {
 
 opsm_status train_step(struct trainer *t, struct batch *batch, const int32_t *ids, int32_t n, int64_t number, bool all,
                        struct step_report *report, opsm_error *err) {
-    *report = (struct step_report){.grad_norm = NAN, .guard = 1, .parity_mean = -1, .parity_max = -1};
+    *report = (struct step_report){.grad_norm = NAN,
+                                   .guard = 1,
+                                   .parity_mean = -1,
+                                   .parity_max = -1,
+                                   .trust = t->threshold.trust,
+                                   .harm = t->threshold.harm};
     struct minibatch *mb = &t->mb;
     int32_t packs;
 

@@ -56,6 +56,7 @@ struct step_report {
     /* |b - c| where the weights that sampled are the weights in force; -1: they are not. */
     double parity_mean, parity_max;
     double noise_floor; /* of drift, measured there (opsm_threshold_calibrate) */
+    double trust, harm; /* of the threshold's state when the step began */
     double seconds_forward, seconds_backward, seconds_optim;
 };
 

@@ -599,9 +599,9 @@ static void effective_sample_size(void **state) {
     fixture_set(x, "guard_base", "0.5");
     assert_near(opsm_guard_scale(&x->config, 0.125), 0.5, 0);
     assert_near(opsm_guard_scale(&x->config, 0.9), 1, 0);
-    assert_near(opsm_guard_factor(&x->config, x->records, 2), 1, 0);
+    assert_near(opsm_guard_factor(&x->config, NULL, x->records, 2), 1, 0);
     fixture_set(x, "guard_base", "1");
-    assert_near(opsm_guard_factor(&x->config, x->records, 2), sqrt(0.824027137), 1e-9);
+    assert_near(opsm_guard_factor(&x->config, NULL, x->records, 2), sqrt(0.824027137), 1e-9);
     free(x);
 }
 
@@ -620,18 +620,18 @@ static void the_guard_brakes_by_what_opsm_would_keep(void **state) {
     fixture_set(x, "mask.delta", "0.3");
     fixture_ok(x);
     double loss = x->result.loss;
-    assert_near(opsm_guard_factor(&x->config, x->records, 6), 1, 0);
+    assert_near(opsm_guard_factor(&x->config, NULL, x->records, 6), 1, 0);
     fixture_set(x, "guard", "kept");
     fixture_ok(x);
     assert_near(x->result.loss, loss, 0);
     for (int i = 0; i < 5; i++) assert_int_equal(x->records[i].keep, 1);
-    assert_near(opsm_guard_factor(&x->config, x->records, 6), 0.5, 0);
+    assert_near(opsm_guard_factor(&x->config, NULL, x->records, 6), 0.5, 0);
     assert_near(opsm_kept_share(x->records, 6), 0.5, 0);
-    assert_near(opsm_guard_factor(&x->config, x->records + 3, 2), 1, 0); /* nothing to measure */
-    assert_near(opsm_guard_factor(&x->config, x->records, 1), 0, 0);
+    assert_near(opsm_guard_factor(&x->config, NULL, x->records + 3, 2), 1, 0); /* nothing to measure */
+    assert_near(opsm_guard_factor(&x->config, NULL, x->records, 1), 0, 0);
     fixture_set(x, "mask.delta", "off");
     fixture_ok(x);
-    assert_near(opsm_guard_factor(&x->config, x->records, 5), 1, 0);
+    assert_near(opsm_guard_factor(&x->config, NULL, x->records, 5), 1, 0);
     fixture_set(x, "mask.rule", "opsm"); /* what opsm keeps, it keeps */
     fixture_set(x, "mask.delta", "0.3");
     fixture_ok(x);

@@ -63,8 +63,8 @@ static void nothing_to_learn_from_moves_nothing(void **state) {
     (void)state;
     opsm_threshold threshold;
     opsm_error err = {0};
-    const char *policies[] = {"fixed", "length", "quantile", "controller"};
-    for (int k = 0; k < 4; k++) {
+    const char *policies[] = {"fixed", "length", "quantile", "controller", "auto"};
+    for (int k = 0; k < 5; k++) {
         struct fixture *x = with_policy(policies[k], &threshold);
         const opsm_sequence records[] = {record(1, 0.5, 1), record(-1, NAN, 0)};
         double before = threshold.delta;
@@ -92,6 +92,97 @@ static void controller_is_bounded(void **state) {
     const opsm_sequence backwards[] = {record(-1, -0.5, 1)};
     update(x, &threshold, backwards, 1);
     assert_near(threshold.delta, 0.05 / 1.1, 1e-12);
+    free(x);
+}
+
+/* Two nats a sequence at full trust; never below the noise floor. */
+static void auto_spreads_a_budget(void **state) {
+    (void)state;
+    opsm_threshold threshold;
+    struct fixture *x = with_policy("auto", &threshold);
+    assert_near(opsm_threshold_delta(&x->config, NULL, 10), 0.2, 1e-15);
+    assert_near(opsm_threshold_delta(&x->config, &threshold, 10), 0.2, 1e-15);
+    assert_near(opsm_threshold_delta(&x->config, &threshold, 0), 2, 0);
+    threshold.trust = 0.5;
+    assert_near(opsm_threshold_delta(&x->config, &threshold, 10), 0.1, 1e-15);
+    threshold.noise_floor = 0.3;
+    assert_near(opsm_threshold_delta(&x->config, &threshold, 10), 0.3, 0);
+    fixture_set(x, "mask.reduce", "sum");
+    assert_near(opsm_threshold_delta(&x->config, &threshold, 10), 1, 0);
+    fixture_set(x, "mask.budget", "3");
+    assert_near(opsm_threshold_delta(&x->config, &threshold, 10), 1.5, 0);
+    free(x);
+}
+
+/* Positives +0.03 and -0.01: 3/4 of the movement is wrong. harm 0.2 x 0.75 = 0.15, then 0.15 + 0.2 x 0.6 = 0.27 > 1/4.
+ */
+static void trust_falls_where_positives_are_hurt(void **state) {
+    (void)state;
+    opsm_threshold threshold;
+    struct fixture *x = with_policy("fixed", &threshold);
+    const opsm_sequence hurt[] = {record(1, 0.03, 1), record(-1, 9, 0), record(2, -0.01, 1), record(1, NAN, 1)};
+    const opsm_sequence well[] = {record(1, -0.04, 1), record(-1, 9, 0)};
+    update(x, &threshold, hurt, 4);
+    assert_near(threshold.harm, 0.15, 1e-15);
+    assert_near(threshold.trust, 1, 0);
+    update(x, &threshold, hurt, 4);
+    assert_near(threshold.harm, 0.27, 1e-15);
+    assert_near(threshold.trust, 0.7, 1e-15);
+    update(x, &threshold, well, 2);
+    assert_near(threshold.harm, 0.216, 1e-15);
+    assert_near(threshold.trust, 0.721, 1e-15);
+    struct opsm_threshold before = threshold;
+    update(x, &threshold, well + 1, 1); /* no positives: nothing is known */
+    assert_near(threshold.trust, before.trust, 0);
+    assert_near(threshold.harm, before.harm, 0);
+    for (int k = 0; k < 100; k++) update(x, &threshold, hurt, 4);
+    assert_near(threshold.trust, 0.01, 0);
+    for (int k = 0; k < 400; k++) update(x, &threshold, well, 2);
+    assert_near(threshold.trust, 1, 0);
+    free(x);
+}
+
+/* On-policy drift is exactly zero; engine noise around its mean is no harm; beyond it is. */
+static void noise_is_no_harm(void **state) {
+    (void)state;
+    opsm_threshold threshold;
+    opsm_error err = {0};
+    struct fixture *x = with_policy("auto", &threshold);
+    const opsm_sequence still[] = {record(1, 0, 1), record(-1, 0, 1)};
+    for (int k = 0; k < 50; k++) update(x, &threshold, still, 2);
+    assert_near(threshold.harm, 0, 0);
+    const opsm_sequence noise[] = {record(1, 0.05, 1), record(1, 0.03, 1), record(-1, 0.04, 1)}; /* 0.04 +- 0.01 */
+    assert_ok(opsm_threshold_calibrate(&threshold, noise, 3, &err));
+    for (int k = 0; k < 50; k++) update(x, &threshold, noise, 3);
+    assert_true(threshold.harm < 1e-12);
+    assert_near(threshold.trust, 1, 0);
+    const opsm_sequence hurt[] = {record(1, 0.07, 1)}; /* x = 0.03: (0.03 - 0.01) / (0.03 + 0.01) = 1/2 */
+    update(x, &threshold, hurt, 1);
+    assert_near(threshold.harm, 0.1, 1e-9);
+    free(x);
+}
+
+static void brake_follows_trust(void **state) {
+    (void)state;
+    opsm_threshold threshold;
+    struct fixture *x = with_policy("auto", &threshold);
+    threshold.trust = 0.25;
+    assert_near(opsm_guard_factor(&x->config, &threshold, NULL, 0), 0.5, 0);
+    assert_near(opsm_guard_factor(&x->config, NULL, NULL, 0), 1, 0);
+    fixture_set(x, "guard", "none");
+    assert_near(opsm_guard_factor(&x->config, &threshold, NULL, 0), 1, 0);
+    fixture_set(x, "guard", "trust");
+    fixture_set(x, "mask.policy", "fixed");
+    assert_near(opsm_guard_factor(&x->config, &threshold, NULL, 0), 0.5, 0);
+    fixture_set(x, "guard", "policy");
+    assert_near(opsm_guard_factor(&x->config, &threshold, NULL, 0), 1, 0);
+    /* Without behaviour log-probs there is no drift to brake by: refused, not ignored. */
+    fixture_set(x, "mask.rule", "none");
+    fixture_set(x, "guard", "trust");
+    fixture_set(x, "surrogate.name", "reinforce");
+    fixture_add(x, 1, -1, NAN, -1);
+    x->batch.logp_behavior = NULL;
+    assert_int_equal(fixture_run(x), OPSM_MISSING);
     free(x);
 }
 
@@ -130,6 +221,12 @@ static void saved_as_bytes(void **state) {
     restored = threshold;
     restored.delta = NAN;
     assert_int_equal(opsm_threshold_check(&restored, &err), OPSM_FORMAT);
+    restored = threshold;
+    restored.trust = 0;
+    assert_int_equal(opsm_threshold_check(&restored, &err), OPSM_FORMAT);
+    restored = threshold;
+    restored.harm = NAN;
+    assert_int_equal(opsm_threshold_check(&restored, &err), OPSM_FORMAT);
     x->state = &restored;
     fixture_add(x, 1, -1, -1, -1);
     assert_int_equal(fixture_run(x), OPSM_FORMAT);
@@ -143,6 +240,10 @@ int main(void) {
         cmocka_unit_test(quantile_has_floor_and_ceiling),
         cmocka_unit_test(nothing_to_learn_from_moves_nothing),
         cmocka_unit_test(controller_is_bounded),
+        cmocka_unit_test(auto_spreads_a_budget),
+        cmocka_unit_test(trust_falls_where_positives_are_hurt),
+        cmocka_unit_test(noise_is_no_harm),
+        cmocka_unit_test(brake_follows_trust),
         cmocka_unit_test(state_decides),
         cmocka_unit_test(saved_as_bytes),
     };
