@@ -134,7 +134,7 @@ function datasets(key, scale) {
     const curve = arm.curves[key];
     if (!curve) return;
     const points = (column) => column.map((v, k) => ({ x: k * data.bin, y: isNumber(v) ? scale.to(v) : NaN }));
-    const base = { arm: i, pointRadius: 0, pointHitRadius: 0, spanGaps: true, hidden: !shown[i], tension: 0 };
+    const base = { arm: i, pointRadius: 0, pointHoverRadius: 0, pointHitRadius: 0, spanGaps: true, hidden: !shown[i], tension: 0 };
     if (curve.low) {
       sets.push({ ...base, role: "low", data: points(curve.low), borderWidth: 0, fill: false, order: 2 });
       sets.push({ ...base, role: "high", data: points(curve.high), borderWidth: 0, fill: "-1", order: 2 });
@@ -593,7 +593,7 @@ function sampleCard(row) {
     el("span", { className: "badge" }, { masked: "Masked", kept: "Kept", plain: "No signal" }[state]),
     el("span", {}, `reward ${format(row.reward)}`),
     el("span", {}, `A ${format(row.advantage)}`),
-    isNumber(row.drift) ? el("span", {}, `drift ${format(row.drift)}`) : null,
+    isNumber(row.drift) && !/drift/.test(row.reason || "") ? el("span", {}, `drift ${format(row.drift)}`) : null,
     row.reason ? el("span", {}, row.reason) : null,
   ];
   return el("div", { className: "sample " + state }, el("div", { className: "facts" }, facts),
