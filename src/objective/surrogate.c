@@ -101,7 +101,7 @@ BLOCK_LOOP static void sapo(int n, const double *r, const double *a, const doubl
 
 static void sapo_block(const opsm_objective *config, const struct tokens *tokens, const double *a, double *s,
                        double *g) {
-    double e[BLOCK];
+    double e[BLOCK] = {0};
     int n = tokens->block.n;
     sapo_arguments(n, tokens->r, a, config->surrogate_tau_pos, config->surrogate_tau_neg, e);
     block_exp(n, e, e);
