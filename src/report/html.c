@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 void report_put_number(struct text *json, double value) {
     if (isfinite(value))
@@ -226,10 +227,18 @@ static void write_page(struct file_out *out, const struct text *json) {
     file_write(out, at, (size_t)(end - at));
 }
 
+/* The page replaces a file whole: a device or a directory in its place is left alone. */
+static opsm_status check_target(const char *out, opsm_error *err) {
+    struct stat st;
+    if (stat(out, &st) != 0 || S_ISREG(st.st_mode)) return OPSM_OK;
+    return opsm_fail(err, OPSM_INVALID, "'%.200s' is no regular file: the page would take its place", out);
+}
+
 opsm_status report_write(const char *const *paths, int n, const char *out, opsm_error *err) {
     struct report report = {0};
     struct text json = {0};
     opsm_status status = refuse_doubles(paths, n, err);
+    if (status == OPSM_OK) status = check_target(out, err);
     for (int i = 0; status == OPSM_OK && i < n; i++) status = add_path(&report, paths[i], n > 1, err);
     remove_empty_arms(&report);
     if (status == OPSM_OK && report.n_arms == 0)

@@ -18,6 +18,7 @@
     X(PASS_AT_K, "pass_at_k")           /* likewise, where problems get several samples */                             \
     X(DRIFT_NEGATIVE, "drift_negative") /* mean over the sequences of a step, likewise what follows */                 \
     X(DRIFT_POSITIVE, "drift_positive")                                                                                \
+    X(DELTA, "delta") /* the threshold in force */                                                                     \
     X(DROPPED, "dropped")                                                                                              \
     X(ENTROPY, "entropy")                                                                                              \
     X(GRAD_NORM, "grad_norm")                                                                                          \

@@ -97,6 +97,7 @@ static opsm_status add_step(struct report_run *run, const json_t *row, int64_t s
         const char *key;
     } columns[] = {{CURVE_DRIFT_NEGATIVE, "drift_negative_mean"},
                    {CURVE_DRIFT_POSITIVE, "drift_positive_mean"},
+                   {CURVE_DELTA, "delta"},
                    {CURVE_DROPPED, "dropped"},
                    {CURVE_ENTROPY, "entropy"},
                    {CURVE_GRAD_NORM, "grad_norm"},

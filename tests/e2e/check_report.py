@@ -94,6 +94,13 @@ def check_keyboard(page):
     page.key("ArrowRight")
     first = text(page, "#live")
     page.key("ArrowRight")
+    page.evaluate("document.querySelector('canvas[aria-label^=\"Drift where A < 0\"]').focus()")
+    page.key("ArrowRight")
+    if ", delta 0.003" not in text(page, "#live"):
+        sys.exit(f"the threshold is not read beside the drift: {text(page, '#live')!r}")
+    page.evaluate("document.querySelector('canvas').focus()")
+    page.key("ArrowRight")
+    page.key("ArrowRight")
     if not first.startswith("step") or "opsm: " not in first or text(page, "#live") == first:
         sys.exit(f"arrow keys do not read the chart: {first!r}, {text(page, '#live')!r}")
     page.evaluate("document.querySelector('#drift-card canvas').focus()")

@@ -81,6 +81,8 @@ refused 1 "no optimiser step" void -o bad.html
 refused 1 "no optimiser step" damaged -o bad.html
 refused 1 "lab.json', line" damaged-lab -o bad.html
 refused 2 "the same directory" lab/opsm/seed-1 lab/none/seed-1 ./lab/opsm/../opsm/seed-1/ -o bad.html
+refused 2 "no regular file" lab -o empty
+refused 2 "no regular file" lab -o /dev/null
 refused 1 "/nowhere/" lab -o /nowhere/bad.html
 echo '{"arms": {}}' >damaged-lab/lab.json
 refused 1 "1 to 64 arms" damaged-lab -o bad.html

@@ -13,7 +13,7 @@ const CURVES = [
   { key: "reward", title: "Reward", help: "mean of fresh rollouts, by the weights of this step" },
   { key: "accuracy", title: "Held-out accuracy", help: "on problems that training never sees" },
   { key: "pass_at_k", title: "Held-out pass@k", help: "share of problems that some of k samples solve" },
-  { key: "drift_negative", title: "Drift where A < 0", help: "nats per token away from the sampling policy; dashed: delta" },
+  { key: "drift_negative", title: "Drift where A < 0", help: "nats per token away from the sampling policy; dotted: delta" },
   { key: "drift_positive", title: "Drift where A > 0", help: "nats per token away from the sampling policy" },
   { key: "dropped", title: "Dropped share", help: "of a step's sequences, by the mask" },
   { key: "entropy", title: "Entropy", help: "of the policy, nats per token" },
@@ -127,7 +127,7 @@ function wantsSymlog(key) {
 
 const shown = data.arms.map(() => true);
 
-/** Three datasets an arm: the band's lower and upper edge, and the mean. */
+/** Datasets of an arm: the band's lower and upper edge, the mean, and in one chart the threshold beside the drift. */
 function datasets(key, scale) {
   const sets = [];
   data.arms.forEach((arm, i) => {
@@ -142,6 +142,8 @@ function datasets(key, scale) {
     const few = curve.mean.filter(isNumber).length;
     sets.push({ ...base, role: "mean", curve, data: points(curve.mean), borderWidth: 2, borderDash: armDash(i), fill: false,
                 order: 1, pointRadius: few < 2 ? 4 : few <= 12 ? 2.5 : 0, pointHoverRadius: 4 });
+    if (key === "drift_negative" && threshold(arm, 0) && arm.curves.delta)
+      sets.push({ ...base, role: "delta", data: points(arm.curves.delta.mean), borderWidth: 1.25, borderDash: [3, 4], fill: false, order: 1 });
   });
   return sets;
 }
@@ -164,37 +166,21 @@ function paint(chart) {
                                      borderColor: css("--muted") });
 }
 
-/** Thresholds of the shown arms as dashed lines, and the cross-hair of the point being read. */
-const guides = {
-  id: "guides",
+/** A line through the point being read. */
+const crossHair = {
+  id: "crossHair",
   afterDatasetsDraw(chart) {
-    const { ctx, chartArea: area, scales } = chart;
+    const { ctx, chartArea: area } = chart;
+    const active = chart.tooltip && chart.tooltip.getActiveElements();
+    if (!active || !active.length) return;
     ctx.save();
     ctx.lineWidth = 1;
-    const active = chart.tooltip && chart.tooltip.getActiveElements();
-    if (active && active.length) {
-      ctx.strokeStyle = css("--muted");
-      ctx.globalAlpha = 0.5;
-      ctx.beginPath();
-      ctx.moveTo(active[0].element.x, area.top);
-      ctx.lineTo(active[0].element.x, area.bottom);
-      ctx.stroke();
-      ctx.globalAlpha = 1;
-    }
-    if (chart.key === "drift_negative") {
-      ctx.setLineDash([4, 4]);
-      data.arms.forEach((arm, i) => {
-        const delta = threshold(arm, 0);
-        if (!shown[i] || !delta || delta[0] !== delta[1]) return;
-        const y = scales.y.getPixelForValue(chart.scale.to(delta[0]));
-        if (!(y >= area.top && y <= area.bottom)) return;
-        ctx.strokeStyle = armColour(i);
-        ctx.beginPath();
-        ctx.moveTo(area.left, y);
-        ctx.lineTo(area.right, y);
-        ctx.stroke();
-      });
-    }
+    ctx.strokeStyle = css("--muted");
+    ctx.globalAlpha = 0.5;
+    ctx.beginPath();
+    ctx.moveTo(active[0].element.x, area.top);
+    ctx.lineTo(active[0].element.x, area.bottom);
+    ctx.stroke();
     ctx.restore();
   },
 };
@@ -202,9 +188,11 @@ const guides = {
 function readout(item) {
   const { curve, arm } = item.dataset;
   const k = item.dataIndex;
-  let text = `${data.arms[arm].name}: ${format(curve.mean[k])}`;
+  const { name, runs, curves } = data.arms[arm];
+  let text = `${name}: ${format(curve.mean[k])}`;
   if (curve.low && isNumber(curve.low[k])) text += `  (${format(curve.low[k])} to ${format(curve.high[k])})`;
-  if (curve.runs && curve.runs[k] < data.arms[arm].runs.length) text += `, ${plural(curve.runs[k], "run")} only`;
+  if (curve === curves.drift_negative && threshold(data.arms[arm], 0)) text += `, delta ${format(curves.delta?.mean[k])}`;
+  if (curve.runs && curve.runs[k] < runs.length) text += `, ${plural(curve.runs[k], "run")} only`;
   return text;
 }
 
@@ -216,11 +204,12 @@ function axis(text) {
            title: { display: !!text, text: text || "", font: { size: 11 } } };
 }
 
-function curveOptions(chart) {
+/** `holder` has the scale, which a button may change. */
+function curveOptions(holder) {
   const y = axis();
-  y.ticks.callback = (value) => format(chart.scale.from(value));
+  y.ticks.callback = (value) => format(holder.scale.from(value));
   y.afterBuildTicks = (scale) => {
-    if (chart.scale === symlog) scale.ticks = symlogTicks(scale.min, scale.max);
+    if (holder.scale === symlog) scale.ticks = symlogTicks(scale.min, scale.max);
   };
   const x = axis("optimiser steps");
   x.type = "linear";
@@ -309,7 +298,6 @@ function addCurve(spec) {
   if (key.startsWith("drift") || key === "grad_norm")
     tools.push(toggle("Log", `${spec.title}: logarithmic scale`, holder.scale === symlog, (on) => {
       holder.scale = on ? symlog : linear;
-      chart.scale = holder.scale;
       chart.data.datasets = datasets(key, holder.scale);
       paint(chart);
       chart.update("none");
@@ -322,12 +310,10 @@ function addCurve(spec) {
   const { node, plot } = card(spec, canvas, tools);
   byId("charts").append(node);
   const options = curveOptions(holder);
-  const config = { type: "line", data: { datasets: datasets(key, holder.scale) }, options, plugins: [guides] };
+  const config = { type: "line", data: { datasets: datasets(key, holder.scale) }, options, plugins: [crossHair] };
   paint({ data: config.data, options });
   const chart = new Chart(canvas, config);
   chart.key = key;
-  chart.scale = holder.scale;
-  chart.update("none"); /* now that the guides know what they belong to */
   chart.restyle = () => {
     paint(chart);
     chart.update("none");
