@@ -43,11 +43,15 @@ static opsm_status fill_config(struct run_config *config, const char *model, con
 
 static opsm_status run_evaluation(const struct model *model, const struct run_config *config,
                                   const struct eval_options *o, struct evaluation *e, opsm_error *err) {
+    int32_t context = model->config.context - (int32_t)o->max_tokens;
+    if (context < 1)
+        return opsm_fail(err, OPSM_INVALID,
+                         "--max-tokens %lld leaves no room for a prompt: the model's context is %d tokens",
+                         (long long)o->max_tokens, model->config.context);
     struct problems problems;
     opsm_status status = problems_open(&problems, config, model, true, err);
     if (status != OPSM_OK) return status;
     int64_t room = o->in_flight > o->samples ? o->in_flight : o->samples;
-    int32_t context = model->config.context - (int32_t)o->max_tokens;
     struct evaluate_request request = {.split = o->train_split ? DATA_TRAIN : DATA_EVAL,
                                        .problems = o->problems,
                                        .samples = (int32_t)o->samples,

@@ -44,6 +44,8 @@ code 2 generate -p x
 code 2 eval "$model"
 code 2 eval "$model" --task modsum --samples 4
 code 2 eval "$model" --task nonsense
+code 2 eval "$model" --task modsum --max-tokens 128
+grep -q "leaves no room" log
 code 1 eval missing.gguf --task modsum
 code 2 train
 code 2 train /dev/null
