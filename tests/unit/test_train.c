@@ -472,11 +472,11 @@ static void failing_writes_lose_nothing(void **state) {
 static void running_out_of_memory_is_a_sentence(void **state) {
     (void)state;
     const char *more[] = {"schedule.staleness=1", "rollout.top_p=0.9", "objective.penalty.beta=0.1",
-                          "rollout.save=true"};
+                          "rollout.save=true", "rollout.weights=int8"};
     int failures = 0;
     opsm_status status = OPSM_NOMEM;
     for (int nth = 1; status != OPSM_OK; nth += nth < 40 ? 1 : 23) {
-        struct run_config config = rl_config("memory", 2, more, 4);
+        struct run_config config = rl_config("memory", 2, more, 5);
         mem_fail_at(nth);
         status = run_once(&config, NULL, NULL);
         mem_fail_at(0);
@@ -486,7 +486,7 @@ static void running_out_of_memory_is_a_sentence(void **state) {
         config_free(&config);
     }
     assert_true(failures > 40);
-    run_straight("memory", 2, more, 4);
+    run_straight("memory", 2, more, 5);
 }
 
 static int warnings;
