@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the libFuzzer targets from the product's own sources and runs each for a time.
-# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl, verifier, tokenizer, chat. CLANG chooses the
-# compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds
+# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl, verifier, tokenizer, chat, report. CLANG chooses
+# the compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds
 # come from tests/fuzz/corpus.
 # Exit code 77: no clang with libFuzzer here.
 set -euo pipefail
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl verifier tokenizer chat)
+[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl verifier tokenizer chat report)
 clang=${CLANG:-$(command -v clang-14 || command -v clang || true)}
 dir=${FUZZ_DIR:-build-fuzz}
 mkdir -p "$dir"
@@ -20,7 +20,7 @@ if [ -z "$clang" ] || ! "$clang" -fsanitize=fuzzer,address -x c -o "$dir/probe" 
 fi
 
 flags=(-std=c17 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fno-omit-frame-pointer
-       -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Isrc)
+       -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Isrc -DOPSM_VERSION='"fuzz"')
 base=(src/base/status.c src/base/mem.c src/base/file.c src/base/clock.c)
 for target in "${targets[@]}"; do
   case $target in
@@ -36,7 +36,9 @@ for target in "${targets[@]}"; do
     chat) sources=(src/text/{chat,chat_render,unicode}.c src/base/text.c src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c
                    src/io/quote.c src/io/name_map.c src/io/quant*.c)
           libraries=(-lm) ;;
-    *) echo "fuzz: unknown target '$target', known are gguf, jsonl, verifier, tokenizer and chat" >&2; exit 2 ;;
+    report) sources=(src/report/html*.c src/report/drift_histogram.c src/io/jsonl.c src/base/text.c)
+            libraries=($(pkg-config --libs jansson yaml-0.1) -lm) ;;
+    *) echo "fuzz: unknown target '$target', known are gguf, jsonl, verifier, tokenizer, chat and report" >&2; exit 2 ;;
   esac
   program=$dir/fuzz_$target
   "$clang" "${flags[@]}" "tests/fuzz/fuzz_$target.c" "${sources[@]}" "${base[@]}" -o "$program" "${libraries[@]}"

@@ -55,6 +55,20 @@ def verifiers():
         (CORPUS / "verifier" / name).write_bytes(bytes([settings]) + answer.encode() + b"\0" + response.encode())
 
 
+def report_seeds():
+    """metrics.jsonl, config.yaml, samples.jsonl and lab.json, parted by the byte 1 (fuzz_report.c)."""
+    bins = "[" + ",".join(["0"] * 40 + ["3"] * 8) + "]"
+    metrics = "".join(f'{{"kind":"step","step":{s},"drift_negative_mean":0.{s},"dropped":0.5,"delta":0.03}}\n' for s in range(4))
+    metrics += '{"kind":"iteration","iteration":0,"step":4,"reward_mean":0.5,"delta":0.03,"drift_negative_histogram":' + bins + "}\n"
+    metrics += '{"kind":"eval","iteration":1,"step":4,"accuracy":0.5}\n'
+    config = "seed: 1\nobjective: {mask: {rule: opsm}}\noptim: {betas: [0.9, 0.99]}\nreward: [{type: numeric}]\n"
+    samples = '{"iteration":0,"group":0,"prompt":"1+1","response":"</script>","keep":false,"drift":0.5,"reason":"A < 0"}\n'
+    lab = ('{"steps_per_round":4,"verdict":"v","collapse":{"below":0.5},"arms":{"m":{"seeds":[{"seed":1,"status":"done",'
+           '"directory":"m/seed-1"},{"seed":2,"status":"failed","error":"e"}],"final_ci95":[0,1],"final_mean":0.5}}}')
+    for name, parts in {"run": [metrics, config, samples], "lab": [metrics, config, samples, lab], "bare": [metrics]}.items():
+        (CORPUS / "report" / name).write_bytes("\x01".join(parts).encode())
+
+
 def text_seeds():
     """The first byte of a tokenizer's input chooses the half and the pre-tokenizer (fuzz_tokenizer.c)."""
     text = "It's 1234  the caf\u00e9's\r\n\n  <|im_start|>x<|im_end|> \U0001f600!! \u4f60\u597d ab".encode()
@@ -71,9 +85,10 @@ def text_seeds():
 
 def main():
     (CORPUS / "gguf").mkdir(parents=True, exist_ok=True)
-    for name in ("jsonl", "tokenizer", "chat"):
+    for name in ("jsonl", "tokenizer", "chat", "report"):
         (CORPUS / name).mkdir(exist_ok=True)
     text_seeds()
+    report_seeds()
     write_gguf("metadata", metadata)
     write_gguf("plain", tensors(T.F32, T.F16, T.BF16))
     write_gguf("classic", tensors(T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1))
