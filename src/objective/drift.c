@@ -101,7 +101,7 @@ static struct measured measure_held(const struct plan *plan, int n, const float 
     hold(n, plan->config.ratio_clamp, d);
     block_exp(n, d, r);
     token_k3(n, d, r, k3);
-    bool positive = plan->sweeps->scan(n, c).positive | plan->sweeps->scan(n, b).positive;
+    bool positive = plan->sweeps->scan(n, c).positive || plan->sweeps->scan(n, b).positive;
     return (struct measured){.d = block_sum(n, d), .k3 = block_sum(n, k3), .positive = positive};
 }
 
