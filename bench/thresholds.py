@@ -71,6 +71,9 @@ HELD_OUT = {
     "L64-k0-N16-1e-3": modsum(64, 0, 16, "1e-3"),
     "L64-k16-N64-3e-4": modsum(64, 16, 64, "3e-4"),
     "L128-k4-N8-3e-4": modsum(128, 4, 8, "3e-4", prompts=32),
+    "L24-k0-N16-3e-4-int8": modsum(24, 0, 16, "3e-4", weights="int8"),
+    "subset-k8-N16-3e-4": family("subset", 8, 12, 16),
+    "path-k8-N16-3e-4": family("path", 8, 24, 28),
 }
 RULES_AT = ("L8-k8-N16-3e-4", "L24-k8-N16-3e-4", "L24-k0-N16-1e-3", "L64-k8-N16-3e-4")
 
@@ -96,15 +99,16 @@ def fixed_arms():
 
 
 def start_models(opsm):
-    for directory in (d for length, d in MODELS.items() if length != 24):
-        if not pathlib.Path(directory, "model.gguf").exists():
-            recipe = f"examples/lab/{pathlib.Path(directory).name}.yaml"
-            subprocess.run([opsm, "-q", "sft", recipe], check=True)
+    for name in ("modsum8", "modsum64", "modsum128", "subset", "path"):
+        if not pathlib.Path(f"runs/start-{name}/model.gguf").exists():
+            subprocess.run([opsm, "-q", "sft", f"examples/lab/start-{name}.yaml"], check=True)
 
 
 def load(name):
+    """The arms of a laboratory; None before all of it is done."""
     path = ROOT / name / "lab.json"
-    return json.loads(path.read_text())["arms"] if path.exists() else None
+    arms = json.loads(path.read_text())["arms"] if path.exists() else {}
+    return arms if arms and all(s["status"] == "done" for arm in arms.values() for s in arm["seeds"]) else None
 
 
 def finals(arm):
@@ -145,7 +149,7 @@ def print_table(head, rows):
 
 
 def print_scenarios(title, scenarios):
-    rows = [row(name, arms) for name in scenarios if (arms := load(name)) and arms["auto"]["final_mean"] is not None]
+    rows = [row(name, arms) for name in scenarios if (arms := load(name))]
     if rows:
         print(f"{title}\n")
         print_table(HEAD, rows)

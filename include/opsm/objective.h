@@ -131,7 +131,7 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
     X(POLICY, "policy", "what the threshold policy brings: auto brakes as guard trust does, the others do not")        \
     X(NONE, "none", "learning rate as scheduled")                                                                      \
     X(ESS, "ess", "learning rate times sqrt(min(1, ESS / guard_base)) (VCPO 2602.17616)")                              \
-    X(TRUST, "trust", "learning rate times sqrt(trust), whatever the threshold policy")                                \
+    X(TRUST, "trust", "learning rate times trust^(1/4), 0.32 to 1, whatever the threshold policy")                     \
     X(KEPT, "kept", "control: learning rate times the share of sequences that rule opsm would keep")
 
 /* For every list: the enum, its name ("?" when out of range) and the way back. Parsing an unknown name gives

@@ -29,7 +29,7 @@ bool trust_brakes(const opsm_objective *config) {
 double opsm_guard_factor(const opsm_objective *config, const opsm_threshold *state, const opsm_sequence *records,
                          int64_t n) {
     if (config->guard == OPSM_GUARD_ESS) return opsm_guard_scale(config, opsm_ess(records, n, config->guard_cap));
-    if (trust_brakes(config)) return state ? sqrt(state->trust) : 1.0;
+    if (trust_brakes(config)) return state ? sqrt(sqrt(state->trust)) : 1.0;
     double share = config->guard == OPSM_GUARD_KEPT ? opsm_kept_share(records, n) : 1.0;
     return share >= 0 ? share : 1.0;
 }

@@ -166,7 +166,7 @@ static void brake_follows_trust(void **state) {
     (void)state;
     opsm_threshold threshold;
     struct fixture *x = with_policy("auto", &threshold);
-    threshold.trust = 0.25;
+    threshold.trust = 0.0625;
     assert_near(opsm_guard_factor(&x->config, &threshold, NULL, 0), 0.5, 0);
     assert_near(opsm_guard_factor(&x->config, NULL, NULL, 0), 1, 0);
     fixture_set(x, "guard", "none");
