@@ -583,7 +583,13 @@ function sampleCard(row) {
     row.reason ? el("span", {}, row.reason) : null,
   ];
   return el("div", { className: "sample " + state }, el("div", { className: "facts" }, facts),
-            el("pre", { tabIndex: 0, role: "group", "aria-label": "Response" }, row.response || "(empty response)"));
+            el("pre", {}, row.response || "(empty response)"));
+}
+
+/** Long texts scroll by themselves: they, and only they, are stops of the Tab key. */
+function makeReachable(list) {
+  for (const text of list.querySelectorAll("pre"))
+    if (text.scrollHeight > text.clientHeight) Object.assign(text, { tabIndex: 0, role: "group", ariaLabel: "Long text" });
 }
 
 function sampleColumn(rows, iterations, start) {
@@ -598,6 +604,7 @@ function sampleColumn(rows, iterations, start) {
       }
       list.append(sampleCard(row));
     }
+    queueMicrotask(() => makeReachable(list)); /* once it is in the page and has a size */
   };
   const names = iterations.map((t, k) => `iteration ${whole(t)}` + (k === 0 ? " (before training)" : k === iterations.length - 1 ? " (last recorded)" : ""));
   if (iterations[0] !== 0) names[0] = `iteration ${whole(iterations[0])}`;
