@@ -183,7 +183,7 @@ static void scan_block(const struct plan *plan, int64_t ordinal, struct tokens *
 
 static double reduce(const opsm_objective *config, const struct sums *sums, double n) {
     bool plain = config->mask_estimator == OPSM_ESTIMATOR_K1;
-    double total = plain && config->mask_reduce != OPSM_REDUCE_MAX ? -sums->d : sums->chosen;
+    double total = plain && config->mask_reduce != OPSM_REDUCE_MAX ? 0.0 - sums->d : sums->chosen; /* never -0 */
     if (config->mask_reduce == OPSM_REDUCE_SUM) return total;
     /* The sum is finite exactly if every token is: keep NaN and infinity visible in the maximum too. */
     if (config->mask_reduce == OPSM_REDUCE_MAX) return n == 0 ? 0.0 : isfinite(total) ? sums->chosen_max : total;
@@ -245,7 +245,7 @@ opsm_status drift_measure(const struct plan *plan, int64_t i, bool scan, struct 
     record->positive_logp = sums.positive;
     if (!plan->behavior) return OPSM_OK;
     record->drift = reduce(&plan->config, &sums, n);
-    record->drift_k1 = n > 0 ? -sums.d / n : 0.0;
+    record->drift_k1 = n > 0 ? (0.0 - sums.d) / n : 0.0;
     record->drift_k3 = n > 0 ? sums.k3 / n : 0.0;
     record->ratio_max = n > 0 ? sums.r_max : (double)NAN;
     return OPSM_OK;

@@ -20,6 +20,15 @@ static struct fixture *three(double advantage, float d0, float d1, float d2) {
     return x;
 }
 
+/* No drift is 0, not -0. */
+static void no_drift(void **state) {
+    (void)state;
+    struct fixture *x = three(-1, 0, 0, 0);
+    fixture_ok(x);
+    assert_true(x->records[0].drift == 0 && !signbit(x->records[0].drift) && !signbit(x->records[0].drift_k1));
+    free(x);
+}
+
 /* Drift 0.5, A = +1: only a rule without a sign drops it. */
 static void any_sign(void **state) {
     (void)state;
@@ -189,6 +198,15 @@ static void unknown_behavior(void **state) {
     x->b[1] = -INFINITY; /* known, and not a log-prob */
     fixture_ok(x);
     assert_int_equal(x->records[0].nonfinite, 1);
+    x->b[1] = -2;
+    x->advantages[0] = 1;
+    fixture_set(x, "weight.level", "sequence"); /* p - b of the other two tokens is 0 */
+    fixture_ok(x);
+    assert_near(x->dlogp[2], -1.0 / 3, 1e-7);
+    fixture_set(x, "mask.skip_nan", "false");
+    x->err = (opsm_error){0};
+    assert_int_equal(fixture_run(x), OPSM_NONFINITE);
+    assert_non_null(strstr(x->err.text, "logp_behavior of sequence 0, token 0 is nan"));
     free(x);
 }
 
@@ -338,6 +356,7 @@ static void contradictions(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_drift),
         cmocka_unit_test(any_sign),
         cmocka_unit_test(probability_error_does_not_cancel),
         cmocka_unit_test(tokens_by_any_estimator),
