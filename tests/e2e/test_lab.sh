@@ -109,46 +109,58 @@ expect 1 "no run got to its end" "$OPSM" lab hopeless.yaml output=hopeless
 sed -i 's/missing.gguf/start\/model.gguf/' hopeless.yaml
 expect 0 "run 2/2" "$OPSM" lab hopeless.yaml output=hopeless
 
-# SIGTERM: runs save, 130, no child is left; the same command goes on, and the results are those of a straight run.
-children() { pgrep -f "train $1/" || true; }
-long=(lab.yaml output=stopped)
-"$OPSM" lab "${long[@]}" >/dev/null 2>log &
-pid=$!
-for _ in $(seq 200); do [ -s stopped/none/seed-1/metrics.jsonl ] && break; sleep 0.02; done
-expect 2 "another process is at work in the laboratory 'stopped'" "$OPSM" lab "${long[@]}"
-kill -TERM "$pid"
-code=0
-wait "$pid" || code=$?
+# Starts a laboratory in the background and waits until its second arm has learnt something.
+children() { pgrep -f "train $1/" || true; } # OUTPUT or OUTPUT/ARM
+begin() { # OUTPUT [WORD...]
+  "$OPSM" lab lab.yaml output="$1" "${@:2}" >/dev/null 2>log &
+  pid=$!
+  for _ in $(seq 3000); do [ -s "$1/none/seed-1/metrics.jsonl" ] && return; sleep 0.02; done
+  echo "nothing was learnt in $1"
+  exit 1
+}
+stop() {
+  kill -TERM "$pid"
+  code=0
+  wait "$pid" || code=$?
+}
+
+# A second laboratory in the same place is refused. kill -9 of a child: a failed run, the others go on. SIGTERM: runs save
+# long before their time, 130, no child is left.
+begin long train.iterations=10000
+expect 2 "another process is at work in the laboratory 'long'" "$OPSM" lab lab.yaml output=long train.iterations=10000
+kill -9 "$(children long/none | head -1)"
+for _ in $(seq 300); do grep -q "none, seed 1: failed: killed by signal 9" log && break; sleep 0.1; done
+grep -q "none, seed 1: failed: killed by signal 9" log
+stop
 [ "$code" = 130 ]
-[ -z "$(children stopped)" ]
-grep -q '"status":"waiting"' stopped/lab.json
-[ "$(grep -c '"kind":"iteration"' stopped/fresh/seed-1/metrics.jsonl)" -lt 36 ] # it was told, not waited for
-"$OPSM" -q lab "${long[@]}" >/dev/null
+[ -z "$(children long)" ]
+grep -q '"status":"waiting"' long/lab.json
+ls -d long/fresh/seed-1/checkpoint-* >/dev/null
+
+# The same command goes on, and the results are those of a straight run.
+begin stopped
+stop
+[ "$code" = 130 ] || [ "$code" = 0 ] # 0: the signal came too late
+"$OPSM" -q lab lab.yaml output=stopped >/dev/null
 same_results stopped
 
-# kill -9 of a child: a failed run; the same command mends it.
-"$OPSM" lab lab.yaml output=shot >/dev/null 2>log &
-pid=$!
-for _ in $(seq 200); do [ -s shot/none/seed-1/metrics.jsonl ] && break; sleep 0.02; done
-victim=$(children shot | head -1)
-shot=no
-if [ -n "$victim" ] && kill -9 "$victim" 2>/dev/null; then shot=yes; fi
+# A child that was killed, where it was not done already, is mended by the same command.
+begin shot
+children shot | head -1 | xargs -r kill -9 2>/dev/null || true
 wait "$pid"
-[ "$shot" = no ] || grep -q "killed by signal 9" shot/lab.json
 "$OPSM" -q lab lab.yaml output=shot >/dev/null
 same_results shot
 
 # kill -9 of the laboratory: its children end by themselves, long before their time; the same command goes on.
 kill_laboratory() { # OUTPUT [WORD...]
-  "$OPSM" lab lab.yaml output="$1" "${@:2}" >/dev/null 2>log &
-  pid=$!
-  for _ in $(seq 200); do [ -s "$1/fresh/seed-1/metrics.jsonl" ] && break; sleep 0.02; done
+  begin "$@"
   kill -9 "$pid"
   wait "$pid" 2>/dev/null || true
-  for _ in $(seq 100); do [ -z "$(children "$1")" ] && break; sleep 0.1; done
-  [ -z "$(children "$1")" ]
+  for _ in $(seq 300); do [ -z "$(children "$1")" ] && return; sleep 0.1; done
+  echo "children outlive the laboratory in $1"
+  exit 1
 }
-kill_laboratory long train.iterations=10000
+kill_laboratory longer train.iterations=10000
 kill_laboratory dead
 "$OPSM" -q lab lab.yaml output=dead >/dev/null
 same_results dead
@@ -156,4 +168,3 @@ same_results dead
 # A promise that is not kept is a failure.
 (cat lab.yaml; echo "  expect: {none: {held_above: 1}}") >promise.yaml
 expect 1 "arm none was expected to end above 1" "$OPSM" lab promise.yaml
-echo "victim of kill -9: $shot"
