@@ -69,13 +69,13 @@ HELD_OUT = {
     "L8-k0-N64-3e-4": modsum(8, 0, 64, "3e-4"),
     "L24-k16-N32-1e-3": modsum(24, 16, 32, "1e-3"),
     "L64-k0-N16-1e-3": modsum(64, 0, 16, "1e-3"),
-    "L64-k16-N64-3e-4": modsum(64, 16, 64, "3e-4"),
-    "L128-k4-N8-3e-4": modsum(128, 4, 8, "3e-4", prompts=32),
     "L24-k0-N16-3e-4-int8": modsum(24, 0, 16, "3e-4", weights="int8"),
     "subset-k8-N16-3e-4": family("subset", 8, 12, 16),
     "path-k8-N16-3e-4": family("path", 8, 24, 28),
+    "L64-k16-N64-3e-4": modsum(64, 16, 64, "3e-4"),
+    "L128-k4-N8-3e-4": modsum(128, 4, 8, "3e-4", prompts=32),
 }
-RULES_AT = ("L8-k8-N16-3e-4", "L24-k8-N16-3e-4", "L24-k0-N16-1e-3", "L64-k8-N16-3e-4")
+RULES_AT = ("L8-k8-N16-3e-4", "L24-k8-N16-3e-4", "L24-k0-N16-1e-3", "L24-k4-N64-3e-4")
 
 
 def write(name, keys, arms, seeds):

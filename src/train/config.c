@@ -36,6 +36,7 @@ void config_defaults(struct run_config *config) {
                 .init = {.layers = 2, .heads = 4, .kv_heads = 4, .ffn = 256, .context = 256}},
     };
     opsm_objective_defaults(&config->objective);
+    config->objective.mask_policy = OPSM_POLICY_AUTO;
 }
 
 void config_free(struct run_config *config) {
@@ -180,7 +181,11 @@ void config_help(FILE *out) {
         fprintf(out, "      %-14s %s\n", config_reward_keys[i].path, config_reward_keys[i].doc);
     for (int i = 0; i < opsm_objective_key_count(); i++) {
         opsm_key key = opsm_objective_key(i);
-        fprintf(out, "objective.%s (%s)\n    %s [%s]\n", key.key, key.default_value, key.doc, key.range);
+        char value[64] = "?";
+        opsm_objective_get(&defaults.objective, key.key, value, sizeof value, NULL);
+        bool policy = !strcmp(key.key, "mask.policy");
+        fprintf(out, "objective.%s (%s%s)\n    %s [%s]\n", key.key, value,
+                policy ? "; fixed where mask.delta is given" : "", key.doc, key.range);
     }
     config_free(&defaults);
 }

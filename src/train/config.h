@@ -80,7 +80,7 @@ struct run_config {
         int32_t minibatches, epochs, staleness;
     } schedule;
 
-    opsm_objective objective;
+    opsm_objective objective; /* the library's defaults, but mask.policy: auto until mask.delta is given */
 
     struct {
         double lr, beta1, beta2, eps, weight_decay, clip_norm;

@@ -15,7 +15,8 @@ enum { PATH_ROOM = 128, WORDS_MAX = 256 };
 struct walk {
     struct run_config *config;
     struct config_document *document;
-    const char *own; /* a name at the top that is the caller's; NULL: none */
+    const char *own;   /* a name at the top that is the caller's; NULL: none */
+    bool policy_named; /* mask.policy stands in this document */
     opsm_error *err;
 };
 
@@ -165,7 +166,14 @@ static opsm_status set_objective(struct walk *walk, const char *name, const yaml
     if (!text)
         return opsm_fail(walk->err, OPSM_INVALID, "objective.%s: expected a single value, found %s", name,
                          node->type == YAML_SCALAR_NODE ? "nothing" : config_kind(node));
-    return opsm_objective_set(&walk->config->objective, name, text, walk->err);
+    opsm_objective *objective = &walk->config->objective;
+    opsm_status status = opsm_objective_set(objective, name, text, walk->err);
+    if (status != OPSM_OK) return status;
+    /* Who gives a delta means it to be used, unless the same document names a policy. */
+    bool unread = objective->mask_policy == OPSM_POLICY_AUTO || objective->mask_policy == OPSM_POLICY_LENGTH;
+    if (!strcmp(name, "mask.policy")) walk->policy_named = true;
+    if (!strcmp(name, "mask.delta") && unread && !walk->policy_named) objective->mask_policy = OPSM_POLICY_FIXED;
+    return OPSM_OK;
 }
 
 static bool is_objective_key(const char *path) {

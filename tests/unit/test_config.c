@@ -127,6 +127,25 @@ static void the_command_line_overrides(void **state) {
     config_free(&c);
 }
 
+/* Nothing said: auto. A delta that is given is used: fixed, unless the same document names a policy. */
+static void a_delta_that_is_given_is_used(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct run_config c;
+    config_defaults(&c);
+    assert_int_equal(c.objective.mask_policy, OPSM_POLICY_AUTO);
+    assert_ok(config_override(&c, "objective.mask={delta: 0.1}", &err));
+    assert_int_equal(c.objective.mask_policy, OPSM_POLICY_FIXED);
+    assert_ok(config_override(&c, "objective.mask={policy: auto, delta: 0.1}", &err)); /* as a written config.yaml */
+    assert_int_equal(c.objective.mask_policy, OPSM_POLICY_AUTO);
+    assert_ok(config_override(&c, "objective.mask.delta=0.2", &err));
+    assert_int_equal(c.objective.mask_policy, OPSM_POLICY_FIXED);
+    assert_ok(config_override(&c, "objective.mask.policy=quantile", &err));
+    assert_ok(config_override(&c, "objective.mask.delta=0.2", &err)); /* where it starts */
+    assert_int_equal(c.objective.mask_policy, OPSM_POLICY_QUANTILE);
+    config_free(&c);
+}
+
 static void next_difference_is(struct config_diff *diff, const char *name, const char *a, const char *b) {
     assert_true(config_diff_next(diff));
     assert_string_equal(diff->path, name);
@@ -227,13 +246,10 @@ static void running_out_of_memory_leaks_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_complete_file_is_read),
-        cmocka_unit_test(the_written_text_reads_back_as_itself),
-        cmocka_unit_test(differences_are_named),
-        cmocka_unit_test(the_command_line_overrides),
-        cmocka_unit_test(bad_files_get_line_and_reason),
-        cmocka_unit_test(keys_that_contradict_each_other),
-        cmocka_unit_test(running_out_of_memory_leaks_nothing),
+        cmocka_unit_test(a_complete_file_is_read),         cmocka_unit_test(the_written_text_reads_back_as_itself),
+        cmocka_unit_test(a_delta_that_is_given_is_used),   cmocka_unit_test(differences_are_named),
+        cmocka_unit_test(the_command_line_overrides),      cmocka_unit_test(bad_files_get_line_and_reason),
+        cmocka_unit_test(keys_that_contradict_each_other), cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
