@@ -21,7 +21,7 @@ void lab_verdict(const struct lab *lab, struct text *out);
 /* Aligned columns for a terminal. */
 void lab_table(const struct lab *lab, struct text *out);
 
-/* LAB/lab.json. `finished` is false while runs are going on. */
+/* LAB/lab.json, whole or as it was. */
 opsm_status lab_write_json(const struct lab *lab, opsm_error *err);
 
 #endif
