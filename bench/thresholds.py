@@ -45,12 +45,21 @@ optim: {{lr: {lr}}}
 """
 
 
-def family(name, staleness, difficulty, max_tokens):
+def family(name, staleness, minibatches, lr, difficulty, max_tokens):
     return f"""model: runs/start-{name}/model.gguf
 task: {{name: {name}, difficulty: {difficulty}, style: bare}}
 rollout: {{max_tokens: {max_tokens}}}
-schedule: {{staleness: {staleness}}}
+schedule: {{minibatches: {minibatches}, staleness: {staleness}}}
+optim: {{lr: {lr}}}
 """
+
+
+def subset(staleness, minibatches, lr):
+    return family("subset", staleness, minibatches, lr, 12, 16)
+
+
+def path(staleness, minibatches, lr):
+    return family("path", staleness, minibatches, lr, 24, 28)
 
 
 # length, staleness (iterations), minibatches, learning rate
@@ -62,16 +71,19 @@ TUNED = {
     "L24-k4-N64-3e-4": modsum(24, 4, 64, "3e-4"),
     "L24-k0-N16-1e-3": modsum(24, 0, 16, "1e-3"),
     "L24-k4-N8-1e-3": modsum(24, 4, 8, "1e-3"),
+    "subset-k8-N16-3e-4": subset(8, 16, "3e-4"),
+    "path-k8-N16-3e-4": path(8, 16, "3e-4"),
     "L64-k8-N16-3e-4": modsum(64, 8, 16, "3e-4"),
 }
 HELD_OUT = {
     "L8-k16-N8-1e-3": modsum(8, 16, 8, "1e-3"),
     "L8-k0-N64-3e-4": modsum(8, 0, 64, "3e-4"),
+    "L24-k2-N16-1e-3": modsum(24, 2, 16, "1e-3"),
     "L24-k16-N32-1e-3": modsum(24, 16, 32, "1e-3"),
-    "L64-k0-N16-1e-3": modsum(64, 0, 16, "1e-3"),
     "L24-k0-N16-3e-4-int8": modsum(24, 0, 16, "3e-4", weights="int8"),
-    "subset-k8-N16-3e-4": family("subset", 8, 12, 16),
-    "path-k8-N16-3e-4": family("path", 8, 24, 28),
+    "subset-k0-N16-1e-3": subset(0, 16, "1e-3"),
+    "path-k4-N8-3e-4": path(4, 8, "3e-4"),
+    "L64-k0-N16-1e-3": modsum(64, 0, 16, "1e-3"),
     "L64-k16-N64-3e-4": modsum(64, 16, 64, "3e-4"),
     "L128-k4-N8-3e-4": modsum(128, 4, 8, "3e-4", prompts=32),
 }

@@ -78,7 +78,7 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
     X(LENGTH, "length", "kappa + z sqrt(2 kappa / n_i): constant false-drop rate over lengths")                        \
     X(QUANTILE, "quantile", "moving quantile of the negatives' drift, between floor and ceiling")                      \
     X(CONTROLLER, "controller", "steers the mean drift of the kept negatives to `target`")                             \
-    X(AUTO, "auto", "trust x budget / n_i; trust falls where updates hurt the positives; brakes the learning rate")
+    X(AUTO, "auto", "trust x budget / n_i; trust falls where good answers get less likely; brakes the learning rate")
 
 #define OPSM_ESTIMATOR_LIST(X)                                                                                         \
     X(K1, "k1", "b - c")                                                                                               \
@@ -343,8 +343,8 @@ typedef struct opsm_threshold {
     double noise_floor; /* max(mean, 0) + 3 spread: what engine noise alone exceeds about once in a thousand */
     int64_t updates;
     int64_t calibrations;
-    double trust; /* 0.01..1: how far stale data may still move the policy, see opsm_threshold_update */
-    double harm;  /* moving share of the positives' movement that goes the wrong way, 0..1 */
+    double trust;   /* 0.01..1: how far stale data may still move the policy, see opsm_threshold_update */
+    double decline; /* moving estimate of how much of the old accuracy has been lost; negative: gained */
     double reserved[6];
 } opsm_threshold;
 
@@ -503,12 +503,12 @@ OPSM_API double opsm_metrics_value(const opsm_metrics *metrics, int index);
 /* Moves the threshold after an optimiser step, from the records of the whole step (all ranks). No negatives with a
  * finite drift: delta of quantile and controller stays. Policies fixed and length only count.
  *
- * `trust` is kept under every policy; auto and guard trust read it. The warning that comes before a collapse is that
- * updates lower the probability of *good* answers. Per step, with x_i the k1 drift of a positive minus noise_mean and s
- * = noise_sd (both 0 until calibrated; nothing moves without positives):
- *     harm  <- harm + 0.2 (sum_i max(x_i - s, 0) / sum_i (|x_i| + s) - harm)
- *     trust <- trust x 0.7 where harm > 1/4, else x 1.03; between 0.01 and 1
- * It is a share, so that one sequence with a huge drift is one step's warning and not more, and engine noise is none.
+ * `trust` is kept under every policy; auto and guard trust read it. It watches whether updates make *good* answers less
+ * likely. Of answers sampled by the old policy the importance-weighted mean reward estimates the current policy's; so
+ * the mean weight of the positives is the share of the old accuracy that is left. Per step, over the positives (nothing
+ * moves without any; noise_mean is 0 until calibrated):
+ *     decline <- decline + 0.2 (1 - mean_i min(8, exp(-(X_i - noise_mean) n_i)) - decline)        X_i: k1, mean
+ *     trust   <- trust x 0.7 where decline > 0.02, else x 1.03; between 0.01 and 1
  * The constants were chosen in the laboratory (docs/results.md), on a part of its scenarios. */
 OPSM_API opsm_status opsm_threshold_update(const opsm_objective *config, opsm_threshold *state,
                                            const opsm_sequence *records, int64_t n, void *workspace,

@@ -1,33 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "objective/trust.h"
-#include <math.h>
+#include "objective/block.h"
 
 static const double LOWEST = 0.01, TIGHTEN = 0.7, RECOVER = 1.03;
-static const double NEWEST = 0.2; /* weight of the newest step in the moving harm */
+static const double NEWEST = 0.2; /* weight of the newest step in the moving decline */
+static const double CAP = 8;      /* of a weight: one lucky sequence must not hide what happens to the others */
 
-bool movement_add(struct movement *movement, const opsm_sequence *record, double noise_mean, double noise_sd) {
-    if (!(record->advantage > 0) || !isfinite(record->drift_k1)) return false;
-    double x = record->drift_k1 - noise_mean;
-    if (x > noise_sd) movement->wrong += x - noise_sd;
-    movement->all += fabs(x) + noise_sd;
-    return true;
+/* E[w] over what the old policy sampled is 1, and E[w R] the reward of the current one: over the positives the mean
+ * weight tells how much of the old accuracy is left. The mean of -X, their drift, would not: it falls below 0 also
+ * where right answers only give way to other right answers (Jensen). */
+void positives_add(struct positives *positives, const opsm_sequence *record, double noise_mean) {
+    if (!(record->advantage > 0) || !isfinite(record->drift_k1)) return;
+    double weight = exp_fixed(-(record->drift_k1 - noise_mean) * (double)record->tokens);
+    positives->weights += weight < CAP ? weight : CAP;
+    positives->n++;
 }
 
-double movement_harm(const struct movement *movement) {
-    return movement->all > 0 ? movement->wrong / movement->all : 0;
+double positives_decline(const struct positives *positives) {
+    return positives->n > 0 ? 1 - positives->weights / (double)positives->n : 0;
 }
 
 void trust_update(opsm_threshold *state, const opsm_sequence *records, int64_t n) {
-    struct movement movement = {0};
-    int64_t positives = 0;
-    for (int64_t i = 0; i < n; i++)
-        positives += movement_add(&movement, &records[i], state->noise_mean, state->noise_sd);
-    if (positives == 0) return;
-    state->harm += NEWEST * (movement_harm(&movement) - state->harm);
-    double trust = state->trust * (state->harm > TRUST_ALARM ? TIGHTEN : RECOVER);
+    struct positives positives = {0};
+    for (int64_t i = 0; i < n; i++) positives_add(&positives, &records[i], state->noise_mean);
+    if (positives.n == 0) return;
+    state->decline += NEWEST * (positives_decline(&positives) - state->decline);
+    double trust = state->trust * (state->decline > TRUST_ALARM ? TIGHTEN : RECOVER);
     state->trust = trust < LOWEST ? LOWEST : trust > 1 ? 1 : trust;
 }
 
 bool trust_is_sane(const opsm_threshold *state) {
-    return state->trust >= LOWEST && state->trust <= 1 && state->harm >= 0 && state->harm <= 1;
+    return state->trust >= LOWEST && state->trust <= 1 && state->decline >= 1 - CAP && state->decline <= 1;
 }

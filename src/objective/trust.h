@@ -8,18 +8,19 @@
 #include <opsm/objective.h>
 #include <stdbool.h>
 
-#define TRUST_ALARM 0.25 /* harm above it is too much */
+#define TRUST_ALARM 0.02 /* decline above it is too much */
 
-/* How positives have moved, in nats: the wrong way (less likely), and altogether. Zero-initialise. */
-struct movement {
-    double wrong, all;
+/* Importance weights of the positives. Zero-initialise. */
+struct positives {
+    double weights;
+    int64_t n;
 };
 
-/* Adds a record if its advantage is positive and its drift known; true if it did. */
-bool movement_add(struct movement *movement, const opsm_sequence *record, double noise_mean, double noise_sd);
+/* Adds a record if its advantage is positive and its drift known. */
+void positives_add(struct positives *positives, const opsm_sequence *record, double noise_mean);
 
-/* The share that went the wrong way, 0..1; 0 where nothing moved. */
-double movement_harm(const struct movement *movement);
+/* By how much of itself their probability has fallen since they were sampled; negative: it has risen. 0 without any. */
+double positives_decline(const struct positives *positives);
 
 void trust_update(opsm_threshold *state, const opsm_sequence *records, int64_t n);
 bool trust_is_sane(const opsm_threshold *state);

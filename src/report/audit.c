@@ -399,7 +399,7 @@ static void put_tail(struct audit *audit) {
     put_field(text, "quantile", summary->policy_quantile);
     put_field(text, "controller", summary->policy_controller);
     text_puts(text, "}");
-    put_field(text, "harm", movement_harm(&summary->positives_moved));
+    put_field(text, "decline", positives_decline(&summary->positives_left));
     put_key(text, "noise_floor");
     text_puts(text, "{");
     put_field(text, "first_step", audit_noise_floor(&summary->first_step));

@@ -56,8 +56,8 @@ struct audit_summary {
     struct audit_worst worst[AUDIT_WORST]; /* dropped sequences by drift, largest first */
     int n_worst;
     int64_t groups, zero_groups, length_min, length_max;
-    bool interleaved;                /* groups were not contiguous */
-    struct movement positives_moved; /* how much of it the wrong way: the warning of policy auto */
+    bool interleaved;                                         /* groups were not contiguous */
+    struct positives positives_left;                          /* the warning of policy auto */
     double policy_length, policy_quantile, policy_controller; /* delta each would settle at; NaN: cannot tell */
     double policy_auto;                                       /* at full trust, for the mean length */
 };

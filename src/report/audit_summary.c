@@ -68,7 +68,7 @@ static void count_threshold(struct audit_threshold *threshold, const opsm_sequen
 
 void audit_summary_add(struct audit_summary *summary, const opsm_sequence *record, int64_t line) {
     metrics_add(&summary->sums, record);
-    movement_add(&summary->positives_moved, record, 0, 0);
+    positives_add(&summary->positives_left, record, 0);
     for (int k = 0; k < summary->n_thresholds; k++) count_threshold(&summary->thresholds[k], record);
     if (record->tokens < summary->length_min) summary->length_min = record->tokens;
     if (record->tokens > summary->length_max) summary->length_max = record->tokens;

@@ -209,19 +209,20 @@ static void advise_on_delta(const struct audit_options *options, const struct au
 }
 
 /* The warning of policy auto, taken over the whole file. */
-static void advise_on_harm(const struct audit_summary *summary, struct advice *advice) {
-    double harm = movement_harm(&summary->positives_moved);
-    if (harm > TRUST_ALARM)
+static void advise_on_decline(const struct audit_summary *summary, struct advice *advice) {
+    double decline = positives_decline(&summary->positives_left);
+    if (summary->positives_left.n == 0) return;
+    if (decline > TRUST_ALARM)
         say(advice,
-            "Positives are becoming less likely: %.0f%% of their movement goes the wrong way (drift %+.3g on average). "
-            "Updates hurt what they should reinforce, which comes before a collapse. Policy auto would tighten delta "
+            "Good answers are getting less likely: by importance weights %.0f%% of the old accuracy is lost (drift of "
+            "the positives %+.3g on average). Updates hurt what they should reinforce. Policy auto would tighten delta "
             "below %.3g and cut the learning rate; fresher rollouts or fewer steps on each help too.",
-            100 * harm, summary->metrics.drift_positive_mean, summary->policy_auto);
-    else if (summary->positives_moved.all > 0)
+            100 * decline, summary->metrics.drift_positive_mean, summary->policy_auto);
+    else
         say(advice,
-            "%.0f%% of the movement of the positives goes the wrong way (warning above %.0f%%): policy auto would "
-            "allow %.3g at the mean length.",
-            100 * harm, 100 * TRUST_ALARM, summary->policy_auto);
+            "By importance weights good answers are %.0f%% more likely than when they were sampled (warning below "
+            "-%.0f%%): policy auto would allow %.3g at the mean length.",
+            -100 * decline, 100 * TRUST_ALARM, summary->policy_auto);
 }
 
 void audit_advice(const struct audit_options *options, const struct audit_summary *summary, char *text, size_t size) {
@@ -244,7 +245,7 @@ void audit_advice(const struct audit_options *options, const struct audit_summar
         return;
     }
     advise_on_delta(options, summary, &advice);
-    advise_on_harm(summary, &advice);
+    advise_on_decline(summary, &advice);
     if (m->ess < 0.3)
         say(&advice,
             "The effective sample size is %.2f of the sequences: fewer optimiser steps per rollout, fresher "

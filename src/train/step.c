@@ -214,7 +214,7 @@ opsm_status train_step(struct trainer *t, struct batch *batch, const int32_t *id
                                    .parity_mean = -1,
                                    .parity_max = -1,
                                    .trust = t->threshold.trust,
-                                   .harm = t->threshold.harm};
+                                   .decline = t->threshold.decline};
     struct minibatch *mb = &t->mb;
     int32_t packs;
 

@@ -55,8 +55,8 @@ struct step_report {
     bool reused;                             /* the backward pass ran on the first pass's activations */
     /* |b - c| where the weights that sampled are the weights in force; -1: they are not. */
     double parity_mean, parity_max;
-    double noise_floor; /* of drift, measured there (opsm_threshold_calibrate) */
-    double trust, harm; /* of the threshold's state when the step began */
+    double noise_floor;    /* of drift, measured there (opsm_threshold_calibrate) */
+    double trust, decline; /* of the threshold's state when the step began */
     double seconds_forward, seconds_backward, seconds_optim;
 };
 

@@ -75,7 +75,7 @@ opsm_status write_step(struct metrics *m, const struct run_position *at, const s
     metrics_number(m, "lr", report->lr);
     metrics_number(m, "guard", report->guard);
     metrics_number(m, "trust", report->trust);
-    metrics_number(m, "harm", report->harm);
+    metrics_number(m, "decline", report->decline);
     metrics_integer(m, "batch", batch->index);
     metrics_integer(m, "sequences_forward", report->sequences_forward);
     metrics_integer(m, "sequences_backward", report->sequences_backward);
