@@ -31,16 +31,20 @@ static opsm_status io_error(opsm_error *err, const char *doing, const char *path
     return opsm_fail(err, OPSM_IO, "cannot %s '%s': %s", doing, path, strerror(errno));
 }
 
+static opsm_status not_regular(opsm_error *err, const char *path) {
+    return opsm_fail(err, OPSM_IO, "'%s' is not a regular file", path);
+}
+
 opsm_status file_map_open(struct file_map *map, const char *path, opsm_error *err) {
     *map = (struct file_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe is refused below, not waited for */
     if (fd < 0) return io_error(err, "open", path);
     struct stat st;
     opsm_status status = OPSM_OK;
     if (fstat(fd, &st) != 0)
         status = io_error(err, "stat", path);
     else if (!S_ISREG(st.st_mode))
-        status = opsm_fail(err, OPSM_IO, "'%s' is not a regular file", path);
+        status = not_regular(err, path);
     else if (st.st_size > 0) {
         void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
@@ -282,6 +286,12 @@ opsm_status file_lock(int *lock, const char *dir, const char *doing, bool inheri
 bool file_exists(const char *path) {
     struct stat st;
     return stat(path, &st) == 0;
+}
+
+opsm_status file_find(const char *path, bool *there, opsm_error *err) {
+    struct stat st;
+    *there = stat(path, &st) == 0;
+    return *there && !S_ISREG(st.st_mode) ? not_regular(err, path) : OPSM_OK;
 }
 
 bool file_is_dir(const char *path) {

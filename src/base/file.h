@@ -50,6 +50,11 @@ opsm_status file_rename(const char *from, const char *to, opsm_error *err);
 opsm_status file_lock(int *lock, const char *dir, const char *doing, bool inherited, opsm_error *err);
 
 bool file_exists(const char *path);
+
+/* Whether a file that a run has left is there. OPSM_IO when something else has its name: a pipe would keep its reader
+ * waiting, a device never end. */
+opsm_status file_find(const char *path, bool *there, opsm_error *err);
+
 bool file_is_dir(const char *path);
 
 /* dir + "/" + name, release with mem_free; NULL when out of memory. */

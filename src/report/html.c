@@ -115,9 +115,9 @@ static opsm_status add_single_run(struct report *report, const char *path, opsm_
 static opsm_status has_file(const char *dir, const char *name, bool *there, opsm_error *err) {
     char *path = file_join(dir, name);
     if (!path) return mem_exhausted(err, "a file name", strlen(dir));
-    *there = file_exists(path);
+    opsm_status status = file_find(path, there, err);
     mem_free(path);
-    return OPSM_OK;
+    return status;
 }
 
 static opsm_status add_path(struct report *report, const char *path, bool several, opsm_error *err) {

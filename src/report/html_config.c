@@ -103,7 +103,9 @@ opsm_status report_read_keys(struct report *report, struct report_run *run, opsm
     size_t size;
     if (!path) return mem_exhausted(err, "a file name", strlen(run->path));
     opsm_error problem = {0};
-    opsm_status status = file_read(path, FILE_LIMIT, &text, &size, &problem);
+    bool there;
+    opsm_status status = file_find(path, &there, &problem);
+    if (status == OPSM_OK) status = file_read(path, FILE_LIMIT, &text, &size, &problem);
     if (status == OPSM_OK) {
         status = parse(report, run, path, text, size, err);
         mem_free(text);

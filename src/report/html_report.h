@@ -79,7 +79,7 @@ struct report {
     struct text notes; /* JSON strings, likewise */
 };
 
-enum { REPORT_KEYS_MAX = 512, REPORT_ARMS_MAX = 64, REPORT_SEEDS_MAX = 256 };
+enum { REPORT_KEYS_MAX = 512, REPORT_ARMS_MAX = 256, REPORT_SEEDS_MAX = 256 };
 
 void report_free(struct report *report);
 

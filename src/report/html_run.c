@@ -171,8 +171,9 @@ static opsm_status read_lines(struct report *report, struct report_run *run, str
 static opsm_status read_metrics(struct report *report, struct report_run *run, opsm_error *err) {
     char *path = file_join(run->path, "metrics.jsonl");
     if (!path) return mem_exhausted(err, "a file name", strlen(run->path));
-    opsm_status status = OPSM_OK;
-    if (file_exists(path)) {
+    bool there;
+    opsm_status status = file_find(path, &there, err);
+    if (status == OPSM_OK && there) {
         struct jsonl *lines;
         status = jsonl_open(&lines, path, LINE_LIMIT, err);
         if (status == OPSM_OK) status = read_lines(report, run, lines, err);

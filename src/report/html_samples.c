@@ -63,9 +63,10 @@ static opsm_status put_run(const struct report_run *run, int arm, size_t budget,
     *done = false;
     char *path = file_join(run->path, "samples.jsonl");
     if (!path) return mem_exhausted(err, "a file name", strlen(run->path));
-    opsm_status status = OPSM_OK;
+    bool there;
+    opsm_status status = file_find(path, &there, err);
     struct jsonl *lines = NULL;
-    if (file_exists(path)) status = jsonl_open(&lines, path, LINE_LIMIT, err);
+    if (status == OPSM_OK && there) status = jsonl_open(&lines, path, LINE_LIMIT, err);
     mem_free(path);
     if (!lines) return status;
     text_printf(json, "%s{\"arm\":%d,\"path\":", json->data[json->length - 1] == '[' ? "" : ",", arm);

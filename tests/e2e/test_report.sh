@@ -85,7 +85,7 @@ refused 2 "no regular file" lab -o empty
 refused 2 "no regular file" lab -o /dev/null
 refused 1 "/nowhere/" lab -o /nowhere/bad.html
 echo '{"arms": {}}' >damaged-lab/lab.json
-refused 1 "1 to 64 arms" damaged-lab -o bad.html
+refused 1 "1 to 256 arms" damaged-lab -o bad.html
 cp lab.html before.html
 refused 1 "no optimiser step" void -o lab.html
 cmp lab.html before.html

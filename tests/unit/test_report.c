@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static opsm_error err;
@@ -407,10 +408,19 @@ static void bad_input_is_refused(void **state) {
     assert_refused((const char *[]){"empty"}, 1, OPSM_MISSING, "no optimiser step");
     assert_refused((const char *[]){"rubbish", "empty"}, 2, OPSM_MISSING, "and the others");
     assert_refused((const char *[]){"bad-lab"}, 1, OPSM_FORMAT, "lab.json', line 2");
-    assert_refused((const char *[]){"no-arms"}, 1, OPSM_FORMAT, "1 to 64 arms");
+    assert_refused((const char *[]){"no-arms"}, 1, OPSM_FORMAT, "1 to 256 arms");
     assert_refused((const char *[]){"two"}, 1, OPSM_FORMAT, "duplicate");
+    /* Pipes would keep their reader waiting. */
+    assert_int_equal(mkfifo(in_scratch("nothing/metrics.jsonl"), 0666), 0);
+    assert_refused((const char *[]){"nothing"}, 1, OPSM_IO, "metrics.jsonl' is not a regular file");
+    assert_int_equal(rename(in_scratch("nothing/metrics.jsonl"), in_scratch("nothing/lab.json")), 0);
+    assert_refused((const char *[]){"nothing"}, 1, OPSM_IO, "lab.json' is not a regular file");
+    assert_int_equal(rename(in_scratch("nothing/lab.json"), in_scratch("good/samples.jsonl")), 0);
+    assert_refused((const char *[]){"good"}, 1, OPSM_IO, "samples.jsonl' is not a regular file");
     assert_refused((const char *[]){"good", "good/"}, 2, OPSM_INVALID, "the same directory");
     assert_refused((const char *[]){"good", "empty/../good"}, 2, OPSM_INVALID, "the same directory");
+    assert_int_equal(rename(in_scratch("good/samples.jsonl"), in_scratch("good/config.yaml")), 0);
+    assert_ok(write_report((const char *[]){"good"}, 1)); /* a note */
 }
 
 static void a_full_disk_leaves_the_old_page(void **state) {
