@@ -5,6 +5,7 @@
 #include "base/threads.h"
 #include "cli/cli.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -174,7 +175,16 @@ static void let_waiting_threads_sleep(char **argv) {
     if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);
 }
 
+/* Where one of the three is closed, the next file to be opened would get its number, and be printed into. */
+static void open_standard_files(void) {
+    int fd;
+    do fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) close(fd);
+}
+
 int main(int argc, char **argv) {
+    open_standard_files();
     let_waiting_threads_sleep(argv);
     argc = take_verbosity(argc, argv);
     log_install(print_log, NULL);

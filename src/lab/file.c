@@ -139,6 +139,7 @@ static opsm_status read_section(struct reader *r, const char *path, yaml_node_t 
     if (!strcmp(path, "lab.expect")) return keep_node(r, &r->expect, node);
     const struct config_key *key = config_key_find(keys, N_KEYS, path);
     if (!key) return unknown_key(r, path, node);
+    if (r->words && key->offset == AT(base)) return refuse_at(r, node, "lab.base is given in the file only");
     if (node->type != YAML_SCALAR_NODE || config_has_nul(node))
         return config_at(
             r->document, node,

@@ -72,6 +72,8 @@ opsm_status process_start(struct process *process, char *const *argv, const char
     opsm_status status = open_descriptors(&null, &log_file, lifeline, log, err);
     if (status != OPSM_OK) return status;
     char **environment = environment_with(entry);
+    /* Whoever started us may ignore it: children would then vanish before they are asked how they ended. */
+    signal(SIGCHLD, SIG_DFL);
     /* A signal that found the child with our handlers would set our flag in a copy of memory, and be lost. */
     sigset_t blocked, mask;
     sigemptyset(&blocked);
