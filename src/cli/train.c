@@ -46,12 +46,14 @@ static int train_command(int argc, char **argv, runner *run, bool rows) {
     if (argc < 2) return cli_usage(argv[0], "a configuration file is needed");
     opsm_error err = {0};
     struct run_config config;
-    struct train_summary summary;
+    struct train_summary summary = {0};
     opsm_status status = read_config(&config, argc, argv, &err);
     if (status == OPSM_OK) status = run_with_progress(run, &config, config.train.iterations, rows, &summary, &err);
     if (status == OPSM_OK) print_summary(&config, &summary);
     config_free(&config);
-    return status == OPSM_OK ? 0 : cli_fail(status, &err);
+    int code = status == OPSM_OK ? 0 : cli_fail(status, &err);
+    bool diverged = status == OPSM_NONFINITE && summary.steps > 0; /* before: it was given to us so */
+    return diverged ? TRAIN_EXIT_DIVERGED : code;
 }
 
 int cmd_train(int argc, char **argv) {

@@ -17,7 +17,7 @@ static bool collapsed(const double *curve, int32_t rounds, const struct lab_coll
     double best = -INFINITY;
     for (int32_t r = 0; r < rounds; r++) {
         if (curve[r] > best) best = curve[r];
-        if (r >= first && curve[r] >= collapse->below * best) return false;
+        if (r >= first && (best <= 0 ? isfinite(curve[r]) : curve[r] >= collapse->below * best)) return false;
     }
     return true;
 }
@@ -71,11 +71,14 @@ static void read_step(struct reading *r, const json_t *row) {
 
 static void read_iteration(struct reading *r, const json_t *row) {
     int64_t iteration = json_integer_value(json_object_get(row, "iteration"));
-    int64_t round = iteration * r->steps_per_iteration / r->steps_per_round;
-    if (round >= 0 && round < r->rounds) mean_add(&r->curve[round], json_object_get(row, "reward_mean"));
+    int64_t expected = (int64_t)r->rounds * r->steps_per_round / r->steps_per_iteration;
+    if (iteration >= 0 && iteration < expected)
+        mean_add(&r->curve[iteration * r->steps_per_iteration / r->steps_per_round],
+                 json_object_get(row, "reward_mean"));
     r->iterations++;
     r->seed->steps = json_integer_value(json_object_get(row, "step"));
-    r->seed->skipped += (int64_t)json_number_value(json_object_get(row, "steps_skipped"));
+    double skipped = json_number_value(json_object_get(row, "steps_skipped"));
+    if (skipped >= 0 && skipped <= r->steps_per_iteration) r->seed->skipped += (int64_t)skipped;
     const char *phase;
     json_t *value;
     json_object_foreach(json_object_get(row, "seconds"), phase, value) r->seed->seconds += json_number_value(value);
@@ -139,7 +142,9 @@ opsm_status lab_read_metrics(struct lab_seed *seed, const char *directory, int32
     char *path = file_join(directory, "metrics.jsonl");
     r.curve = mem_zalloc((size_t)rounds, sizeof *r.curve);
     opsm_status status = path && r.curve ? OPSM_OK : mem_exhausted(err, "a curve", (size_t)rounds * sizeof *r.curve);
-    if (status == OPSM_OK && file_exists(path)) status = read_rows(&r, path, err);
+    bool there = false;
+    if (status == OPSM_OK) status = file_find(path, &there, err);
+    if (status == OPSM_OK && there) status = read_rows(&r, path, err);
     if (status == OPSM_OK) status = keep_curve(&r, err);
     *iterations = r.iterations;
     mem_free(r.curve);

@@ -84,7 +84,7 @@ static void put_seed(struct text *out, const struct lab_arm *arm, const struct l
     put_number(out, "final", done ? seed->final : NAN);
     put_number(out, "best", done ? seed->best : NAN);
     put_number(out, "worst", done ? seed->worst : NAN);
-    text_printf(out, ",\"collapsed\":%s", done && seed->collapsed ? "true" : "false");
+    text_printf(out, ",\"collapsed\":%s", seed->collapsed ? "true" : "false");
     text_puts(out, ",\"curve\":[");
     for (int32_t i = 0; i < seed->n_curve; i++) {
         if (i) text_puts(out, ",");

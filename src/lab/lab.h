@@ -35,7 +35,7 @@ struct lab_seed {
     double *curve; /* [rounds] owned; NULL until there is something */
     int32_t n_curve;
     double final, best, worst; /* of a run that is done: see lab_curve_measure */
-    bool collapsed;
+    bool collapsed;            /* of a run that is done, or failed because its numbers were no longer finite */
     /* Means over the optimiser steps of the second half of the rounds, over those that have a value. */
     double dropped, dropped_negatives, drift_negative, drift_positive, entropy;
     double accuracy, pass_at_k; /* of the last evaluation */

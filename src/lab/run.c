@@ -12,6 +12,7 @@
 #include "lab/result.h"
 #include "train/checkpoint.h"
 #include "train/config_diff.h"
+#include "train/train.h"
 #include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
@@ -92,8 +93,9 @@ static opsm_status check_directory(const char *directory, const char *text, bool
     char *path = file_join(directory, "config.yaml"), *saved;
     if (!path) return mem_exhausted(err, "a file name", 0);
     size_t size;
-    opsm_status status = OPSM_OK;
-    if (file_exists(path) && has_work(directory)) {
+    bool found;
+    opsm_status status = file_find(path, &found, err);
+    if (status == OPSM_OK && found && has_work(directory)) {
         status = file_read(path, CONFIG_LIMIT, &saved, &size, err);
         if (status == OPSM_OK) {
             status = checkpoint_match(directory, saved, text, err);
@@ -128,6 +130,7 @@ static opsm_status read_run(const struct lab *lab, const struct lab_arm *arm, st
                             const char *directory, bool *whole, opsm_error *err) {
     const struct run_config *c = &arm->config;
     int64_t iterations;
+    seed->collapsed = false;
     opsm_status status = lab_read_metrics(seed, directory, c->schedule.minibatches * c->schedule.epochs,
                                           lab->steps_per_round, lab->rounds, &iterations, err);
     *whole = status == OPSM_OK && iterations == c->train.iterations && seed->n_curve == lab->rounds;
@@ -215,7 +218,7 @@ static void note(struct laboratory *l, const struct lab_arm *arm, const struct l
     text_printf(&line, "run %d/%d  %s, seed %" PRIu64 ": ", l->done, l->lab->n_arms * l->lab->n_seeds, arm->name,
                 seed->seed);
     if (seed->status == LAB_FAILED)
-        text_printf(&line, "failed: %s", seed->error);
+        text_printf(&line, "%s: %s", seed->collapsed ? "collapsed and failed" : "failed", seed->error);
     else
         text_printf(&line, "final %.3f, best %.3f%s, %.0f s", seed->final, seed->best,
                     seed->collapsed ? ", collapsed" : "", seed->seconds);
@@ -292,6 +295,7 @@ static opsm_status finish(struct laboratory *l, int index, int wait_status, opsm
         seed->status = LAB_WAITING; /* it was told to end */
     } else if (status == OPSM_OK) {
         seed->status = LAB_FAILED;
+        seed->collapsed = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == TRAIN_EXIT_DIVERGED;
         status = explain(slot->directory, wait_status, seed, err);
     }
     if (status == OPSM_OK && seed->status != LAB_WAITING) {

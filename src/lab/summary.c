@@ -35,9 +35,9 @@ static void summarise(const struct lab *lab, struct lab_arm *arm) {
     for (int32_t i = 0; i < lab->n_seeds; i++) {
         const struct lab_seed *seed = &arm->seeds[i];
         arm->failed += seed->status == LAB_FAILED;
+        arm->collapsed += seed->collapsed;
         if (seed->status != LAB_DONE) continue;
         finals[arm->done++] = seed->final;
-        arm->collapsed += seed->collapsed;
         const double values[7] = {seed->best,
                                   seed->worst,
                                   seed->best > 0 ? seed->final / seed->best : NAN,

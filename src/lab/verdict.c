@@ -88,7 +88,7 @@ static void say_counts(const struct lab *lab, const char *opening, bool failed, 
     text_printf(out, " %s: ", opening);
     for (int32_t a = 0; a < lab->n_arms; a++) {
         const struct lab_arm *arm = &lab->arms[a];
-        int32_t n = failed ? arm->failed : arm->collapsed, of = failed ? lab->n_seeds : arm->done;
+        int32_t n = failed ? arm->failed : arm->collapsed, of = failed ? lab->n_seeds : arm->done + arm->failed;
         if (n == 0) continue;
         list_next(&list);
         text_printf(out, "%s in %d of %d %s", arm->name, n, of, of == 1 ? "run" : "runs");

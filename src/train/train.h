@@ -26,6 +26,10 @@ struct train_summary {
 opsm_status train_run(const struct run_config *config, const struct train_options *options,
                       struct train_summary *summary, opsm_error *err);
 
+/* Exit code of `opsm train` when the weights that it has made give no finite numbers any more. A laboratory tells such
+ * a run from others that fail. */
+enum { TRAIN_EXIT_DIVERGED = 3 };
+
 /* Supervised: cross-entropy on solutions (sft.c). The same files, options and guarantees. */
 opsm_status sft_run(const struct run_config *config, const struct train_options *options, struct train_summary *summary,
                     opsm_error *err);

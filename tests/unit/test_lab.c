@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +158,7 @@ static void the_shipped_files_are_valid(void **state) {
 static void some_words_are_refused(void **state) {
     (void)state;
     const char *const rows[][2] = {{"lab.arms={}", "in the file only"},
+                                   {"lab.base=other.yaml", "in the file only"},
                                    {"lab.seeds=", "expected a value"},
                                    {"lab.jbos=1", "did you mean 'lab.jobs'"},
                                    {"optim.lr=fast", "expected a number"}};
@@ -204,6 +206,8 @@ static void curves_are_measured(void **state) {
         {{0, 0, 0, 0, 0, 0}, 0, 0, 0, false},                      /* never learnt anything: nothing to lose */
         {{0.1, 0.2, 0.3, 0.4, 0.5, 0.6}, 0.55, 0.6, 0.3, false},
         {{0.9, 0.8, NAN, NAN, NAN, NAN}, NAN, 0.9, NAN, true},
+        {{-1, -1, -1, -1, -1, -1}, -1, -1, -1, false}, /* punished throughout: nothing to lose either */
+        {{-1, -1, -1, -1, NAN, NAN}, NAN, -1, NAN, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct lab_measures m = lab_curve_measure(rows[i].curve, 6, 2, &rule);
@@ -257,6 +261,18 @@ static void iterations_are_gathered_into_rounds(void **state) {
     assert_near(seed.seconds, 1.5, 0);
     assert_int_equal(seed.steps, 6);
     assert_int_equal(seed.skipped, 2);
+    /* Numbers that no run writes are left out, and overflow nothing. */
+    write_metrics("{\"kind\":\"iteration\",\"iteration\":9223372036854775807,\"step\":1,\"reward_mean\":1,"
+                  "\"steps_skipped\":1e300}\n"
+                  "{\"kind\":\"iteration\",\"iteration\":-1,\"step\":1,\"reward_mean\":1,\"steps_skipped\":-1}\n"
+                  "{\"kind\":\"iteration\",\"iteration\":6,\"step\":1,\"reward_mean\":1}\n");
+    assert_ok(lab_read_metrics(&seed, "lab-test-metrics", 2, 4, 3, &iterations, &err));
+    assert_true(seed.n_curve == 0 && seed.skipped == 0);
+    /* A pipe would keep its reader waiting. */
+    assert_int_equal(remove("lab-test-metrics/metrics.jsonl"), 0);
+    assert_int_equal(mkfifo("lab-test-metrics/metrics.jsonl", 0666), 0);
+    assert_int_equal(lab_read_metrics(&seed, "lab-test-metrics", 2, 4, 3, &iterations, &err), OPSM_IO);
+    assert_non_null(strstr(err.text, "metrics.jsonl' is not a regular file"));
     assert_ok(lab_read_metrics(&seed, "/nowhere", 2, 4, 3, &iterations, &err));
     assert_true(iterations == 0 && seed.n_curve == 0);
     mem_free(seed.curve);
@@ -347,6 +363,14 @@ static void verdicts(void **state) {
         "3 of 3 runs.");
     verdict_is(make(&r, 1, 2, 0, (double[]){NAN, NAN}),
                "No run is done: there is nothing to compare. Failed: ref in 2 of 2 runs.");
+    /* A run that diverged has no final: it is counted as failed and as collapsed. */
+    make(&r, 2, 3, 0, (double[]){0.5, 0.5, 0.5, 0.5, 0.5, NAN});
+    r.seeds[1][2].collapsed = true;
+    lab_summarise(&r.lab);
+    assert_true(r.arms[1].collapsed == 1 && r.arms[1].failed == 1 && r.arms[1].done == 2);
+    verdict_is(&r.lab,
+               "ref ends at 0.500 [0.500, 0.500], 3 seeds. Not told apart from ref: none (equal in every seed). "
+               "Collapsed: none in 1 of 3 runs. Failed: none in 1 of 3 runs.");
     verdict_is(make(&r, 2, 2, 0, (double[]){0.5, 0.5, 0.5, INFINITY}),
                "ref ends at 0.500 [0.500, 0.500], 2 seeds. Not compared with ref: none (one seed in common: one seed "
                "proves nothing). No run collapsed. 1 of 4 runs are not finished: what is said here is of the others.");
@@ -462,6 +486,36 @@ static void processes_end_as_they_end(void **state) {
     unlink("lab-test-log");
 }
 
+/* Child processes that only fail: the one of arm `b` as training does that diverges. */
+static void a_run_that_diverges_has_collapsed(void **state) {
+    (void)state;
+    char program[] = "./lab-test-program";
+    FILE *file = fopen(program, "w");
+    assert_non_null(file);
+    fputs("#!/bin/sh\necho \"opsm: $2 failed\" >&2\ncase $3 in */b/*) exit 3;; esac\nexit 1\n", file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(program, 0777), 0);
+    const char *words[] = {"output=lab-test-runs"};
+    struct lab lab;
+    assert_ok(load(&lab, BASE "lab: {seeds: 2, arms: {a: {}, b: {}}}\n", words, 1));
+    /* Whoever ignores SIGCHLD has children that vanish without a word. */
+    signal(SIGCHLD, SIG_IGN);
+    assert_ok(lab_run(&lab, &(struct lab_options){.program = program}, &err));
+    for (int a = 0; a < 2; a++) {
+        assert_true(lab.arms[a].done == 0 && lab.arms[a].failed == 2);
+        assert_int_equal(lab.arms[a].collapsed, a == 1 ? 2 : 0);
+        assert_string_equal(lab.arms[a].seeds[0].error, "train failed");
+    }
+    lab_free(&lab);
+    char *text;
+    size_t size;
+    assert_ok(file_read("lab-test-runs/lab.json", 100000, &text, &size, &err));
+    assert_non_null(strstr(text, "\"collapsed\":2,\"failed\":2"));
+    mem_free(text);
+    assert_ok(file_remove_tree("lab-test-runs", &err));
+    assert_ok(file_remove_tree(program, &err));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_read),
@@ -477,6 +531,7 @@ int main(void) {
         cmocka_unit_test(tables_are_aligned),
         cmocka_unit_test(lab_json_is_json),
         cmocka_unit_test(processes_end_as_they_end),
+        cmocka_unit_test(a_run_that_diverges_has_collapsed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -513,7 +513,7 @@ function labs() {
         el("td", {}, isNumber(row.low) && isNumber(row.high) ? `${format(row.low)} to ${format(row.high)}` : "–"),
         el("td", {}, format(row.best)),
         el("td", {}, format(row.worst)),
-        el("td", { className: row.collapsed ? "bad" : "" }, isNumber(row.collapsed) ? isNumber(row.done) ? `${row.collapsed} of ${row.done}` : whole(row.collapsed) : "–"),
+        el("td", { className: row.collapsed ? "bad" : "" }, isNumber(row.collapsed) ? isNumber(row.done) ? `${row.collapsed} of ${row.done + (row.failed || 0)}` : whole(row.collapsed) : "–"),
         el("td", { className: row.failed ? "bad" : "" }, isNumber(row.failed) ? whole(row.failed) : "–"),
         el("td", {}, percent(row.dropped)),
         el("td", {}, format(row.drift_negative)),
