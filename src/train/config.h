@@ -45,6 +45,7 @@ struct run_config {
     char *model, *output; /* owned; model may be NULL until config_check */
     uint64_t seed;
     enum dtype precision;
+    bool policy_in_words; /* config_override() has set objective.mask.policy; no key */
 
     struct {
         char *name;         /* NULL: no built-in task, then data.file */

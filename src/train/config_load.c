@@ -16,7 +16,7 @@ struct walk {
     struct run_config *config;
     struct config_document *document;
     const char *own;   /* a name at the top that is the caller's; NULL: none */
-    bool policy_named; /* mask.policy stands in this document */
+    bool policy_named; /* mask.policy stands in this document, or in an earlier word of the command line */
     opsm_error *err;
 };
 
@@ -249,8 +249,10 @@ opsm_status config_override(struct run_config *config, const char *assignment, o
     yaml_node_t nothing = {.type = YAML_SCALAR_NODE,
                            .data.scalar = {.value = (unsigned char *)"", .style = YAML_PLAIN_SCALAR_STYLE}};
     yaml_node_t *root = config_document_root(&document);
-    struct walk walk = {.config = config, .document = &document, .err = err};
+    /* The words of a command line are one document. */
+    struct walk walk = {.config = config, .document = &document, .policy_named = config->policy_in_words, .err = err};
     status = apply(&walk, path, root ? root : &nothing);
+    config->policy_in_words = walk.policy_named;
     config_document_close(&document);
     return status;
 }

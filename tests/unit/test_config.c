@@ -136,10 +136,13 @@ static void a_delta_that_is_given_is_used(void **state) {
     assert_int_equal(c.objective.mask_policy, OPSM_POLICY_AUTO);
     assert_ok(config_override(&c, "objective.mask={delta: 0.1}", &err));
     assert_int_equal(c.objective.mask_policy, OPSM_POLICY_FIXED);
-    assert_ok(config_override(&c, "objective.mask={policy: auto, delta: 0.1}", &err)); /* as a written config.yaml */
+    assert_ok(load(&c, "objective: {mask: {delta: 0.1, policy: auto}}\n", &err)); /* as a written config.yaml */
     assert_int_equal(c.objective.mask_policy, OPSM_POLICY_AUTO);
     assert_ok(config_override(&c, "objective.mask.delta=0.2", &err));
     assert_int_equal(c.objective.mask_policy, OPSM_POLICY_FIXED);
+    assert_ok(config_override(&c, "objective.mask.policy=length", &err)); /* words are one document, in any order */
+    assert_ok(config_override(&c, "objective.mask.delta=0.2", &err));
+    assert_int_equal(c.objective.mask_policy, OPSM_POLICY_LENGTH);
     assert_ok(config_override(&c, "objective.mask.policy=quantile", &err));
     assert_ok(config_override(&c, "objective.mask.delta=0.2", &err)); /* where it starts */
     assert_int_equal(c.objective.mask_policy, OPSM_POLICY_QUANTILE);
@@ -214,6 +217,15 @@ static void bad_files_get_line_and_reason(void **state) {
     refused("- 1\n", "expected a map of keys, found a list");
     refused("output: \"a\\0b\"\n", "NUL");
     refused("&a [*a]: 1\n", "expected the name of a key");
+    refused("objective: &a {mask: *a}\n", "unknown key 'objective.mask.mask'");
+    refused("rollout: {stop: &a [*a]}\n", "entry 1: expected a string");
+    enum { BRACKETS = 100000 }; /* minutes for libyaml's loader */
+    char *deep = mem_alloc(BRACKETS + 1, 1);
+    assert_non_null(deep);
+    memset(deep, '[', BRACKETS);
+    deep[BRACKETS] = '\0';
+    refused(deep, ":1: more than 32 levels of lists and maps");
+    mem_free(deep);
 }
 
 static void keys_that_contradict_each_other(void **state) {
