@@ -8,6 +8,7 @@
 #include "lab/lab.h"
 #include "train/config_keys.h"
 #include "train/config_yaml.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -73,9 +74,10 @@ static bool whole_number(const yaml_node_t *node, uint64_t high, uint64_t *value
     const char *text = node->type == YAML_SCALAR_NODE && !config_has_nul(node) ? config_scalar(node) : NULL;
     if (!text || *text < '0' || *text > '9') return false;
     char *end;
-    unsigned long long n = strtoull(text, &end, 10); /* above the range: ULLONG_MAX, for a seed as good as any */
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
     *value = n;
-    return !*end && n <= high;
+    return !*end && errno == 0 && n <= high;
 }
 
 /* A list, or a number n for 1 to n. */

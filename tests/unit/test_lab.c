@@ -109,6 +109,7 @@ static void bad_files_get_line_and_reason(void **state) {
     refused(BASE, "expected a section `lab`");
     refused(BASE "lab: {seeds: 1}\n", ":6: lab.arms: expected a map of arms");
     refused(BASE "lab:\n  arms: {a: {}}\n", "lab.seeds: expected a list of seeds");
+    refused(BASE "lab: {seeds: [18446744073709551616]}\n", "lab.seeds: expected a list of 1 to 256 different");
     refused(BASE "lab:\n  sedes: 1\n", ":7: unknown key 'lab.sedes'; did you mean 'lab.seeds'?");
     refused(BASE "lab:\n  seeds: 1\n  arms:\n    a:\n      optim: {lr: 1}\n      objective: {mask: {dleta: 1}}\n",
             ":11: unknown key 'objective.mask.dleta'; did you mean 'objective.mask.delta'?");
