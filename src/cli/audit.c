@@ -103,6 +103,7 @@ static int run(struct audit_options *options) {
     char temporary[64];
     opsm_status status = opsm_objective_check(&options->config, &err);
     if (status != OPSM_OK) return cli_fail(status, &err);
+    options->name = !strcmp(options->path, "-") ? "standard input" : options->path;
     status = spool(options->path, temporary, &err);
     if (temporary[0]) options->path = temporary;
     if (status == OPSM_OK) status = audit_run(options, stdout, &err);

@@ -21,6 +21,7 @@ int cmd_report(int argc, char **argv) {
             if (out) return cli_usage("report", "%s is given twice", word);
             if (++i == argc) return cli_usage("report", "%s needs the name of a file", word);
             out = argv[i];
+            if (!*out) return cli_usage("report", "%s needs the name of a file", word);
         } else if (options && word[0] == '-') {
             return cli_usage("report", "unknown option '%s'", word);
         } else if (n == PATHS_MAX) {

@@ -41,9 +41,9 @@ static struct jsonl *create(const char *name, size_t limit, opsm_error *err) {
     return NULL;
 }
 
-opsm_status jsonl_open(struct jsonl **result, const char *path, size_t limit, opsm_error *err) {
+opsm_status jsonl_open_as(struct jsonl **result, const char *path, const char *name, size_t limit, opsm_error *err) {
     *result = NULL;
-    struct jsonl *lines = create(path, limit, err);
+    struct jsonl *lines = create(name, limit, err);
     if (!lines) return OPSM_NOMEM;
     lines->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (lines->fd < 0) {
@@ -53,6 +53,10 @@ opsm_status jsonl_open(struct jsonl **result, const char *path, size_t limit, op
     }
     *result = lines;
     return OPSM_OK;
+}
+
+opsm_status jsonl_open(struct jsonl **result, const char *path, size_t limit, opsm_error *err) {
+    return jsonl_open_as(result, path, path, limit, err);
 }
 
 opsm_status jsonl_open_memory(struct jsonl **result, const void *data, size_t size, const char *name, size_t limit,

@@ -28,6 +28,9 @@ struct jsonl; /* one thread at a time */
 /* `path` may be a pipe or terminal ("/dev/stdin"). `line_limit` in bytes, at least 1, without the line end. */
 opsm_status jsonl_open(struct jsonl **lines, const char *path, size_t line_limit, opsm_error *err);
 
+/* The same, with `name` for the file in sentences. */
+opsm_status jsonl_open_as(struct jsonl **lines, const char *path, const char *name, size_t line_limit, opsm_error *err);
+
 /* The same over bytes that the caller keeps alive; `name` is used in sentences. */
 opsm_status jsonl_open_memory(struct jsonl **lines, const void *data, size_t size, const char *name, size_t line_limit,
                               opsm_error *err);

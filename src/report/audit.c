@@ -117,7 +117,7 @@ static opsm_status survey_row(struct audit *audit, const struct audit_rows *rows
 
 static opsm_status survey(struct audit *audit, opsm_error *err) {
     struct audit_rows *rows;
-    opsm_status status = audit_rows_open(&rows, audit->options->path, err);
+    opsm_status status = audit_rows_open(&rows, audit->options->path, audit->options->name, err);
     if (status != OPSM_OK) return status;
     const struct audit_group *group;
     uint64_t previous = 0;
@@ -145,7 +145,7 @@ static opsm_status resolve_interleaved(struct audit *audit, opsm_error *err) {
         return opsm_fail(err, OPSM_FORMAT,
                          "'%.200s': the rows of a group do not follow one another, and %s; sort the file by "
                          "\"group\"",
-                         options->path,
+                         options->name,
                          options->config.surrogate_name == OPSM_SURROGATE_DPO
                              ? "surrogate.name = dpo compares whole groups"
                              : "more than 4194304 rows would have to be held in memory");
@@ -472,7 +472,7 @@ static opsm_status evaluate(struct audit *audit, const struct audit_rows *rows, 
 
 static opsm_status pass(struct audit *audit, const opsm_totals *totals, opsm_error *err) {
     struct audit_rows *rows;
-    opsm_status status = audit_rows_open(&rows, audit->options->path, err);
+    opsm_status status = audit_rows_open(&rows, audit->options->path, audit->options->name, err);
     if (status != OPSM_OK) return status;
     bool pairs = audit->options->config.surrogate_name == OPSM_SURROGATE_DPO;
     const struct audit_group *group;
@@ -494,7 +494,7 @@ static opsm_status passes(struct audit *audit, opsm_error *err) {
     opsm_status status = opsm_objective_check(config, err);
     if (status == OPSM_OK) status = survey(audit, err);
     if (status != OPSM_OK) return status;
-    if (audit->n_rows == 0) return opsm_fail(err, OPSM_FORMAT, "'%.200s' holds no rollouts", audit->options->path);
+    if (audit->n_rows == 0) return opsm_fail(err, OPSM_FORMAT, "'%.200s' holds no rollouts", audit->options->name);
     bool pairs = config->surrogate_name == OPSM_SURROGATE_DPO;
     audit->whole = audit->from_rewards || pairs;
     status = resolve_interleaved(audit, err);

@@ -14,6 +14,7 @@ enum { AUDIT_DELTAS_MAX = 64, AUDIT_WORST = 10, AUDIT_BINS = 16 };
 struct audit_options {
     opsm_objective config;
     const char *path; /* a regular file: it is read more than once */
+    const char *name; /* what messages call it */
     double deltas[AUDIT_DELTAS_MAX];
     int n_deltas;
     bool json, gradient;

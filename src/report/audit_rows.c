@@ -19,13 +19,13 @@ struct audit_rows {
     struct audit_group group;
 };
 
-opsm_status audit_rows_open(struct audit_rows **result, const char *path, opsm_error *err) {
+opsm_status audit_rows_open(struct audit_rows **result, const char *path, const char *name, opsm_error *err) {
     *result = NULL;
     struct audit_rows *rows = mem_zalloc(1, sizeof *rows);
     if (!rows) return mem_exhausted(err, "the rollout reader", sizeof *rows);
-    rows->path = mem_strdup(path);
-    opsm_status status = rows->path ? jsonl_open(&rows->lines, path, JSONL_LINE_DEFAULT, err)
-                                    : mem_exhausted(err, "a file name", strlen(path));
+    rows->path = mem_strdup(name);
+    opsm_status status = rows->path ? jsonl_open_as(&rows->lines, path, name, JSONL_LINE_DEFAULT, err)
+                                    : mem_exhausted(err, "a file name", strlen(name));
     if (status == OPSM_OK)
         *result = rows;
     else

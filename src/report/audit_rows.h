@@ -38,7 +38,7 @@ struct audit_group {
 
 struct audit_rows;
 
-opsm_status audit_rows_open(struct audit_rows **rows, const char *path, opsm_error *err);
+opsm_status audit_rows_open(struct audit_rows **rows, const char *path, const char *name, opsm_error *err);
 void audit_rows_close(struct audit_rows *rows); /* NULL is allowed */
 
 /* The next group, valid until the next call; NULL at the end. `whole` false: rows come one at a time, each as a group

@@ -25,7 +25,7 @@ static void put_share(FILE *out, double part, double whole) {
 static void print_head(const struct audit_options *options, const struct audit_summary *summary, FILE *out) {
     const opsm_metrics *m = &summary->metrics;
     fprintf(out, "%s: %lld sequences in %lld groups, %lld tokens in the loss (%lld to %lld per sequence)\n",
-            options->path, (long long)summary->sums.sequences, (long long)summary->groups,
+            options->name, (long long)summary->sums.sequences, (long long)summary->groups,
             (long long)summary->sums.tokens, (long long)summary->length_min, (long long)summary->length_max);
     fprintf(out, "A < 0: %lld   A > 0: %lld   groups without signal: %lld\n", (long long)summary->sums.negatives,
             (long long)summary->sums.positives, (long long)summary->zero_groups);
@@ -35,11 +35,22 @@ static void print_head(const struct audit_options *options, const struct audit_s
         fprintf(out, "%.0f sequences hold a log-prob above 0: those are not log-probs of tokens\n", m->positive_logp);
 }
 
+/* Policies auto and length give every sequence a threshold of its own and do not read mask.delta. */
+static bool delta_by_sequence(const opsm_objective *config) {
+    return config->mask_policy == OPSM_POLICY_AUTO || config->mask_policy == OPSM_POLICY_LENGTH;
+}
+
+/* The threshold in force; where it differs between sequences, its mean over the negatives. */
+static double delta_in_force(const struct audit_options *options, const struct audit_summary *summary) {
+    return delta_by_sequence(&options->config) ? summary->metrics.delta : options->config.mask_delta;
+}
+
 static void print_objective(const struct audit_options *options, const struct audit_summary *summary, FILE *out) {
     const opsm_metrics *m = &summary->metrics;
     const opsm_objective *config = &options->config;
-    fprintf(out, "\nObjective: %s, rule %s, delta %g (%s), %s\n", opsm_surrogate_name(config->surrogate_name),
-            opsm_rule_name(config->mask_rule), config->mask_delta, opsm_policy_name(config->mask_policy),
+    fprintf(out, "\nObjective: %s, rule %s, delta %.4g%s (%s), %s\n", opsm_surrogate_name(config->surrogate_name),
+            opsm_rule_name(config->mask_rule), delta_in_force(options, summary),
+            delta_by_sequence(config) ? " on average" : "", opsm_policy_name(config->mask_policy),
             opsm_aggregation_name(config->aggregation));
     fprintf(out, "  loss %.6g = surrogate %.6g + penalty %.6g", m->loss, m->surrogate, m->penalty);
     if (!isnan(m->kl_ref)) fprintf(out, "   KL to the reference %.4g nats/token", m->kl_ref);
@@ -181,7 +192,7 @@ static double sampling_noise(const opsm_metrics *m) {
 static void advise_on_delta(const struct audit_options *options, const struct audit_summary *summary,
                             struct advice *advice) {
     const opsm_metrics *m = &summary->metrics;
-    double delta = options->config.mask_delta, noise = audit_noise_floor(&summary->first_step);
+    double delta = delta_in_force(options, summary), noise = audit_noise_floor(&summary->first_step);
     struct audit_threshold at = {.delta = delta};
     for (int64_t i = 0; i < summary->negatives.n; i++) at.dropped += summary->negatives.drifts[i] > delta;
     double share = summary->negatives.n ? (double)at.dropped / (double)summary->negatives.n : 0;

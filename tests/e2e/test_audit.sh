@@ -88,6 +88,15 @@ assert "nothing to act on" in audit([row(1, 1, [-1], [-1])])
 assert "A < 0" in audit(case8) and "What rule opsm would drop" in audit(case8)
 assert "not log-probs" in audit([row(1, 1, [-1], [0.5])])
 
+# Policy auto: every sequence its own threshold, 2 nats over its tokens; the report speaks of that one.
+auto = [row(1, 1, [-1] * 4, [-1] * 4), row(1, -1, [-1] * 4, [-1.4] * 4), row(1, -1, [-1] * 8, [-1.4] * 8)]
+out = audit(auto, "--json", "mask.policy=auto")
+assert [s["delta"] for s in out["sequences"]] == [0.5, 0.5, 0.25]
+assert [s["keep"] for s in out["sequences"]] == [True, True, False]
+assert out["metrics"]["delta"] == 0.375 and "delta = 0.375 " in out["advice"], out["advice"]
+assert "delta 0.375 on average (auto)" in audit(auto, "mask.policy=auto")
+assert "delta 0.05 (fixed)" in audit(auto)
+
 # Broken files: a sentence with file and line, exit code 1; wrong words: 2.
 nob = [{"group": 1, "advantage": -1, "logp_current": [-1, -1]}]
 message = audit(nob, code=1)
@@ -125,6 +134,8 @@ piped = subprocess.run([OPSM, "audit", "-", "--json", "mask.delta=0.3"], capture
                        input="".join(json.dumps(r) + "\n" for r in case8))
 assert piped.returncode == 0, piped.stderr
 near(json.loads(piped.stdout)["loss"], -0.303265)
+piped = subprocess.run([OPSM, "audit", "-"], capture_output=True, text=True, input="{")
+assert piped.returncode == 1 and "'standard input', line 1" in piped.stderr, piped.stderr
 
 # 90 MB of rows in less than 64 MB.
 line = json.dumps(dict(row(0, None, [-1.25] * 1500, [-1.375] * 1500), reward=1)).replace('"group": 0', '"group": %d')
