@@ -74,6 +74,7 @@ echo '{"arms": {"a": ' >damaged-lab/lab.json
 refused 2 "which run"
 refused 2 "-o FILE.html is missing" lab
 refused 2 "needs the name of a file" lab -o
+refused 2 "needs the name of a file" lab -o ""
 refused 2 "unknown option" lab --out bad.html
 refused 1 "no directory" nowhere -o bad.html
 refused 1 "neither a run" empty -o bad.html
