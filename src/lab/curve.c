@@ -34,8 +34,7 @@ struct lab_measures lab_curve_measure(const double *curve, int32_t rounds, int32
     return m;
 }
 
-/* ---- metrics.jsonl -----------------------------------------------------------------------------------------------
- */
+/* ---- metrics.jsonl ----------------------------------------------------------------------------------------------- */
 
 /* A mean of what is finite. */
 struct mean {
@@ -152,9 +151,7 @@ opsm_status lab_read_metrics(struct lab_seed *seed, const char *directory, int32
     return status;
 }
 
-/* ---- weights
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
 
 static opsm_status tensor_finite(const struct gguf *file, const struct gguf_tensor *tensor, bool *finite,
                                  opsm_error *err) {

@@ -66,9 +66,7 @@ static opsm_status unknown_key(struct reader *r, const char *path, const yaml_no
     return config_at(r->document, node, status, r->err);
 }
 
-/* ---- seeds
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- seeds ------------------------------------------------------------------------------------------------------- */
 
 static bool whole_number(const yaml_node_t *node, uint64_t high, uint64_t *value) {
     const char *text = node->type == YAML_SCALAR_NODE && !config_has_nul(node) ? config_scalar(node) : NULL;
@@ -102,9 +100,7 @@ static opsm_status read_seeds(struct reader *r, yaml_node_t *node) {
     return OPSM_OK;
 }
 
-/* ---- the section
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- the section ------------------------------------------------------------------------------------------------- */
 
 static opsm_status read_section(struct reader *r, const char *path, yaml_node_t *node);
 
@@ -190,9 +186,7 @@ static opsm_status read_word(struct reader *r, const char *word) {
     return status;
 }
 
-/* ---- arms
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- arms -------------------------------------------------------------------------------------------------------- */
 
 static bool good_name(const char *name) {
     static const char *const taken[] = {"start", "lock", "lab.json", "report.html"};
@@ -325,9 +319,7 @@ static opsm_status read_expectations(struct reader *r) {
     return OPSM_OK;
 }
 
-/* ---- the warm start
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the warm start ---------------------------------------------------------------------------------------------- */
 
 /* What a warm start does not use keeps its default: laboratories that differ only there can share one. */
 static void forget_unused(struct run_config *c) {
@@ -365,9 +357,7 @@ static opsm_status read_start(struct reader *r) {
     return lab->base.model ? OPSM_OK : mem_exhausted(r->err, "a file name", 0);
 }
 
-/* ---- all of it
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 static opsm_status settle(struct reader *r) {
     struct lab *lab = r->lab;

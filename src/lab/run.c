@@ -40,6 +40,7 @@ struct laboratory {
     int32_t jobs, threads; /* processes, threads of each */
     int32_t next, done;    /* the next run to look at, seed by seed; those that are done or failed */
     int32_t shown;         /* of them, on the status line */
+    bool ending;           /* processes have been told to save and end */
     struct process processes[JOBS_MAX];
     struct slot slots[JOBS_MAX];
 };
@@ -48,8 +49,7 @@ static bool interrupted(const struct laboratory *l) {
     return l->options->interrupt && atomic_load(l->options->interrupt);
 }
 
-/* ---- one run's directory --------------------------------------------------------------------------------------------
- */
+/* ---- one run's directory ----------------------------------------------------------------------------------------- */
 
 /* The full configuration of a run in `directory`, mem_alloc'ed. */
 static opsm_status run_text(const struct run_config *config, const struct lab_seed *seed, char *directory, char **text,
@@ -116,8 +116,7 @@ static opsm_status write_text(const char *path, const char *text, opsm_error *er
     return file_commit(out, err);
 }
 
-/* ---- results --------------------------------------------------------------------------------------------------------
- */
+/* ---- results ----------------------------------------------------------------------------------------------------- */
 
 static opsm_status replace_error(struct lab_seed *seed, const char *sentence, opsm_error *err) {
     mem_free(seed->error);
@@ -177,8 +176,7 @@ static opsm_status explain(const char *directory, int wait_status, struct lab_se
     return status;
 }
 
-/* ---- what a person sees ---------------------------------------------------------------------------------------------
- */
+/* ---- what a person sees ------------------------------------------------------------------------------------------ */
 
 static double mean_final(const struct lab *lab) {
     double sum = 0;
@@ -226,8 +224,7 @@ static void note(struct laboratory *l, const struct lab_arm *arm, const struct l
     text_free(&line);
 }
 
-/* ---- starting and ending processes ----------------------------------------------------------------------------------
- */
+/* ---- starting and ending processes ------------------------------------------------------------------------------- */
 
 /* What a run of an earlier, shorter configuration left must not pass for this one's result. */
 static opsm_status remove_model(const char *directory, opsm_error *err) {
@@ -291,8 +288,8 @@ static opsm_status finish(struct laboratory *l, int index, int wait_status, opsm
     if (status == OPSM_OK && well && whole) {
         seed->status = LAB_DONE;
         status = replace_error(seed, NULL, err);
-    } else if (status == OPSM_OK && interrupted(l)) {
-        seed->status = LAB_WAITING; /* it was told to end */
+    } else if (status == OPSM_OK && (l->ending || interrupted(l))) {
+        seed->status = LAB_WAITING;
     } else if (status == OPSM_OK) {
         seed->status = LAB_FAILED;
         seed->collapsed = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == TRAIN_EXIT_DIVERGED;
@@ -330,12 +327,11 @@ static opsm_status fill_slots(struct laboratory *l, opsm_error *err) {
 /* Until all runs have ended. After an interrupt or a failure of our own, processes are told to save and waited for. */
 static opsm_status run_all(struct laboratory *l, opsm_error *err) {
     opsm_status status = OPSM_OK;
-    bool asked = false;
     for (;;) {
         if (status == OPSM_OK) status = fill_slots(l, err);
-        if ((status != OPSM_OK || interrupted(l)) && !asked) {
+        if ((status != OPSM_OK || interrupted(l)) && !l->ending) {
             process_ask_to_end(l->processes, l->jobs);
-            asked = true;
+            l->ending = true;
         }
         if (!any_busy(l)) break;
         show(l);
@@ -350,8 +346,7 @@ static opsm_status run_all(struct laboratory *l, opsm_error *err) {
     return status;
 }
 
-/* ---- before the runs ------------------------------------------------------------------------------------------------
- */
+/* ---- before the runs --------------------------------------------------------------------------------------------- */
 
 /* Looks at every directory before anything starts, and reads the runs that are done. */
 static opsm_status survey(struct laboratory *l, opsm_error *err) {
