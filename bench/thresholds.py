@@ -27,6 +27,8 @@ OTHERS = {
     "quantile": "mask: {policy: quantile}",
     "controller": "mask: {policy: controller}",
     "ess-0.03": "mask: {delta: 0.03}, guard: ess",
+    "auto-budget-1": "mask: {policy: auto, budget: 1}",
+    "auto-budget-4": "mask: {policy: auto, budget: 4}",
     "auto-no-brake": "mask: {policy: auto}, guard: none",
     "trust-0.03": "mask: {delta: 0.03}, guard: trust",
     "trust-none": "mask: {rule: none}, guard: trust",
@@ -149,7 +151,7 @@ def row(name, arms):
 
 
 HEAD = ["scenario", "none"] + list(DELTAS) + ["negatives", "auto", "auto - best", "auto - chosen elsewhere",
-                                              "worst: best / auto", "collapsed: none / best / auto"]
+                                              "worst round: best / auto", "collapsed: none / best / auto"]
 
 
 def print_table(head, rows):
@@ -167,13 +169,28 @@ def print_scenarios(title, scenarios):
         print_table(HEAD, rows)
 
 
+def print_regret(scenarios):
+    """How far below the scenario's best fixed delta each rule ends, over all scenarios."""
+    regrets = {}
+    for arms in filter(None, map(load, scenarios)):
+        best = max(mean(finals(arms[f"opsm-{d}"])) for d in DELTAS)
+        for name in arms:
+            if name != "none":
+                regrets.setdefault(name, []).append(best - mean(finals(arms[name])))
+    rows = [[name, f"{mean(r):+.3f}", f"{max(r):+.3f}", f"{sum(x > 0.02 for x in r)} of {len(r)}"]
+            for name, r in regrets.items()]
+    if rows:
+        print("Below the best fixed delta of each scenario (negative: above)\n")
+        print_table(["rule", "mean", "most", "by more than 0.02"], rows)
+
+
 def print_rules():
     rows = []
-    scenarios = [s for s in RULES_AT if load(f"rules-{s}") and load(s)]
+    scenarios = [s for s in RULES_AT if set(OTHERS) <= set(load(f"rules-{s}") or ())]
     for arm in ("auto", *OTHERS):
         cells = [arm]
         for name in scenarios:
-            result = (load(name) if arm == "auto" else load(f"rules-{name}"))[arm]
+            result = load(f"rules-{name}")[arm]
             low = min(s["worst"] for s in result["seeds"])
             cells.append(f"{result['final_mean']:.3f} ({low:.2f}, {result['collapsed']})")
         rows.append(cells)
@@ -205,6 +222,7 @@ def main():
             subprocess.run([args.opsm, "-q", "lab", str(path)], check=True, stdout=subprocess.DEVNULL)
     print_scenarios("Scenarios that policy auto was made on (fresh seeds)", TUNED)
     print_scenarios("Scenarios kept aside until it was fixed", HELD_OUT)
+    print_regret([*TUNED, *HELD_OUT])
     print_rules()
 
 
