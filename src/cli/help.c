@@ -137,6 +137,7 @@ void cli_print_man(const struct cli_text *text, FILE *out) {
         print_roff(text->text, out);
     else
         config_help(out);
-    fputs("\n.fi\n.SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted (state saved).\n",
+    fputs("\n.fi\n.SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration, 3 diverged (train and sft), "
+          "130 interrupted (state saved).\n",
           out);
 }
