@@ -6,7 +6,8 @@
     python3 bench/thresholds.py build/opsm --table            the tables from what is there, nothing is run
 
 Each scenario is a laboratory of its own, runs/thresholds/NAME.yaml, run by `opsm lab`. Scenarios of the part `tuned`
-were looked at (with other seeds) while policy auto was made; those of `held-out` were not run before it was fixed.
+were looked at (with other seeds) while policy auto was made; those of `held-out` were not run with it before it was
+fixed (docs/results.md says which of them an earlier version had seen).
 """
 import argparse
 import json

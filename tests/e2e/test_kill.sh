@@ -3,18 +3,11 @@
 # kill -9 at 20 random moments, the same command again each time: the final weights are those of an undisturbed run.
 # Then a full disk (a file size limit) in the middle of a run: a sentence, and the last good checkpoint still works.
 set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
 cd "$SCRATCH"
 export OPSM_THREADS=1
 
-"$OPSM" -q sft /dev/stdin >/dev/null <<'YAML'
-output: base
-precision: f32
-task: {name: modsum, difficulty: 4, noise: 0.1}
-rollout: {max_tokens: 8, max_prompt: 8}
-optim: {lr: 3.0e-3, warmup: 20}
-train: {eval_every: 0, checkpoint_every: 0}
-sft: {steps: 150, batch: 32, init: {dim: 32, layers: 2, heads: 2, kv_heads: 2, ffn: 64, context: 32}}
-YAML
+. "$here/base.sh"
 
 cat >run.yaml <<'YAML'
 model: base/model.gguf
