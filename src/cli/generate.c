@@ -2,6 +2,7 @@
 #include "rollout/generate.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/model_path.h"
 #include "cli/options.h"
 #include <jansson.h>
 #include <string.h>
@@ -165,7 +166,7 @@ int cmd_generate(int argc, char **argv) {
                                    {"--precision", OPTION_TEXT, &o.precision, 0, 0},
                                    {"--jsonl", OPTION_FLAG, &o.jsonl, 0, 0},
                                    {NULL, OPTION_FLAG, NULL, 0, 0}};
-    const char *path, *const names[] = {"the model file"};
+    const char *path, *const names[] = {"the model (a GGUF file or the directory of a run)"};
     int code = options_read(argc, argv, table, &path, 1, names);
     if (code) return code;
     if (!o.prompt) return cli_usage(argv[0], "a prompt is needed: -p TEXT");
@@ -174,7 +175,7 @@ int cmd_generate(int argc, char **argv) {
         return cli_usage(argv[0], "--precision: expected f32 or bf16, found '%s'", o.precision);
     opsm_error err = {0};
     struct model *model = NULL;
-    opsm_status status = model_load(&model, path, bf16 ? DTYPE_BF16 : DTYPE_F32, false, &err);
+    opsm_status status = cli_load_model(&model, path, bf16 ? DTYPE_BF16 : DTYPE_F32, false, &err);
     if (status == OPSM_OK) status = generate_samples(model, &o, &err);
     model_free(model);
     return status == OPSM_OK ? 0 : cli_fail(status, &err);

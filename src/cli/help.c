@@ -55,7 +55,9 @@ static const struct cli_text texts[] = {
      "  --precision f32|bf16 GEMM inputs (default bf16)\n"
      "  --seed N             seed of problems and sampling\n"
      "  --json               one JSON object instead of text\n"},
-    {"generate", "MODEL -p TEXT [options]", "sample from a model",
+    {"generate", "MODEL|RUN -p TEXT [options]", "sample from a model",
+     "RUN is the output directory of a run: its model.gguf or, before there is one, the weights of its newest\n"
+     "checkpoint; RUN/checkpoint-N names one of them.\n\n"
      "  -p TEXT              prompt\n"
      "  -n N                 samples (default 1)\n"
      "  --chat               put the prompt into the model's chat template\n"
@@ -65,7 +67,7 @@ static const struct cli_text texts[] = {
      "  --seed N             seed of sampling\n"
      "  --precision f32|bf16 GEMM inputs (default bf16)\n"
      "  --jsonl              one object per sample with token ids and log-probs\n"},
-    {"score", "MODEL [options] < TEXT", "log-prob of every token of a text",
+    {"score", "MODEL|RUN [options] < TEXT", "log-prob of every token of a text",
      "Reads text on stdin; writes one line per token: id, piece, log-prob in nats; the last line has the number of\n"
      "tokens, the mean and the perplexity. Nothing predicts the first token: it has no log-prob.\n\n"
      "  --jsonl              one JSON object per line: id, piece, logp; last: tokens, mean_nats, perplexity\n"

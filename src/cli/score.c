@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/model_path.h"
 #include "cli/options.h"
 #include "model/forward.h"
 #include <errno.h>
@@ -31,7 +32,7 @@ struct window {
 };
 
 static int parse(int argc, char **argv, struct options *o) {
-    static const char *const names[] = {"the model"};
+    static const char *const names[] = {"the model (a GGUF file or the directory of a run)"};
     const char *precision = "bf16";
     *o = (struct options){.context = CONTEXT_DEFAULT};
     const struct option table[] = {{"--jsonl", OPTION_FLAG, &o->jsonl, 0, 0},
@@ -136,7 +137,7 @@ static void print_scores(const struct options *o, const struct model *model, con
 static opsm_status score_text(const struct options *o, const struct text *text, opsm_error *err) {
     struct model *model;
     struct token_list tokens = {0};
-    opsm_status status = model_load(&model, o->model, o->precision, false, err);
+    opsm_status status = cli_load_model(&model, o->model, o->precision, false, err);
     if (status != OPSM_OK) return status;
     status =
         tokenizer_encode(model->tokenizer, text->data ? text->data : "", text->length, TOKENIZER_BOS, &tokens, err);

@@ -78,8 +78,7 @@ static int newest_first(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-/* -1 when the name is not that of a complete checkpoint. */
-static int64_t number_of(const char *name) {
+int64_t checkpoint_number(const char *name) {
     if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0) return -1;
     const char *digits = name + sizeof PREFIX - 1;
     size_t n = strspn(digits, "0123456789");
@@ -96,7 +95,7 @@ static opsm_status list_checkpoints(const char *run, int64_t **numbers, size_t *
     size_t room = 0;
     opsm_status status = OPSM_OK;
     for (struct dirent *entry; status == OPSM_OK && (entry = readdir(dir));) {
-        int64_t number = number_of(entry->d_name);
+        int64_t number = checkpoint_number(entry->d_name);
         if (number < 0) continue;
         if (*count == room) {
             int64_t *grown = mem_resize(*numbers, room, room + 64, sizeof *grown);
@@ -277,6 +276,56 @@ opsm_status checkpoint_restore(const char *run, struct checkpoint *c, bool *foun
             log_line(LOG_WARN, "checkpoint-%" PRId64 " is not usable, going back to the one before: %s", numbers[i],
                      why.text);
             status = set_aside(run, numbers[i], err);
+        } else if (status != OPSM_OK && err) {
+            *err = why;
+        }
+        mem_free(dir);
+    }
+    mem_free(numbers);
+    return status;
+}
+
+/* ---- the weights alone ----------------------------------------------------------------------------------------------
+ */
+
+/* The beginning of what read_state_body reads: no position is compared, no optimiser filled. */
+static opsm_status read_weights_body(struct record_in *in, const struct model *model, opsm_error *err) {
+    struct run_position position;
+    opsm_threshold threshold;
+    int64_t count;
+    opsm_status status = record_read(in, &position, sizeof position, err);
+    if (status == OPSM_OK) status = record_read(in, &threshold, sizeof threshold, err);
+    for (int i = 0; status == OPSM_OK && i < 2; i++) status = record_read_i64(in, 0, INT64_MAX, &count, err);
+    if (status == OPSM_OK) status = record_read_i64(in, model->n_params, model->n_params, &count, err);
+    return status == OPSM_OK ? record_read(in, model->params, (size_t)model->n_params * sizeof(float), err) : status;
+}
+
+static opsm_status read_weights(const char *path, const struct checkpoint *c, opsm_error *err) {
+    struct record_in in;
+    opsm_status status = record_open(&in, path, STATE_MAGIC, FORMAT_VERSION, err);
+    if (status != OPSM_OK) return status;
+    status = read_weights_body(&in, c->model, err);
+    record_close(&in);
+    return status;
+}
+
+opsm_status checkpoint_weights(const char *run, int64_t wanted, struct model *model, int64_t *number, opsm_error *err) {
+    struct checkpoint checkpoint = {.model = model};
+    int64_t *numbers;
+    size_t count;
+    *number = -1;
+    opsm_status status = list_checkpoints(run, &numbers, &count, err);
+    for (size_t i = 0; status == OPSM_OK && *number < 0 && i < count; i++) {
+        if (wanted >= 0 && numbers[i] != wanted) continue;
+        char *dir = checkpoint_path(run, numbers[i], "");
+        opsm_error why = {0};
+        status = dir ? in_directory(dir, "state.bin", &checkpoint, read_weights, &why)
+                     : mem_exhausted(&why, "a file name", strlen(run));
+        if (status == OPSM_OK) *number = numbers[i];
+        bool damaged = status == OPSM_FORMAT || status == OPSM_IO || status == OPSM_MISSING;
+        if (damaged && wanted < 0) {
+            log_line(LOG_WARN, "checkpoint-%" PRId64 " is not usable, taking the one before: %s", numbers[i], why.text);
+            status = OPSM_OK;
         } else if (status != OPSM_OK && err) {
             *err = why;
         }

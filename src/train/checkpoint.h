@@ -57,6 +57,14 @@ opsm_status checkpoint_save(const char *run, const struct checkpoint *checkpoint
  * configuration or other initial weights. */
 opsm_status checkpoint_restore(const char *run, struct checkpoint *checkpoint, bool *found, opsm_error *err);
 
+/* N of a directory's name "checkpoint-N"; -1: not the name of a complete checkpoint. */
+int64_t checkpoint_number(const char *name);
+
+/* The weights alone, for who wants the model of a run under way: those of RUN/checkpoint-<wanted>, or (wanted -1) of the
+ * newest whole one, into `model` (not published). *number: the one they came from, -1: there is none. Changes nothing
+ * in RUN. */
+opsm_status checkpoint_weights(const char *run, int64_t wanted, struct model *model, int64_t *number, opsm_error *err);
+
 /* Removes what an interrupted process left under temporary names. */
 opsm_status checkpoint_clean(const char *run, opsm_error *err);
 
