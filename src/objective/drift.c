@@ -267,16 +267,6 @@ void drift_load_ratio(const struct plan *plan, int64_t ordinal, struct tokens *t
     block_exp(block->n, tokens->d, tokens->r);
 }
 
-void drift_ratio(const struct plan *plan, int64_t ordinal, struct tokens *tokens) {
-    const struct block *block = &tokens->block;
-    float spare[2][BLOCK];
-    bool ready = ordinal + block->n <= tokens->ready;
-    tokens->r = ready ? tokens->ratios + ordinal : tokens->spare;
-    if (ready || !plan->base) return;
-    plan->sweeps->measure(block->n, block_floats(block, plan->batch.logp_current, spare[0]),
-                          block_floats(block, plan->base, spare[1]), tokens->r);
-}
-
 double drift_mean_log_ratio(const struct plan *plan, int64_t i, struct tokens *tokens) {
     struct walk walk = walk_sequence(&plan->batch, i);
     double sum = 0;

@@ -36,9 +36,6 @@ void drift_held(const struct plan *plan, const struct tokens *tokens, uint8_t *h
 /* Mean over the loss tokens of c - base: the logarithm of gspo's sequence ratio. */
 double drift_mean_log_ratio(const struct plan *plan, int64_t i, struct tokens *tokens);
 
-/* Points r at the ratios of a block whose first token is loss token `ordinal` of the sequence. */
-void drift_ratio(const struct plan *plan, int64_t ordinal, struct tokens *tokens);
-
 /* Loads c and r of a block whose first token is loss token `ordinal` of the sequence. */
 void drift_load_ratio(const struct plan *plan, int64_t ordinal, struct tokens *tokens);
 

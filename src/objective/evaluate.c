@@ -175,10 +175,16 @@ struct pass {
     bool lenient; /* values that are not finite are left out instead of refused */
     opsm_sequence *record;
     float *dlogp;
-    sweep_loss *sweep; /* NULL: block by block, with the loops of surrogate.c and penalty.c */
-    struct sweep shared;
-    bool counts_low, counts_high; /* which bound of the sweep is a clip */
 };
+
+/* The bits of a float's absolute value order as the values do; a NaN counts as larger than infinity. Integers let every
+ * compiler vectorise their maximum. */
+enum { FLOAT_INFINITE = 0x7f800000 };
+static inline int32_t float_magnitude(float x) {
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & INT32_MAX;
+}
 
 /* out = weight s_slope + constant, returns the largest |out| by its bits. */
 BLOCK_LOOP static int32_t store_surrogate(int n, double weight, const double *s_slope, double constant, float *out) {
@@ -291,29 +297,7 @@ static void clear_gradient(const struct pass *pass, int64_t i) {
     memset(pass->dlogp + offsets[i], 0, (size_t)(offsets[i + 1] - offsets[i]) * sizeof *pass->dlogp);
 }
 
-static void block_sweep(const struct pass *pass, int64_t ordinal, struct tokens *tokens, struct amounts *sum) {
-    const struct block *block = &tokens->block;
-    const opsm_batch *batch = &pass->plan->batch;
-    float c[BLOCK], f[BLOCK], out[BLOCK];
-    bool direct = pass->dlogp && block->contiguous;
-    drift_ratio(pass->plan, ordinal, tokens);
-    struct swept found = pass->sweep(block->n, block_floats(block, batch->logp_current, c),
-                                     pass->penalty ? block_floats(block, batch->logp_reference, f) : NULL, tokens->r,
-                                     &pass->shared, direct ? pass->dlogp + block->start : out);
-    if (pass->dlogp && !direct) block_scatter(block, out, pass->dlogp);
-    sum->s += found.s;
-    sum->k += found.k;
-    sum->v += found.k;
-    if (found.largest > sum->largest) sum->largest = found.largest;
-    if (pass->counts_low) pass->record->clipped_low += found.low;
-    if (pass->counts_high) pass->record->clipped_high += found.high;
-}
-
 static void block_pass(const struct pass *pass, int64_t ordinal, struct tokens *tokens, struct amounts *sum) {
-    if (pass->sweep) {
-        block_sweep(pass, ordinal, tokens, sum);
-        return;
-    }
     const opsm_objective *config = &pass->plan->config;
     int n = tokens->block.n;
     double a[BLOCK], slope[BLOCK], k_slope[BLOCK], weight = pass->weight;
@@ -353,69 +337,6 @@ static double gspo_slope(const struct pass *pass, int64_t i, struct tokens *toke
         sum += block_sum(n, g);
     }
     return pass->record->tokens ? pass->weight * sum / (double)pass->record->tokens : 0.0;
-}
-
-/* How a sweep expresses the surrogate in force; false: it cannot. */
-static bool sweep_bounds(const struct pass *pass, enum sweep_kind *kind, double *bottom, double *top) {
-    const opsm_objective *config = &pass->plan->config;
-    bool negative = pass->record->advantage < 0;
-    double low = 1.0 - config->surrogate_clip_low, high = 1.0 + config->surrogate_clip_high;
-    *kind = SWEEP_CLIPPED;
-    *bottom = -(double)INFINITY;
-    *top = (double)INFINITY;
-    switch (config->surrogate_name) {
-    case OPSM_SURROGATE_PPO:
-        *bottom = negative ? low : 0.0;
-        *top = negative ? config->surrogate_dual_clip : high;
-        return true;
-    case OPSM_SURROGATE_IS:
-        return true;
-    case OPSM_SURROGATE_TIS:
-        *kind = SWEEP_WEIGHTED;
-        *bottom = 0.0;
-        *top = config->surrogate_cap;
-        return true;
-    case OPSM_SURROGATE_CISPO:
-        *kind = SWEEP_WEIGHTED;
-        *bottom = low;
-        *top = high;
-        return true;
-    case OPSM_SURROGATE_REINFORCE:
-        *kind = SWEEP_REINFORCE;
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* Token advantages, decisions by token, weights, clamps and the rarer surrogates go block by block; so does what has
- * no gradient. */
-static void choose_sweep(struct pass *pass) {
-    const struct plan *plan = pass->plan;
-    const opsm_objective *config = &plan->config;
-    double a = pass->record->advantage, bottom, top;
-    enum sweep_kind kind;
-    if (plan->batch.token_advantages || pass->decision.by_token || pass->lenient || plan->held || corrects(plan))
-        return;
-    if (!sweep_bounds(pass, &kind, &bottom, &top)) return;
-    if (!pass->surrogate) kind = SWEEP_NOTHING;
-    if (!plan->base && kind != SWEEP_REINFORCE) return;
-    enum sweep_penalty penalty = SWEEP_FREE;
-    if (pass->penalty) {
-        bool k3 = config->penalty_estimator == OPSM_PENALTY_K3;
-        if ((!k3 && config->penalty_estimator != OPSM_PENALTY_UNBIASED) || isfinite(config->penalty_clamp)) return;
-        penalty = k3 ? SWEEP_K3 : SWEEP_UNBIASED;
-    }
-    pass->sweep = plan->sweeps->loss[kind][penalty];
-    pass->shared = (struct sweep){.a = a,
-                                  .bottom = bottom,
-                                  .top = top,
-                                  .weight = pass->weight,
-                                  .beta_weight = pass->weight * config->penalty_beta};
-    bool ppo = config->surrogate_name == OPSM_SURROGATE_PPO;
-    pass->counts_low = ppo ? a < 0 : config->surrogate_name == OPSM_SURROGATE_CISPO;
-    pass->counts_high =
-        ppo ? a > 0 : config->surrogate_name == OPSM_SURROGATE_CISPO || config->surrogate_name == OPSM_SURROGATE_TIS;
 }
 
 /* The sentence for a sequence whose amounts are not finite: names the first token that is to blame. */
@@ -477,7 +398,6 @@ static opsm_status sequence_loss(struct pass *pass, int64_t i, const struct dpo_
         pass->log_s = drift_mean_log_ratio(plan, i, tokens);
         if (pass->surrogate) pass->constant = gspo_slope(pass, i, tokens);
     }
-    choose_sweep(pass);
     clear_gradient(pass, i);
     struct amounts sum = {0};
     walk_sequence_loss(pass, i, tokens, &sum);

@@ -6,7 +6,7 @@
  *     mask.c       the rule: which tokens leave the surrogate          /
  *     aggregate.c  denominators of the step -> w_i
  *     surrogate.c, penalty.c, dpo.c   S, K and their derivatives, token by token, in blocks
- *     sweep.c      the drift, and S and K of the usual configurations, each in one sweep over the arrays
+ *     sweep.c      the drift's sums in one sweep over the arrays
  *
  * Tokens in the loss are gathered into blocks of doubles (block.h), so that arithmetic and rounding depend on the order
  * of the loss tokens alone, never on how much padding lies between them.
