@@ -60,3 +60,12 @@ cc -std=c17 "$SCRATCH/names.c" -I"$SCRATCH/usr/include" "$archive" -lm -o "$SCRA
 "$SCRATCH/names"
 needed=$(readelf -d "$library" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -v -E '^lib(c|m)\.so' || true)
 [ -z "$needed" ] || { echo "needs besides libc and libm: $needed"; exit 1; }
+
+# Without the program a C compiler is enough: no pkg-config, no OpenMP, no library of anybody's.
+cmake -S . -B "$SCRATCH/alone" -DOPSM_PROGRAM=OFF -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON \
+    -DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON >/dev/null
+cmake --build "$SCRATCH/alone" -j "$(nproc)" >/dev/null
+cmake --install "$SCRATCH/alone" --prefix "$SCRATCH/alone-usr" >/dev/null
+cc -std=c17 examples/objective.c -I"$SCRATCH/alone-usr/include" "$(find "$SCRATCH/alone-usr" -name libopsm.a)" -lm \
+    -o "$SCRATCH/alone-example"
+diff <("$SCRATCH/alone-example") <(echo "$expected")
