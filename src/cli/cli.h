@@ -50,7 +50,12 @@ const atomic_bool *cli_catch_signals(void);
 bool cli_parse_int(const char *text, int64_t low, int64_t high, int64_t *value);
 bool cli_parse_real(const char *text, double low, double high, double *value);
 
-/* Flushes stdout; a full disk or a closed pipe is a failure with a sentence. Returns the exit code to end with. */
+/* For commands whose work is on disk: they go on when nobody reads stdout or stderr any more. The others end by SIGPIPE,
+ * as every program behind `| head` does. */
+void cli_outlive_readers(void);
+
+/* Flushes stdout; a full disk is a failure with a sentence, a reader that has gone is not. Returns the exit code to end
+ * with. */
 int cli_finish(int code);
 
 #endif

@@ -5,6 +5,7 @@
 #include "cli/model_path.h"
 #include "cli/options.h"
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct generate_options {
@@ -85,10 +86,11 @@ static bool print_json(const struct rollouts *r, int32_t i, const char *text, si
     json_t *o = json_pack("{s:i, s:o, s:o, s:o, s:o, s:s}", "sample", (int)i, "text", json_stringn(text, length),
                           "prompt_tokens", prompt, "tokens", tokens, "logp", logp, "finish",
                           finish_name((enum finish_reason)r->finish[i]));
-    bool good = o && json_dumpf(o, stdout, JSON_REAL_PRECISION(9)) == 0;
-    putchar('\n');
+    char *line = o ? json_dumps(o, JSON_REAL_PRECISION(9)) : NULL;
+    if (line) puts(line);
+    free(line);
     json_decref(o);
-    return good;
+    return line != NULL;
 }
 
 static opsm_status print_samples(const struct model *model, const struct rollouts *r, const struct generate_options *o,

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "lab/result.h"
 #include "report/html.h"
 #include <string.h>
@@ -52,6 +53,9 @@ static int judge(const struct lab *lab) {
 }
 
 int cmd_lab(int argc, char **argv) {
+    cli_outlive_readers();
+    int code = options_none(&argc, argv);
+    if (code) return code;
     if (argc < 2) return cli_usage(argv[0], "the file of a laboratory is needed");
     opsm_error err = {0};
     struct lab lab;
@@ -63,7 +67,7 @@ int cmd_lab(int argc, char **argv) {
     status = lab_run(&lab, &options, &err);
     if (status == OPSM_OK || (status == OPSM_INTERRUPTED && any_done(&lab))) print_results(&lab);
     if (status == OPSM_OK && any_done(&lab)) status = write_report(&lab, &err);
-    int code = status == OPSM_OK ? judge(&lab) : cli_fail(status, &err);
+    code = status == OPSM_OK ? judge(&lab) : cli_fail(status, &err);
     lab_free(&lab);
     return code;
 }

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -58,12 +59,21 @@ bool cli_parse_real(const char *text, double low, double high, double *value) {
     return true;
 }
 
+void cli_outlive_readers(void) {
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static bool nobody_reads_stdout(void) {
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP));
+}
+
 int cli_finish(int code) {
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
-        fprintf(stderr, "opsm: cannot write the output: %s\n", strerror(errno));
-        return EXIT_FAILED;
-    }
-    return code;
+    errno = 0;
+    bool written = fflush(stdout) == 0 && !ferror(stdout);
+    if (written || nobody_reads_stdout()) return code;
+    fprintf(stderr, "opsm: cannot write the output: %s\n", errno ? strerror(errno) : "an earlier write failed");
+    return code ? code : EXIT_FAILED;
 }
 
 /* ---- help ----------------------------------------------------------------------------------------------------------
@@ -151,17 +161,23 @@ static int take_verbosity(int argc, char **argv) {
     return kept;
 }
 
+/* --help or -h anywhere before a "--". */
+static bool wants_help(int argc, char **argv) {
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
+    return false;
+}
+
 static int run(int argc, char **argv) {
     const char *name = argv[1];
     if (!strcmp(name, "--help") || !strcmp(name, "-h")) return cmd_help(1, argv);
-    if (!strcmp(name, "--version")) {
+    if (!strcmp(name, "--version") || !strcmp(name, "version")) {
         puts("opsm " OPSM_VERSION);
         return 0;
     }
     for (int i = 0; i < N_COMMANDS; i++) {
         if (strcmp(commands[i].name, name) != 0) continue;
-        bool wants_help = argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
-        if (wants_help) return cmd_help(2, (char *[]){argv[1], argv[1], NULL});
+        if (wants_help(argc, argv)) return cmd_help(2, (char *[]){argv[1], argv[1], NULL});
         return commands[i].run(argc - 1, argv + 1);
     }
     return unknown_command(name);
@@ -188,7 +204,7 @@ int main(int argc, char **argv) {
     let_waiting_threads_sleep(argv);
     argc = take_verbosity(argc, argv);
     log_install(print_log, NULL);
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe becomes a write error, which cli_finish reports */
+    signal(SIGPIPE, SIG_DFL); /* `| head` ends a command silently, whatever its parent ignores */
     opsm_error err = {0};
     opsm_status status = cpu_check_environment(&err);
     if (status == OPSM_OK) status = threads_check_environment(&err);

@@ -4,9 +4,11 @@
 #include "cli/cli.h"
 #include <string.h>
 
-static const struct option *find(const struct option *table, const char *name) {
+/* The option that `word` names, alone or as "--name=value". */
+static const struct option *find(const struct option *table, const char *word) {
+    size_t length = strncmp(word, "--", 2) ? strlen(word) : strcspn(word, "=");
     for (; table->name; table++)
-        if (!strcmp(table->name, name)) return table;
+        if (strlen(table->name) == length && !strncmp(table->name, word, length)) return table;
     return NULL;
 }
 
@@ -14,9 +16,27 @@ static int unknown(const char *command, const struct option *table, const char *
     const char *names[64];
     int n = 0;
     for (; table[n].name && n < 64; n++) names[n] = table[n].name;
-    const char *nearest = text_nearest(word, names, n);
+    return options_unknown(command, word, names, n);
+}
+
+int options_unknown(const char *command, const char *word, const char *const *names, int n_names) {
+    const char *nearest = text_nearest(word, names, (size_t)n_names);
     if (nearest) return cli_usage(command, "unknown option '%s'; did you mean '%s'?", word, nearest);
     return cli_usage(command, "unknown option '%s'", word);
+}
+
+int options_none(int *argc, char **argv) {
+    int kept = 1;
+    bool options = true;
+    for (int i = 1; i < *argc; i++) {
+        if (options && argv[i][0] == '-' && argv[i][1] && strcmp(argv[i], "--") != 0)
+            return cli_usage(argv[0], "unknown option '%s'; keys of the configuration are written key.path=value",
+                             argv[i]);
+        if (!options || strcmp(argv[i], "--") != 0) argv[kept++] = argv[i];
+        options = options && strcmp(argv[i], "--") != 0;
+    }
+    *argc = kept;
+    return 0;
 }
 
 static int read_value(const char *command, const struct option *option, const char *text) {
@@ -63,12 +83,14 @@ int options_read(int argc, char **argv, const struct option *table, const char *
         }
         const struct option *option = find(table, argv[i]);
         if (!option) return unknown(command, table, argv[i]);
+        const char *value = argv[i][strlen(option->name)] ? argv[i] + strlen(option->name) + 1 : NULL;
         if (option->kind == OPTION_FLAG) {
+            if (value) return cli_usage(command, "%s takes no value, found '%s'", option->name, value);
             *(bool *)option->value = true;
             continue;
         }
-        if (i + 1 == argc) return cli_usage(command, "%s needs a value", argv[i]);
-        int code = read_value(command, option, argv[++i]);
+        if (!value && i + 1 == argc) return cli_usage(command, "%s needs a value", option->name);
+        int code = read_value(command, option, value ? value : argv[++i]);
         if (code) return code;
     }
     return n == n_words ? 0 : cli_usage(command, "%s is missing", word_names[n]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Options of the subcommands that take no configuration file: one table per command, "--name value" or "-n value".
+ * Options of the subcommands that take no configuration file: one table per command. "--name value", "--name=value"
+ * or "-n value".
  */
 #ifndef OPSM_CLI_OPTIONS_H
 #define OPSM_CLI_OPTIONS_H
@@ -29,5 +30,11 @@ struct option {
  * after a sentence on stderr. `table` ends with a NULL name. */
 int options_read(int argc, char **argv, const struct option *table, const char **words, int n_words,
                  const char *const *word_names);
+
+/* For commands without options: takes a "--" out of the words, and refuses what looks like an option before it. */
+int options_none(int *argc, char **argv);
+
+/* Says that `word` is none of the options `names`, and which one is nearest; returns 2. */
+int options_unknown(const char *command, const char *word, const char *const *names, int n_names);
 
 #endif

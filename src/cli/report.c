@@ -3,6 +3,7 @@
  * opsm report: runs and laboratories as one HTML page.
  */
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "report/html.h"
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,8 @@
 enum { PATHS_MAX = 64 };
 
 int cmd_report(int argc, char **argv) {
+    cli_outlive_readers();
+    static const char *const names[] = {"-o", "--output"};
     const char *paths[PATHS_MAX], *out = NULL;
     int n = 0;
     bool options = true;
@@ -23,7 +26,7 @@ int cmd_report(int argc, char **argv) {
             out = argv[i];
             if (!*out) return cli_usage("report", "%s needs the name of a file", word);
         } else if (options && word[0] == '-') {
-            return cli_usage("report", "unknown option '%s'", word);
+            return options_unknown("report", word, names, sizeof names / sizeof *names);
         } else if (n == PATHS_MAX) {
             return cli_usage("report", "more than %d directories do not fit into one report", (int)PATHS_MAX);
         } else {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/train.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include <math.h>
 
 typedef opsm_status runner(const struct run_config *config, const struct train_options *options,
@@ -43,6 +44,9 @@ static opsm_status run_with_progress(runner *run, const struct run_config *confi
 }
 
 static int train_command(int argc, char **argv, runner *run, bool rows) {
+    cli_outlive_readers();
+    int code = options_none(&argc, argv);
+    if (code) return code;
     if (argc < 2) return cli_usage(argv[0], "a configuration file is needed");
     opsm_error err = {0};
     struct run_config config;
@@ -51,7 +55,7 @@ static int train_command(int argc, char **argv, runner *run, bool rows) {
     if (status == OPSM_OK) status = run_with_progress(run, &config, config.train.iterations, rows, &summary, &err);
     if (status == OPSM_OK) print_summary(&config, &summary);
     config_free(&config);
-    int code = status == OPSM_OK ? 0 : cli_fail(status, &err);
+    code = status == OPSM_OK ? 0 : cli_fail(status, &err);
     bool diverged = status == OPSM_NONFINITE && summary.steps > 0; /* before: it was given to us so */
     return diverged ? TRAIN_EXIT_DIVERGED : code;
 }
