@@ -32,6 +32,9 @@ static inline void tiny_byte_symbol(int byte, char out[4]) {
     out[n] = 0;
 }
 
+/* Types of the tokens [TINY_VOCAB] in the models made from now on; NULL: special ones control, all others normal. */
+static const int32_t *tiny_types;
+
 /* The metadata that every tiny model carries: three special tokens, 256 bytes, three merges. */
 static inline opsm_status tiny_write_tokenizer(struct gguf_writer *w, opsm_error *err) {
     static const char *const special[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
@@ -40,7 +43,7 @@ static inline opsm_status tiny_write_tokenizer(struct gguf_writer *w, opsm_error
     char symbols[256][4];
     struct gguf_string tokens[TINY_VOCAB];
     int32_t types[TINY_VOCAB];
-    for (int i = 0; i < TINY_VOCAB; i++) types[i] = i < TINY_BYTES ? 3 : 1;
+    for (int i = 0; i < TINY_VOCAB; i++) types[i] = tiny_types ? tiny_types[i] : i < TINY_BYTES ? 3 : 1;
     for (int i = 0; i < TINY_BYTES; i++) tokens[i] = (struct gguf_string){special[i], strlen(special[i])};
     for (int b = 0; b < 256; b++) {
         tiny_byte_symbol(b, symbols[b]);

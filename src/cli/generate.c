@@ -25,16 +25,22 @@ struct printer {
 static void print_token(void *user, int32_t prompt, int32_t sample, int32_t token) {
     (void)prompt, (void)sample;
     struct printer *p = user;
-    if (tokenizer_is_special(p->tokenizer, token) || tokenizer_is_end(p->tokenizer, token)) return;
-    struct gguf_string piece = tokenizer_piece(p->tokenizer, token);
+    struct gguf_string text = tokenizer_text(p->tokenizer, token);
     char buffer[4096];
-    for (size_t at = 0; at < piece.length;) { /* the buffer holds four times what is fed */
-        size_t n = piece.length - at < 1000 ? piece.length - at : 1000;
-        size_t written = token_stream_feed(&p->stream, (const uint8_t *)piece.data + at, n, buffer, sizeof buffer);
+    for (size_t at = 0; at < text.length;) { /* the buffer holds four times what is fed */
+        size_t n = text.length - at < 1000 ? text.length - at : 1000;
+        size_t written = token_stream_feed(&p->stream, (const uint8_t *)text.data + at, n, buffer, sizeof buffer);
         fwrite(buffer, 1, written, stdout);
         at += n;
     }
     fflush(stdout);
+}
+
+/* An unfinished character, and a line break. */
+static void print_end(struct printer *p) {
+    char buffer[8];
+    fwrite(buffer, 1, token_stream_end(&p->stream, buffer, sizeof buffer), stdout);
+    putchar('\n');
 }
 
 static opsm_status encode_prompt(const struct model *model, const struct generate_options *o, struct token_list *tokens,
@@ -57,14 +63,11 @@ static opsm_status encode_prompt(const struct model *model, const struct generat
     return status;
 }
 
-/* The response's text as valid UTF-8 (what is not becomes U+FFFD), cut where a stop string begins; release with
- * mem_free. NULL when out of memory. */
+/* The response's text as valid UTF-8 (what is not becomes U+FFFD); release with mem_free. NULL when out of memory. */
 static char *sample_text(const struct model *model, const struct rollouts *r, int32_t i, size_t *n) {
     size_t length = 0;
-    char *raw =
-        tokenizer_decode(model->tokenizer, r->tokens + r->offset[i], r->offset[i + 1] - r->offset[i], false, &length);
+    char *raw = rollouts_text(r, model->tokenizer, i, &length);
     if (!raw) return NULL;
-    if (length > (size_t)r->text_length[i]) length = (size_t)r->text_length[i];
     size_t room = 4 * (length + 8);
     char *text = mem_alloc(room, 1);
     if (text) {
@@ -142,7 +145,7 @@ static opsm_status generate_samples(const struct model *model, const struct gene
     struct rollouts rollouts = {0};
     if (status == OPSM_OK) status = generator_create(&generator, model, &limits, err);
     if (status == OPSM_OK) status = generate(generator, &request, &rollouts, NULL, err);
-    if (stream) putchar('\n');
+    if (stream) print_end(&printer);
     if (status == OPSM_OK && !stream) status = print_samples(model, &rollouts, o, err);
     rollouts_free(&rollouts);
     generator_free(generator);

@@ -18,7 +18,7 @@ struct staged {
 struct place {
     int32_t sample_slot, sequence;
     int32_t stop_state[STOP_MAX];
-    int64_t bytes; /* decoded so far */
+    int64_t bytes; /* of text so far */
 };
 
 /* A group whose prompt is in the cache. */
@@ -60,6 +60,8 @@ struct run {
     struct generator *g;
     const struct generate_request *request;
     struct stop_set *stop;
+    int32_t stop_token[STOP_MAX]; /* stop strings that name a token which is no text, e.g. <|im_start|> */
+    int n_stop_tokens;
     struct generate_stats stats;
     int32_t n_sequences;
     int32_t next_sequence; /* the next to be given a place */
@@ -112,6 +114,12 @@ opsm_status generator_create(struct generator **result, const struct model *mode
                          "prompt and response may have %d + %d tokens, the model's context is %d: "
                          "lower rollout.max_tokens or rollout.max_prompt",
                          limits->max_prompt, limits->max_tokens, model->config.context);
+    size_t longest = tokenizer_longest(model->tokenizer);
+    if (longest > INT32_MAX / (size_t)limits->max_tokens)
+        return opsm_fail(err, OPSM_INVALID,
+                         "the tokenizer has a token of %zu bytes: a response of %d tokens could be longer than 2 GiB; "
+                         "lower rollout.max_tokens",
+                         longest, limits->max_tokens);
     struct generator *g = mem_zalloc(1, sizeof *g);
     if (!g) return mem_exhausted(err, "a generator", sizeof *g);
     g->model = model;
@@ -192,6 +200,12 @@ static struct sample_key key_of(const struct run *run, int32_t sequence, int32_t
                                (uint32_t)token};
 }
 
+static bool is_stop_token(const struct run *run, int32_t token) {
+    for (int i = 0; i < run->n_stop_tokens; i++)
+        if (run->stop_token[i] == token) return true;
+    return false;
+}
+
 /* Looks at the last recorded token of the sequence at `place`; true when it ends there. */
 static bool is_finished(struct run *run, struct place *place) {
     struct generator *g = run->g;
@@ -201,20 +215,13 @@ static bool is_finished(struct run *run, struct place *place) {
     int32_t group = run->request->group;
     if (run->request->on_token)
         run->request->on_token(run->request->user, place->sequence / group, place->sequence % group, token);
+    struct gguf_string text = tokenizer_text(tokenizer, token);
+    size_t matched = 0, fed = stop_feed(run->stop, place->stop_state, text.data, text.length, &matched);
+    place->bytes += fed ? (int64_t)fed - (int64_t)matched : (int64_t)text.length;
+    s->text_length = (int32_t)place->bytes; /* generator_create has seen that it fits */
     s->finish = FINISH_LENGTH;
-    if (tokenizer_is_end(tokenizer, token)) {
-        s->finish = FINISH_END;
-    } else if (!tokenizer_is_special(tokenizer, token)) { /* special tokens are no text: tokenizer_decode skips them */
-        struct gguf_string piece = tokenizer_piece(tokenizer, token);
-        size_t matched = 0, fed = stop_feed(run->stop, place->stop_state, piece.data, piece.length, &matched);
-        if (fed) {
-            s->finish = FINISH_STOP;
-            place->bytes += (int64_t)fed - (int64_t)matched;
-        } else {
-            place->bytes += (int64_t)piece.length;
-        }
-    }
-    s->text_length = (int32_t)place->bytes;
+    if (fed || is_stop_token(run, token)) s->finish = FINISH_STOP;
+    if (tokenizer_is_end(tokenizer, token)) s->finish = FINISH_END;
     return s->finish != FINISH_LENGTH || s->length >= run->request->max_tokens;
 }
 
@@ -372,6 +379,15 @@ static opsm_status check_request(const struct generator *g, const struct generat
     return OPSM_OK;
 }
 
+static void find_stop_tokens(struct run *run) {
+    const struct tokenizer *tokenizer = run->g->model->tokenizer;
+    for (int32_t i = 0; i < run->request->n_stop; i++) {
+        int32_t id = tokenizer_find(tokenizer, run->request->stop[i]);
+        bool is_text = tokenizer_text(tokenizer, id).length > 0;
+        if (!is_text && tokenizer_piece(tokenizer, id).length > 0) run->stop_token[run->n_stop_tokens++] = id;
+    }
+}
+
 static void reset(struct run *run) {
     struct generator *g = run->g;
     g->n_active = 0;
@@ -391,6 +407,7 @@ opsm_status generate(struct generator *g, const struct generate_request *request
     struct run run = {.g = g, .request = request, .n_sequences = request->n_prompts * request->group};
     status = stop_create(&run.stop, request->stop, request->n_stop, err);
     if (status != OPSM_OK) return status;
+    find_stop_tokens(&run);
     reset(&run);
     do {
         if (request->interrupt && atomic_load(request->interrupt))

@@ -52,3 +52,12 @@ opsm_status rollouts_allocate(struct rollouts *r, int32_t n_prompts, int32_t gro
     rollouts_free(r);
     return mem_exhausted(err, "rollouts", tokens * 8 + (size_t)(kept_total > 0 ? kept_total : 0) * 4);
 }
+
+char *rollouts_text(const struct rollouts *r, const struct tokenizer *tokenizer, int32_t i, size_t *length) {
+    char *text = tokenizer_decode(tokenizer, r->tokens + r->offset[i], r->offset[i + 1] - r->offset[i], false, length);
+    size_t end = (size_t)r->text_length[i];
+    if (!text || r->finish[i] != FINISH_STOP || end >= *length) return text;
+    text[end] = '\0';
+    *length = end;
+    return text;
+}

@@ -7,12 +7,13 @@
 #ifndef OPSM_ROLLOUT_ROLLOUTS_H
 #define OPSM_ROLLOUT_ROLLOUTS_H
 #include "kernels/softmax.h"
+#include "text/tokenizer.h"
 #include <opsm/status.h>
 #include <stdint.h>
 
 enum finish_reason {
     FINISH_END,   /* an end token; it is the last token recorded */
-    FINISH_STOP,  /* a stop string; its tokens are recorded, text_length excludes it */
+    FINISH_STOP,  /* a stop string; its tokens are recorded, the text ends before it */
     FINISH_LENGTH /* max_tokens */
 };
 
@@ -51,5 +52,9 @@ static inline struct softmax_kept rollouts_kept(const struct rollouts *rollouts,
     return (struct softmax_kept){rollouts->kept + rollouts->kept_offset[t],
                                  (int32_t)(rollouts->kept_offset[t + 1] - rollouts->kept_offset[t])};
 }
+
+/* The text of response i, which verifiers judge and people read: its tokens decoded, and where a stop string matched, cut
+ * where that begins. NUL-terminated; release with mem_free. NULL when out of memory. */
+char *rollouts_text(const struct rollouts *rollouts, const struct tokenizer *tokenizer, int32_t i, size_t *length);
 
 #endif

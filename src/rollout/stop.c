@@ -68,6 +68,7 @@ int stop_count(const struct stop_set *set) {
 
 size_t stop_feed(const struct stop_set *set, int32_t *state, const void *bytes, size_t n, size_t *matched) {
     const char *text = bytes;
+    *matched = 0;
     for (size_t j = 0; j < n; j++) {
         for (int i = 0; i < set->count; i++) {
             const struct stop_string *s = &set->strings[i];
@@ -75,10 +76,9 @@ size_t stop_feed(const struct stop_set *set, int32_t *state, const void *bytes, 
             while (k > 0 && s->text[k] != text[j]) k = s->fallback[k];
             if (s->text[k] == text[j]) k++;
             state[i] = k;
-            if (k < s->length) continue;
-            *matched = (size_t)s->length;
-            return j + 1;
+            if (k == s->length && (size_t)k > *matched) *matched = (size_t)k;
         }
+        if (*matched) return j + 1;
     }
     return 0;
 }

@@ -5,16 +5,16 @@
 
 char *tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, int64_t count, bool control,
                        size_t *length) {
+    struct gguf_string (*bytes_of)(const struct tokenizer *, int32_t) = control ? tokenizer_piece : tokenizer_text;
     size_t total = 0;
-    for (int64_t i = 0; i < count; i++) total += tokenizer_piece(tokenizer, ids[i]).length;
+    for (int64_t i = 0; i < count; i++) total += bytes_of(tokenizer, ids[i]).length;
     char *text = mem_alloc(total + 1, 1);
     if (!text) return NULL;
     size_t used = 0;
     for (int64_t i = 0; i < count; i++) {
-        struct gguf_string piece = tokenizer_piece(tokenizer, ids[i]);
-        if (!control && tokenizer_is_control(tokenizer, ids[i])) continue;
-        memcpy(text + used, piece.data, piece.length);
-        used += piece.length;
+        struct gguf_string bytes = bytes_of(tokenizer, ids[i]);
+        memcpy(text + used, bytes.data, bytes.length);
+        used += bytes.length;
     }
     text[used] = '\0';
     if (length) *length = used;

@@ -230,14 +230,6 @@ bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id) {
     return false;
 }
 
-bool tokenizer_is_special(const struct tokenizer *tokenizer, int32_t id) {
-    return in_range(tokenizer, id) && vocab_is_special(&tokenizer->vocab, id);
-}
-
-bool tokenizer_is_control(const struct tokenizer *tokenizer, int32_t id) {
-    return tokenizer_is_special(tokenizer, id) && tokenizer->vocab.type[id] != TOKEN_USER_DEFINED;
-}
-
 int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text) {
     size_t length = strlen(text);
     int32_t id = special_find(&tokenizer->special, (const uint8_t *)text, length);
@@ -249,6 +241,22 @@ struct gguf_string tokenizer_piece(const struct tokenizer *tokenizer, int32_t id
     if (!in_range(tokenizer, id) || vocab->type[id] == TOKEN_UNUSED) return (struct gguf_string){.data = ""};
     return (struct gguf_string){.data = (const char *)vocab->bytes + vocab->start[id],
                                 .length = vocab->start[id + 1] - vocab->start[id]};
+}
+
+struct gguf_string tokenizer_text(const struct tokenizer *tokenizer, int32_t id) {
+    uint8_t type = in_range(tokenizer, id) ? tokenizer->vocab.type[id] : TOKEN_UNUSED;
+    if (type == TOKEN_CONTROL || type == TOKEN_UNKNOWN || tokenizer_is_end(tokenizer, id))
+        return (struct gguf_string){.data = ""};
+    return tokenizer_piece(tokenizer, id);
+}
+
+size_t tokenizer_longest(const struct tokenizer *tokenizer) {
+    size_t longest = 0;
+    for (int32_t id = 0; id < tokenizer->vocab.size; id++) {
+        size_t length = tokenizer_text(tokenizer, id).length;
+        if (length > longest) longest = length;
+    }
+    return longest;
 }
 
 /* ---- encode ------------------------------------------------------------------------------------------------------ */

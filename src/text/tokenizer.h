@@ -57,10 +57,6 @@ int32_t tokenizer_eos(const struct tokenizer *tokenizer);
 /* True for every token that ends a turn: eos, eot, and the end markers known by name (<|im_end|>, <|eot_id|>, ...). */
 bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id);
 
-bool tokenizer_is_special(const struct tokenizer *tokenizer, int32_t id); /* control or user-defined */
-/* True for control tokens, which are no text. User-defined ones (<think>, runs of spaces) are text. */
-bool tokenizer_is_control(const struct tokenizer *tokenizer, int32_t id);
-
 /* The id of the token whose piece is exactly this text, special ones first; -1 if there is none. */
 int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text);
 
@@ -82,12 +78,18 @@ enum tokenizer_flags {
 opsm_status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t length, unsigned flags,
                              struct token_list *list, opsm_error *err);
 
-/* The raw bytes of one token (special tokens: their text); may be part of a UTF-8 character. The view lives as long as
+/* The raw bytes of one token (special tokens: their name); may be part of a UTF-8 character. The view lives as long as
  * the tokenizer. An id out of range gives an empty piece, and so does an unused token (padding of the vocabulary). */
 struct gguf_string tokenizer_piece(const struct tokenizer *tokenizer, int32_t id);
 
-/* All pieces in a row as NUL-terminated text (invalid UTF-8 stays as it is); release with mem_free. Control tokens are
- * left out unless `control`. `length` may be NULL. NULL when out of memory. */
+/* What a token adds to the text of a response: its piece, but nothing for control and unknown tokens and for those that
+ * end a turn, which are no text. User-defined ones (<think>, runs of spaces) are text. Whatever measures, matches,
+ * prints or judges a response takes its bytes from here. */
+struct gguf_string tokenizer_text(const struct tokenizer *tokenizer, int32_t id);
+size_t tokenizer_longest(const struct tokenizer *tokenizer); /* bytes of the longest text of a token */
+
+/* The texts of tokens in a row, with a NUL behind them (invalid UTF-8 stays as it is); release with mem_free. `control`:
+ * their pieces, to show a prompt. `length` may be NULL. NULL when out of memory. */
 char *tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, int64_t count, bool control,
                        size_t *length);
 

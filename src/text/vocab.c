@@ -83,8 +83,31 @@ static bool is_printable_ascii(const struct gguf_string *text) {
     return true;
 }
 
+static int hex_digit(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* The byte that a byte token "<0x0A>" stands for, -1 where the text is of another form. */
+static int named_byte(const struct gguf_string *text) {
+    if (text->length != 6 || memcmp(text->data, "<0x", 3) != 0 || text->data[5] != '>') return -1;
+    int high = hex_digit(text->data[3]), low = hex_digit(text->data[4]);
+    return high >= 0 && low >= 0 ? high * 16 + low : -1;
+}
+
+/* Takes the place of a byte that has no token of its own so far. */
+static void add_byte(struct vocab *vocab, int32_t id, int byte) {
+    vocab->bytes[vocab->start[id]] = (uint8_t)byte;
+    vocab->start[id + 1] = vocab->start[id] + 1;
+    if (vocab->byte_id[byte] < 0) vocab->byte_id[byte] = id;
+}
+
 /* Appends the piece of token `id`, and enters it in the hash table if BPE can produce it. */
 static opsm_status add_token(struct vocab *vocab, int32_t id, const struct gguf_string *text, opsm_error *err) {
+    int byte = vocab->type[id] == TOKEN_BYTE ? named_byte(text) : -1;
+    if (byte >= 0) {
+        add_byte(vocab, id, byte);
+        return OPSM_OK;
+    }
     uint8_t *piece = vocab->bytes + vocab->start[id];
     size_t length = text->length;
     bool in_alphabet = vocab_is_special(vocab, id)

@@ -53,9 +53,7 @@ opsm_status judge(const struct asked *a, const struct problems *p, const struct 
 #pragma omp parallel for num_threads(threads_count()) schedule(dynamic, 4)
     for (int32_t i = 0; i < r->n_sequences; i++) {
         double score = 0;
-        int64_t first = r->offset[i];
-        if (problems_score(p, &a->problems[i / r->group], r->tokens + first, r->offset[i + 1] - first,
-                           (enum finish_reason)r->finish[i], r->text_length[i], &score, NULL) != OPSM_OK) {
+        if (problems_score(p, &a->problems[i / r->group], r, i, &score, NULL) != OPSM_OK) {
 #pragma omp atomic write
             exhausted = true;
         }

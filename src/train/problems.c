@@ -135,14 +135,12 @@ opsm_status problems_solution(const struct problems *p, const struct problem *pr
     return status == OPSM_OK ? token_list_push(tokens, end, err) : status;
 }
 
-opsm_status problems_score(const struct problems *p, const struct problem *problem, const int32_t *tokens, int64_t n,
-                           enum finish_reason finish, int32_t text_length, double *score, opsm_error *err) {
+opsm_status problems_score(const struct problems *p, const struct problem *problem, const struct rollouts *r, int32_t i,
+                           double *score, opsm_error *err) {
     size_t length = 0;
-    char *text = tokenizer_decode(p->tokenizer, tokens, n, false, &length);
-    if (!text) return mem_exhausted(err, "a response's text", (size_t)n * 4);
-    if (length > (size_t)text_length) length = (size_t)text_length;
-    text[length] = '\0';
-    *score = reward_score(p->reward, problem, text, length, finish != FINISH_LENGTH, NULL);
+    char *text = rollouts_text(r, p->tokenizer, i, &length);
+    if (!text) return mem_exhausted(err, "a response's text", 0);
+    *score = reward_score(p->reward, problem, text, length, r->finish[i] != FINISH_LENGTH, NULL);
     mem_free(text);
     return OPSM_OK;
 }

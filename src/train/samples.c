@@ -130,11 +130,9 @@ static void put_number(struct text *line, const char *key, double value) {
         text_printf(line, ",\"%s\":null", key);
 }
 
-/* The text of tokens, cut at a character's end; readers of JSON refuse NUL, which becomes its picture. */
-static void put_tokens(struct text *line, const char *key, const struct tokenizer *tokenizer, const int32_t *ids,
-                       int64_t n, bool control) {
-    size_t length;
-    char *raw = tokenizer_decode(tokenizer, ids, n, control, &length);
+/* A text (released here; NULL: out of memory), cut at a character's end; readers of JSON refuse NUL, which becomes its
+ * picture. */
+static void put_text(struct text *line, const char *key, char *raw, size_t length) {
     struct text shown = {0};
     size_t end = length < TEXT_LIMIT ? length : TEXT_LIMIT;
     if (raw)
@@ -163,9 +161,12 @@ static void put_sequence(struct text *line, const struct run_config *config, con
     samples_reason(&config->objective, record, reason, sizeof reason);
     text_printf(line, "{\"iteration\":%" PRId64 ",\"group\":%" PRId64 ",\"sample\":%" PRId32, iteration,
                 batch->index * r->n_prompts + group, i % r->group);
-    put_tokens(line, "prompt", tokenizer, r->prompt_tokens + r->prompt_offset[group],
-               r->prompt_offset[group + 1] - r->prompt_offset[group], true);
-    put_tokens(line, "response", tokenizer, r->tokens + r->offset[i], r->offset[i + 1] - r->offset[i], false);
+    size_t prompt_length = 0, length = 0;
+    char *prompt = tokenizer_decode(tokenizer, r->prompt_tokens + r->prompt_offset[group],
+                                    r->prompt_offset[group + 1] - r->prompt_offset[group], true, &prompt_length);
+    put_text(line, "prompt", prompt, prompt_length);
+    char *response = rollouts_text(r, tokenizer, i, &length);
+    put_text(line, "response", response, length);
     text_printf(line, ",\"finish\":\"%s\"", finish_name((enum finish_reason)r->finish[i]));
     put_number(line, "reward", (double)batch->reward[i]);
     put_number(line, "advantage", (double)batch->advantage[i]);

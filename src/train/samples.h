@@ -7,7 +7,8 @@
  *    "drift":0.31,"delta":0.05,"keep":false,"reason":"A < 0 and drift 0.31 > 0.05"}
  *
  * drift (nats per token), delta and keep are those of the last optimiser step that used the sequence; null where none
- * measured it. Texts are cut at 4000 bytes. Which sequences: groups in which the mask dropped something first (half of
+ * measured it. The response is the text that was judged: without end tokens, and without a stop string and what follows.
+ * Texts are cut at 4000 bytes. Which sequences: groups in which the mask dropped something first (half of
  * them), then the first groups; of a group up to four: two dropped ones, one with A > 0, a kept one with A < 0, one
  * with A = 0, then more of each. Nothing of it is random.
  */

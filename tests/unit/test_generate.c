@@ -189,6 +189,95 @@ static void responses_end_where_they_should(void **state) {
     model_free(model);
 }
 
+/* A model whose tokens have all types that there are. */
+static struct model *make_mixed_model(void) {
+    static int32_t types[TINY_VOCAB];
+    for (int i = 0; i < TINY_VOCAB; i++) {
+        int byte = i - TINY_BYTES;
+        bool fixed = byte >= 256 || byte == ' ' || byte == 't' || byte == 'h' || byte == 'e'; /* what merges need */
+        types[i] = i < TINY_BYTES ? 3 : fixed || i % 3 ? 1 : 2 + i / 3 % 5;
+    }
+    tiny_types = types;
+    struct model *model = make_model(DTYPE_F32);
+    tiny_types = NULL;
+    return model;
+}
+
+/* The text that is judged is the text of the tokens; `whole`: of the same responses without stop strings. */
+static int assert_texts(const struct model *model, const struct rollouts *r, const struct rollouts *whole,
+                        const char *stop) {
+    int stopped = 0;
+    for (int32_t i = 0; i < r->n_sequences; i++) {
+        size_t length, all_length;
+        char *text = rollouts_text(r, model->tokenizer, i, &length);
+        char *all = tokenizer_decode(model->tokenizer, whole->tokens + whole->offset[i],
+                                     whole->offset[i + 1] - whole->offset[i], false, &all_length);
+        const char *found = stop ? memmem(all, all_length, stop, strlen(stop)) : NULL;
+        assert_int_equal(length, found ? (size_t)(found - all) : all_length);
+        assert_int_equal(r->text_length[i], length);
+        assert_memory_equal(text, all, length);
+        assert_int_equal(text[length], 0);
+        assert_int_equal(r->finish[i], found ? FINISH_STOP : whole->finish[i]);
+        stopped += found != NULL;
+        mem_free(text);
+        mem_free(all);
+    }
+    return stopped;
+}
+
+static void the_text_is_that_of_the_tokens(void **state) {
+    (void)state;
+    struct model *model = make_mixed_model();
+    const struct tokenizer *tokenizer = model->tokenizer;
+    struct generate_request request = make_request((struct sampling){1, 1, 0, 0});
+    struct rollouts whole = run(model, &request, 16);
+    assert_texts(model, &whole, &whole, NULL);
+    int stops = 0, stopped = 0;
+    for (int64_t t = 0; t + 1 < rollouts_tokens(&whole);
+         t++) { /* two tokens that are text, some of them user-defined */
+        size_t length;
+        char *stop = tokenizer_decode(tokenizer, whole.tokens + t, 2, false, &length);
+        if (t % 7 == 0 && length > 1 && strlen(stop) == length) {
+            const char *one[] = {stop};
+            request.stop = one;
+            request.n_stop = 1;
+            struct rollouts r = run(model, &request, 16);
+            stopped += assert_texts(model, &r, &whole, stop);
+            rollouts_free(&r);
+            stops++;
+        }
+        mem_free(stop);
+    }
+    assert_true(stops > 20 && stopped >= stops / 2);
+    rollouts_free(&whole);
+    model_free(model);
+}
+
+/* A control token is no text, but a stop string may name it. */
+static void a_stop_string_may_name_a_control_token(void **state) {
+    (void)state;
+    struct model *model = make_model(DTYPE_F32);
+    struct generate_request request = make_request((struct sampling){1, 1, 0, 0});
+    struct rollouts whole = run(model, &request, 16);
+    const char *stop[] = {"<|im_start|>"};
+    request.stop = stop;
+    request.n_stop = 1;
+    struct rollouts r = run(model, &request, 16);
+    int stopped = 0;
+    for (int32_t i = 0; i < r.n_sequences; i++) {
+        int64_t first = whole.offset[i], at = first;
+        while (at < whole.offset[i + 1] && whole.tokens[at] != TINY_START) at++;
+        bool there = at < whole.offset[i + 1];
+        assert_int_equal(r.finish[i], there ? FINISH_STOP : whole.finish[i]);
+        assert_int_equal(r.offset[i + 1] - r.offset[i], at - first + there);
+        stopped += there;
+    }
+    assert_true(stopped > 0);
+    rollouts_free(&r);
+    rollouts_free(&whole);
+    model_free(model);
+}
+
 static void interruption_and_bad_requests_leave_nothing(void **state) {
     (void)state;
     struct model *model = make_model(DTYPE_F32);
@@ -231,6 +320,8 @@ int main(void) {
         cmocka_unit_test(waves_that_end_together_are_followed_by_the_next),
         cmocka_unit_test(recorded_logprobs_are_the_trainers_bit_for_bit),
         cmocka_unit_test(responses_end_where_they_should),
+        cmocka_unit_test(the_text_is_that_of_the_tokens),
+        cmocka_unit_test(a_stop_string_may_name_a_control_token),
         cmocka_unit_test(interruption_and_bad_requests_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,6 +33,24 @@ static void matches_at_any_cut(void **state) {
     stop_free(set);
 }
 
+/* The text in front of the match holds none of the strings, whatever their order. */
+static void of_several_that_end_together_the_longest_counts(void **state) {
+    (void)state;
+    const char *orders[2][3] = {{"b", "ab", "\xc3\xa9"}, {"\xc3\xa9", "ab", "b"}};
+    for (int o = 0; o < 2; o++) {
+        struct stop_set *set;
+        assert_ok(stop_create(&set, orders[o], 3, &err));
+        for (size_t size = 1; size < 6; size++) {
+            size_t matched = 0;
+            assert_int_equal(feed_all(set, "caba", size, &matched), 3);
+            assert_int_equal(matched, 2);
+            assert_int_equal(feed_all(set, "\xc3\xa8\xc3\xa9", size, &matched), 4);
+            assert_int_equal(matched, 2);
+        }
+        stop_free(set);
+    }
+}
+
 static void an_empty_set_never_matches(void **state) {
     (void)state;
     struct stop_set *set;
@@ -53,6 +71,7 @@ static void an_empty_string_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_at_any_cut),
+        cmocka_unit_test(of_several_that_end_together_the_longest_counts),
         cmocka_unit_test(an_empty_set_never_matches),
         cmocka_unit_test(an_empty_string_is_refused),
     };

@@ -225,7 +225,8 @@ static void a_huge_word_is_not_quadratic(void **state) {
 
 enum { MOST_TOKENS = 16 };
 
-/* Tokens a to e, then those given; types by the first character: '#' control, '+' user-defined. */
+/* Tokens a to e, then those given; types by the first character: '?' unknown, '#' control, '+' user-defined, '-' unused,
+ * '=' a byte. */
 static opsm_status create_small(struct tokenizer **tokenizer, const char *pre, const char *const *extra,
                                 const char *const *rules, opsm_error *err) {
     struct gguf_string texts[MOST_TOKENS], lines[MOST_TOKENS];
@@ -238,7 +239,9 @@ static opsm_status create_small(struct tokenizer **tokenizer, const char *pre, c
     }
     uint64_t n = 5;
     for (; extra && *extra; extra++, n++) {
-        int special = **extra == '#' ? 3 : **extra == '+' ? 4 : 0;
+        const char *const marks = "?#+-="; /* of types 2 to 6 */
+        const char *mark = **extra ? strchr(marks, **extra) : NULL;
+        int special = mark ? (int)(mark - marks) + 2 : 0;
         const char *text = special ? *extra + 1 : *extra;
         texts[n] = (struct gguf_string){.data = text, .length = strlen(text)};
         kinds_of[n] = special ? special : 1;
@@ -307,10 +310,6 @@ static void special_tokens(void **state) {
     assert_int_equal(tokenizer_find(tokenizer, "c"), 2);
     assert_int_equal(tokenizer_find(tokenizer, "cc"), -1);
     assert_int_equal(tokenizer_find(tokenizer, ""), -1);
-    assert_true(tokenizer_is_special(tokenizer, 5) && tokenizer_is_control(tokenizer, 5));
-    assert_true(tokenizer_is_special(tokenizer, 7) && !tokenizer_is_control(tokenizer, 7));
-    assert_false(tokenizer_is_special(tokenizer, 0) || tokenizer_is_special(tokenizer, -1) ||
-                 tokenizer_is_special(tokenizer, 99));
     const int32_t ids[] = {0, 5, 7, -1, 2, 1000};
     size_t length;
     char *text = tokenizer_decode(tokenizer, ids, 6, false, &length);
@@ -319,6 +318,35 @@ static void special_tokens(void **state) {
     text = tokenizer_decode(tokenizer, ids, 6, true, NULL);
     assert_string_equal(text, "a<s><think>c");
     mem_free(text);
+    tokenizer_free(tokenizer);
+}
+
+/* Whatever type a token has: the text of several is what each adds, one after the other. */
+static void every_type_of_token_has_one_text(void **state) {
+    (void)state;
+    const char *const extra[] = {"?<unk>", "#<s>", "+<think>",       "-<pad>",  "=<0x0A>", "=<0xC3>",
+                                 "=<0x5A", "=c3",  "#<|endoftext|>", "+<0x41>", NULL};
+    const char *const texts[] = {"a", "",   "c",    "d",     "e",  "", "",      "<think>",
+                                 "",  "\n", "\xc3", "<0x5A", "c3", "", "<0x41>"};
+    opsm_error err = {0};
+    struct tokenizer *tokenizer;
+    assert_ok(create_small(&tokenizer, "qwen2", extra, NULL, &err));
+    char all[64] = "";
+    int32_t ids[17] = {-1};
+    for (int32_t id = 0; id < 15; id++) {
+        struct gguf_string text = tokenizer_text(tokenizer, id); /* 1 is the end token, though of type normal */
+        assert_int_equal(text.length, strlen(texts[id]));
+        assert_memory_equal(text.data, texts[id], text.length);
+        strcat(all, texts[id]);
+        ids[id + 1] = id;
+    }
+    ids[16] = 15;
+    assert_int_equal(tokenizer_text(tokenizer, -1).length + tokenizer_text(tokenizer, 15).length, 0);
+    assert_int_equal(tokenizer_longest(tokenizer), strlen("<think>"));
+    char *decoded = tokenizer_decode(tokenizer, ids, 17, false, NULL);
+    assert_string_equal(decoded, all);
+    mem_free(decoded);
+    check_small(tokenizer, "a\n\xc3\x89", 0, "0 9 10"); /* 0x89 has no token */
     tokenizer_free(tokenizer);
 }
 
@@ -334,7 +362,7 @@ static void ends_and_begins(void **state) {
     assert_string_equal(tokenizer_name(tokenizer), "smollm");
     for (int32_t id = -1; id < 10; id++)
         assert_int_equal(tokenizer_is_end(tokenizer, id), id == 1 || (id >= 5 && id <= 8));
-    assert_true(tokenizer_is_control(tokenizer, 5)); /* whatever type the file gave it */
+    assert_int_equal(tokenizer_text(tokenizer, 5).length, 0); /* whatever type the file gave it */
     check_small(tokenizer, "a<|im_end|>", TOKENIZER_SPECIAL | TOKENIZER_BOS, "0 5");
     tokenizer_free(tokenizer);
 }
@@ -598,6 +626,7 @@ int main(void) {
         cmocka_unit_test(ignore_merges_takes_whole_tokens),
         cmocka_unit_test(bytes_without_token_are_barriers),
         cmocka_unit_test(special_tokens),
+        cmocka_unit_test(every_type_of_token_has_one_text),
         cmocka_unit_test(ends_and_begins),
         cmocka_unit_test(damaged_vocabularies_get_a_sentence),
         cmocka_unit_test(harmless_oddities_are_tolerated),
