@@ -27,23 +27,29 @@ opsm_status problem_copy(struct problem *problem, const struct problem *parts, o
     int n_messages = parts->n_messages > 0 ? parts->n_messages : 1;
     size_t message_bytes = (size_t)n_messages * sizeof *from;
     size_t number_bytes = (size_t)parts->n_numbers * sizeof *parts->numbers;
-    size_t size = message_bytes + number_bytes;
+    size_t answer_bytes = (size_t)parts->n_more_answers * sizeof *parts->more_answers;
+    size_t size = message_bytes + number_bytes + answer_bytes;
     size += text_size(parts->prompt) + text_size(parts->answer) + text_size(parts->solution);
     for (int i = 0; i < n_messages; i++) size += text_size(from[i].role) + text_size(from[i].content);
+    for (int i = 0; i < parts->n_more_answers; i++) size += text_size(parts->more_answers[i]);
 
     char *block = mem_alloc(size, 1);
     if (!block) return mem_exhausted(err, "a problem", size);
-    /* Messages first, numbers second: both need 8-byte alignment, the texts none. */
+    /* Messages, numbers and the list of answers first: they need 8-byte alignment, the texts none. */
     struct chat_message *messages = (struct chat_message *)(void *)block;
     int64_t *numbers = (int64_t *)(void *)(block + message_bytes);
-    char *cursor = block + message_bytes + number_bytes;
+    const char **answers = (const char **)(void *)(block + message_bytes + number_bytes);
+    char *cursor = block + message_bytes + number_bytes + answer_bytes;
     if (number_bytes) memcpy(numbers, parts->numbers, number_bytes);
     for (int i = 0; i < n_messages; i++) {
         messages[i].role = put_text(&cursor, from[i].role);
         messages[i].content = put_text(&cursor, from[i].content);
     }
+    for (int i = 0; i < parts->n_more_answers; i++) answers[i] = put_text(&cursor, parts->more_answers[i]);
     problem->prompt = put_text(&cursor, parts->prompt);
     problem->answer = put_text(&cursor, parts->answer);
+    problem->more_answers = parts->n_more_answers ? answers : NULL;
+    problem->n_more_answers = parts->n_more_answers;
     problem->solution = put_text(&cursor, parts->solution);
     problem->messages = messages;
     problem->n_messages = n_messages;

@@ -17,8 +17,10 @@ const char *data_split_name(enum data_split split);
 
 /* All text is NUL-terminated, has no NUL inside and is never NULL. */
 struct problem {
-    const char *prompt;                  /* what the user says; with several messages, the last of the user's */
-    const char *answer;                  /* the reference answer; "" when the data has none */
+    const char *prompt;              /* what the user says; with several messages, the last of the user's */
+    const char *answer;              /* the reference answer; "" when the data has none */
+    const char *const *more_answers; /* others that are right as well */
+    int n_more_answers;
     const char *solution;                /* a whole response worth imitating; "" when there is none */
     const struct chat_message *messages; /* the conversation up to the response, at least one; the last is the user's */
     int n_messages;
@@ -31,6 +33,11 @@ struct problem {
 /* Copies every part of `parts` into one block owned by `problem`. NULL texts become "", no messages become one user
  * message that holds the prompt. */
 opsm_status problem_copy(struct problem *problem, const struct problem *parts, opsm_error *err);
+
+/* The accepted answers: number 0 is `answer`, the others follow. */
+static inline const char *problem_answer(const struct problem *problem, int index) {
+    return index == 0 ? problem->answer : problem->more_answers[index - 1];
+}
 
 void problem_free(struct problem *problem); /* also for views; leaves zeros */
 

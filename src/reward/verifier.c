@@ -2,11 +2,10 @@
 #include "reward/verifier.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/threads.h"
 #include "reward/verifier_type.h"
 #include <math.h>
 #include <stdio.h>
-
-enum { VERIFIERS_MAX = 16 };
 
 static const struct {
     const struct verifier_type *type;
@@ -23,7 +22,7 @@ enum { TYPE_COUNT = sizeof TYPES / sizeof *TYPES };
 struct verifier {
     const struct verifier_type *type;
     struct verifier_spec spec;
-    char *pattern, *prefix, *suffix, **tags;
+    char name[VERIFIER_NAME_MAX + 1], *pattern, *prefix, *suffix, **tags;
     void *state;
 };
 
@@ -38,6 +37,10 @@ const char *verifier_name(int index) {
 
 const char *verifier_doc(int index) {
     return index >= 0 && index < TYPE_COUNT ? TYPES[index].doc : NULL;
+}
+
+const char *verifier_help(int index) {
+    return index >= 0 && index < TYPE_COUNT ? TYPES[index].type->help : NULL;
 }
 
 static const struct verifier_type *find_type(const char *name, opsm_error *err) {
@@ -59,25 +62,49 @@ static const struct verifier_type *find_type(const char *name, opsm_error *err) 
     return NULL;
 }
 
+/* A setting, the types that have it, and whether a specification sets it. */
+struct setting_row {
+    const char *name;
+    unsigned setting;
+    bool set;
+};
+enum { SETTING_ROWS = 8 };
+
+static void list_settings(const struct verifier_spec *spec, struct setting_row rows[SETTING_ROWS]) {
+    const struct setting_row all[SETTING_ROWS] = {
+        {"pattern", SETTING_PATTERN, spec->pattern != NULL},
+        {"tolerance", SETTING_TOLERANCE, spec->tolerance != 0},
+        {"ignore_case", SETTING_IGNORE_CASE, spec->ignore_case},
+        {"unfinished_ok", SETTING_UNFINISHED, spec->unfinished_ok},
+        {"max_length", SETTING_SHAPE, spec->max_length != 0},
+        {"prefix", SETTING_SHAPE, spec->prefix != NULL},
+        {"suffix", SETTING_SHAPE, spec->suffix != NULL},
+        {"tags", SETTING_SHAPE, spec->n_tags != 0},
+    };
+    memcpy(rows, all, sizeof all);
+}
+
+void verifier_settings(int index, char *list, size_t room) {
+    struct setting_row rows[SETTING_ROWS];
+    list_settings(&(struct verifier_spec){0}, rows);
+    size_t used = 0;
+    snprintf(list, room, "none");
+    for (int i = 0; i < SETTING_ROWS; i++)
+        if ((TYPES[index].type->settings & rows[i].setting) && used < room)
+            used += (size_t)snprintf(list + used, room - used, "%s%s", used ? ", " : "", rows[i].name);
+}
+
 /* A setting that would be ignored is a mistake of the person who wrote it. */
 static opsm_status check_spec(const struct verifier_spec *spec, const struct verifier_type *type, opsm_error *err) {
-    const struct {
-        bool set;
-        unsigned setting;
-        const char *name;
-    } rows[] = {
-        {spec->pattern != NULL, SETTING_PATTERN, "pattern"},
-        {spec->tolerance != 0, SETTING_TOLERANCE, "tolerance"},
-        {spec->ignore_case, SETTING_IGNORE_CASE, "ignore_case"},
-        {spec->unfinished_ok, SETTING_UNFINISHED, "unfinished_ok"},
-        {spec->max_length != 0, SETTING_SHAPE, "max_length"},
-        {spec->prefix != NULL, SETTING_SHAPE, "prefix"},
-        {spec->suffix != NULL, SETTING_SHAPE, "suffix"},
-        {spec->n_tags != 0, SETTING_SHAPE, "tags"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    struct setting_row rows[SETTING_ROWS];
+    list_settings(spec, rows);
+    for (int i = 0; i < SETTING_ROWS; i++)
         if (rows[i].set && !(type->settings & rows[i].setting))
             return opsm_fail(err, OPSM_INVALID, "verifier '%s' has no setting '%s'", type->name, rows[i].name);
+    size_t length = spec->name ? strlen(spec->name) : 1;
+    if (length < 1 || length > VERIFIER_NAME_MAX)
+        return opsm_fail(err, OPSM_INVALID, "verifier '%s': a name has 1 to %d bytes, found %zu", type->name,
+                         VERIFIER_NAME_MAX, length);
     if (!isfinite(spec->weight))
         return opsm_fail(err, OPSM_INVALID, "verifier '%s': weight must be a finite number", type->name);
     if (!(spec->tolerance >= 0 && spec->tolerance < 1))
@@ -114,12 +141,28 @@ static opsm_status verifier_create(struct verifier *verifier, const struct verif
     verifier->type = type;
     verifier->spec = *spec;
     verifier->spec.type = type->name;
+    verifier->spec.name = NULL; /* see name_verifier */
     verifier->spec.tags = NULL;
     bool kept = keep_text(&verifier->pattern, &verifier->spec.pattern, spec->pattern) &&
                 keep_text(&verifier->prefix, &verifier->spec.prefix, spec->prefix) &&
                 keep_text(&verifier->suffix, &verifier->spec.suffix, spec->suffix) && keep_tags(verifier, spec);
     if (!kept) return mem_exhausted(err, "a verifier", sizeof *verifier);
     return type->create ? type->create(&verifier->state, &verifier->spec, err) : OPSM_OK;
+}
+
+/* Metrics tell the summands apart by name. */
+static opsm_status name_verifier(struct reward *reward, int index, const char *name, opsm_error *err) {
+    struct verifier *verifier = &reward->verifiers[index];
+    int nth = 1;
+    for (int i = 0; i < index; i++) nth += reward->verifiers[i].type == verifier->type;
+    if (name || nth == 1)
+        snprintf(verifier->name, sizeof verifier->name, "%s", name ? name : verifier->type->name);
+    else
+        snprintf(verifier->name, sizeof verifier->name, "%s-%d", verifier->type->name, nth);
+    for (int i = 0; i < index; i++)
+        if (!strcmp(reward->verifiers[i].name, verifier->name))
+            return opsm_fail(err, OPSM_INVALID, "reward: two entries have the name '%s'", verifier->name);
+    return OPSM_OK;
 }
 
 static void verifier_release(struct verifier *verifier) {
@@ -141,6 +184,7 @@ opsm_status reward_create(struct reward **result, const struct verifier_spec *sp
     for (int i = 0; i < n && status == OPSM_OK; i++) {
         reward->count = i + 1;
         status = verifier_create(&reward->verifiers[i], &specs[i], err);
+        if (status == OPSM_OK) status = name_verifier(reward, i, specs[i].name, err);
     }
     if (status != OPSM_OK) {
         reward_free(reward);
@@ -161,46 +205,64 @@ int reward_count(const struct reward *reward) {
 }
 
 const char *reward_name(const struct reward *reward, int index) {
-    return index >= 0 && index < reward->count ? reward->verifiers[index].type->name : NULL;
+    return index >= 0 && index < reward->count ? reward->verifiers[index].name : NULL;
 }
 
-double reward_highest(const struct reward *reward) {
-    double sum = 0;
-    for (int i = 0; i < reward->count; i++) sum += fmax(reward->verifiers[i].spec.weight, 0);
-    return sum;
-}
-
-double reward_lowest(const struct reward *reward) {
-    double sum = 0;
-    for (int i = 0; i < reward->count; i++) sum += fmin(reward->verifiers[i].spec.weight, 0);
-    return sum;
+static opsm_status check(const struct verifier *v, const struct problem *problem, opsm_error *err) {
+    opsm_status status = OPSM_OK;
+    for (int k = 0; v->type->check && status == OPSM_OK && k <= problem->n_more_answers; k++)
+        status = v->type->check(v->state, &v->spec, problem, problem_answer(problem, k), err);
+    return status;
 }
 
 opsm_status reward_check(const struct reward *reward, const struct problem *problem, opsm_error *err) {
-    for (int i = 0; i < reward->count; i++) {
-        const struct verifier *v = &reward->verifiers[i];
-        opsm_status status = v->type->check ? v->type->check(v->state, &v->spec, problem, err) : OPSM_OK;
-        if (status != OPSM_OK) return status;
-    }
-    return OPSM_OK;
+    opsm_status status = OPSM_OK;
+    for (int i = 0; status == OPSM_OK && i < reward->count; i++) status = check(&reward->verifiers[i], problem, err);
+    return status;
 }
 
-double reward_score(const struct reward *reward, const struct problem *problem, const char *text, size_t length,
-                    bool finished, double *scores) {
-    struct response response = {text ? text : "", text ? length : 0, finished};
-    double sum = 0;
-    for (int i = 0; i < reward->count; i++) {
-        const struct verifier *v = &reward->verifiers[i];
-        bool judged = !v->type->check || v->type->check(v->state, &v->spec, problem, NULL) == OPSM_OK;
-        double score = judged ? v->type->score(v->state, &v->spec, problem, response) : 0;
-        if (scores) scores[i] = score;
-        sum += v->spec.weight * score;
+/* The best score over the accepted answers, with what was found beside it. */
+static double best_score(const struct verifier *v, const struct problem *problem, struct response response,
+                         struct span *found) {
+    double best = -1;
+    for (int k = 0; k <= problem->n_more_answers && best < 1; k++) {
+        struct span here = {0};
+        double score = v->type->score(v->state, &v->spec, problem, problem_answer(problem, k), response, &here);
+        if (isnan(score)) return score;
+        if (score > best) {
+            best = score;
+            *found = here;
+        }
     }
-    return sum;
+    return best;
 }
 
-opsm_status verifier_needs_answer(const struct problem *problem, const char *name, opsm_error *err) {
-    if (span_trim(span_of(problem->answer)).length > 0) return OPSM_OK;
+static void judge(const struct reward *reward, const struct reward_item *item, struct verdict *verdict) {
+    struct response response = {item->text ? item->text : "", item->text ? item->length : 0, item->finished};
+    verdict->reward = 0;
+    verdict->found = (struct span){0};
+    verdict->unjudged.code = reward_check(reward, item->problem, &verdict->unjudged);
+    for (int i = 0; i < reward->count && verdict->unjudged.code == OPSM_OK; i++) {
+        const struct verifier *v = &reward->verifiers[i];
+        struct span found = {0};
+        verdict->scores[i] = best_score(v, item->problem, response, &found);
+        if (isnan(verdict->scores[i])) mem_exhausted(&verdict->unjudged, "a verdict", 0);
+        verdict->reward += v->spec.weight * verdict->scores[i];
+        if (i == 0) verdict->found = found;
+    }
+    if (verdict->unjudged.code != OPSM_OK) verdict->reward = NAN;
+}
+
+void reward_judge(const struct reward *reward, const struct reward_item *items, int64_t n, struct verdict *verdicts) {
+#pragma omp parallel for num_threads(threads_count()) schedule(dynamic, 8) if (n > 1)
+    for (int64_t i = 0; i < n; i++) judge(reward, &items[i], &verdicts[i]);
+}
+
+opsm_status verifier_needs_answer(const struct problem *problem, const char *answer, const char *name,
+                                  opsm_error *err) {
+    if (span_trim(span_of(answer)).length > 0) return OPSM_OK;
+    if (problem->n_more_answers > 0)
+        return opsm_fail(err, OPSM_MISSING, "verifier '%s': one of the accepted answers is blank", name);
     return opsm_fail(err, OPSM_MISSING, "verifier '%s' compares with the answer, but the problem '%.80s' has none",
                      name, problem->prompt);
 }

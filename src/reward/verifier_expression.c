@@ -3,9 +3,10 @@
 #include "reward/verifier_type.h"
 
 static opsm_status check_expression(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                                    opsm_error *err) {
+                                    const char *answer, opsm_error *err) {
     (void)state;
     (void)spec;
+    (void)answer;
     if (problem->n_numbers > 0) return OPSM_OK;
     return opsm_fail(err, OPSM_MISSING,
                      "verifier 'expression' needs the numbers of the problem, but '%.80s' has none; it fits the task "
@@ -26,18 +27,23 @@ static bool uses_given(const struct expression *expression, const struct problem
 }
 
 static double score_expression(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                               struct response response) {
+                               const char *answer, struct response response, struct span *found) {
     (void)state;
+    (void)answer;
     if (!response.finished && !spec->unfinished_ok) return 0;
     struct expression expression;
-    struct span text = expression_locate((struct span){response.text, response.length});
-    if (problem->n_numbers > EXPRESSION_NUMBERS_MAX || !expression_evaluate(text, &expression)) return 0;
+    *found = span_trim(expression_locate((struct span){response.text, response.length}));
+    if (problem->n_numbers > EXPRESSION_NUMBERS_MAX || !expression_evaluate(*found, &expression)) return 0;
     bool reached = expression.value.under == 1 && expression.value.over == problem->target;
     return reached && uses_given(&expression, problem);
 }
 
 const struct verifier_type verifier_expression = {
     .name = "expression",
+    .help = "Arithmetic (+ - * / and brackets) that uses the numbers of the problem, each\n"
+            "at most once, and equals its target. An `=` and what follows is ignored, and\n"
+            "of several lines the last one counts. Rows of a file need `numbers`, a list,\n"
+            "and `target`. A response that was cut off scores 0 unless unfinished_ok.\n",
     .settings = SETTING_UNFINISHED,
     .check = check_expression,
     .score = score_expression,

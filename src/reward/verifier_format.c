@@ -41,9 +41,11 @@ static bool has_tags(struct span text, const char *const *tags, int n_tags) {
 }
 
 static double score_format(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                           struct response response) {
+                           const char *answer, struct response response, struct span *found) {
     (void)state;
     (void)problem;
+    (void)answer;
+    (void)found;
     if (!response.finished && !spec->unfinished_ok) return 0;
     struct span whole = {response.text, response.length}, text = span_trim(whole);
     bool fits = spec->max_length == 0 || response.length <= (size_t)spec->max_length;
@@ -53,6 +55,11 @@ static double score_format(const void *state, const struct verifier_spec *spec, 
 
 const struct verifier_type verifier_format = {
     .name = "format",
+    .help = "All of: finished (unless unfinished_ok); not blank; valid UTF-8 without\n"
+            "control characters other than tab and newline; at most max_length bytes;\n"
+            "begins with prefix and ends with suffix, white space around the response\n"
+            "ignored; each of tags occurs exactly once, in this order. It looks at no\n"
+            "answer: give it a small weight beside a verifier that does.\n",
     .settings = SETTING_SHAPE | SETTING_UNFINISHED,
     .create = create_format,
     .score = score_format,

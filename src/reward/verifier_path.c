@@ -2,8 +2,9 @@
 #include "reward/verifier_type.h"
 
 static opsm_status check_path(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                              opsm_error *err) {
+                              const char *answer, opsm_error *err) {
     (void)state;
+    (void)answer;
     return verifier_needs_digits(problem, 2, spec->type, err);
 }
 
@@ -14,10 +15,11 @@ static int64_t ring_distance(int64_t a, int64_t b) {
 }
 
 static double score_path(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                         struct response response) {
+                         const char *answer, struct response response, struct span *found) {
     (void)state;
+    (void)answer;
     if (!response.finished && !spec->unfinished_ok) return 0;
-    struct span text = span_trim((struct span){response.text, response.length});
+    struct span text = *found = span_trim((struct span){response.text, response.length});
     if (text.length != (size_t)problem->n_numbers - 1) return 0;
     int64_t lane = problem->numbers[0];
     for (size_t i = 0; i < text.length; i++) {
@@ -31,6 +33,10 @@ static double score_path(const void *state, const struct verifier_spec *spec, co
 
 const struct verifier_type verifier_path = {
     .name = "path",
+    .help = "One digit per row: a lane of a ring of ten, beside or equal to the one before\n"
+            "(the first number is the start), at least two lanes away from the row's number,\n"
+            "and at last the target. Rows of a file need `numbers`, digits, and `target`.\n"
+            "A response that was cut off scores 0 unless unfinished_ok.\n",
     .settings = SETTING_UNFINISHED,
     .check = check_path,
     .score = score_path,

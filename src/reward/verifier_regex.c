@@ -2,6 +2,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "base/mem.h"
 #include "reward/verifier_type.h"
+#include <math.h>
 #include <pcre2.h>
 
 enum {
@@ -60,32 +61,35 @@ static opsm_status create_regex(void **state, const struct verifier_spec *spec, 
 }
 
 static opsm_status check_regex(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                               opsm_error *err) {
+                               const char *answer, opsm_error *err) {
     const struct regex *regex = state;
-    return regex->answer ? verifier_needs_answer(problem, spec->type, err) : OPSM_OK;
+    return regex->answer ? verifier_needs_answer(problem, answer, spec->type, err) : OPSM_OK;
 }
 
 static double score_regex(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                          struct response response) {
+                          const char *answer, struct response response, struct span *found) {
     const struct regex *regex = state;
+    (void)problem;
     if (response.length > SUBJECT_MAX) return 0;
     pcre2_match_data *match = pcre2_match_data_create_from_pattern(regex->code, NULL);
-    if (!match) return 0;
-    int found = pcre2_match(regex->code, (PCRE2_SPTR)response.text, response.length, 0, 0, match, regex->limits);
-    double score = found > 0; /* negative: no match, or a limit */
-    if (found > 0 && regex->answer) {
-        const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(match) + 2 * regex->answer;
-        /* \K inside a lookahead can turn a group's ends around. */
-        bool set = (int)regex->answer < found && ends[0] != PCRE2_UNSET && ends[0] <= ends[1];
-        score = set && span_same((struct span){response.text + ends[0], ends[1] - ends[0]}, span_of(problem->answer),
-                                 spec->ignore_case);
-    }
+    if (!match) return NAN;
+    int groups = pcre2_match(regex->code, (PCRE2_SPTR)response.text, response.length, 0, 0, match, regex->limits);
+    double score = groups > 0; /* negative: no match, or a limit */
+    const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(match) + 2 * regex->answer;
+    /* \K inside a lookahead can turn a group's ends around. */
+    bool set = (int)regex->answer < groups && ends[0] != PCRE2_UNSET && ends[0] <= ends[1];
+    if (set) *found = (struct span){response.text + ends[0], ends[1] - ends[0]};
+    if (groups > 0 && regex->answer) score = set && span_same(*found, span_of(answer), spec->ignore_case);
     pcre2_match_data_free(match);
     return score;
 }
 
 const struct verifier_type verifier_regex = {
     .name = "regex",
+    .help = "The pattern (PCRE2, UTF-8) is found anywhere in the response. With a group\n"
+            "named `answer`, as in \"is (?<answer>[A-D])\", the group of the first match must\n"
+            "equal the answer, as in exact. More than 64 KiB of response, or a match that\n"
+            "takes too long, scores 0.\n",
     .settings = SETTING_PATTERN | SETTING_IGNORE_CASE,
     .create = create_regex,
     .destroy = destroy_regex,

@@ -2,16 +2,18 @@
 #include "reward/verifier_type.h"
 
 static opsm_status check_subset(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                                opsm_error *err) {
+                                const char *answer, opsm_error *err) {
     (void)state;
+    (void)answer;
     return verifier_needs_digits(problem, 1, spec->type, err);
 }
 
 static double score_subset(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                           struct response response) {
+                           const char *answer, struct response response, struct span *found) {
     (void)state;
+    (void)answer;
     if (!response.finished && !spec->unfinished_ok) return 0;
-    struct span text = span_trim((struct span){response.text, response.length});
+    struct span text = *found = span_trim((struct span){response.text, response.length});
     if (text.length != (size_t)problem->n_numbers) return 0;
     int64_t value = 0;
     for (size_t i = 0; i < text.length; i++) {
@@ -25,6 +27,10 @@ static double score_subset(const void *state, const struct verifier_spec *spec, 
 
 const struct verifier_type verifier_subset = {
     .name = "subset",
+    .help = "One digit per number of the problem: a value that starts at 0 and at each\n"
+            "number stays or grows by it, modulo 10, and ends at the target. Rows of a\n"
+            "file need `numbers`, digits, and `target`. A response that was cut off scores\n"
+            "0 unless unfinished_ok.\n",
     .settings = SETTING_UNFINISHED,
     .check = check_subset,
     .score = score_subset,

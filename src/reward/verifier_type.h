@@ -24,29 +24,28 @@ enum verifier_setting {
 
 struct verifier_type {
     const char *name;
+    const char *help;  /* what it accepts, for `opsm help verifiers`: lines of at most 72 characters */
     unsigned settings; /* of enum verifier_setting */
 
-    /* Makes the private state; NULL: the type has none. `owner` (1-based number and name) is for sentences. */
+    /* Makes the private state; NULL: the type has none. */
     opsm_status (*create)(void **state, const struct verifier_spec *spec, opsm_error *err);
     void (*destroy)(void *state);
 
-    /* NULL: any problem will do. */
+    /* Whether the problem can be judged with this accepted answer ("" where it has none); called for each of them, the
+     * sentence names what is wrong. NULL: any problem will do. */
     opsm_status (*check)(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                         opsm_error *err);
+                         const char *answer, opsm_error *err);
 
+    /* The response against one accepted answer that passed the check; of several the best score counts. `found` comes
+     * in as none, and receives the stretch of the response that was taken as its answer, right or wrong. NaN: no
+     * verdict, for want of memory. */
     double (*score)(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                    struct response response);
+                    const char *answer, struct response response, struct span *found);
 };
 
 #define VERIFIER_DECLARE(name, doc) extern const struct verifier_type verifier_##name;
 VERIFIER_LIST(VERIFIER_DECLARE)
 #undef VERIFIER_DECLARE
-
-/* A stretch of text, not NUL-terminated. */
-struct span {
-    const char *at;
-    size_t length;
-};
 
 static inline struct span span_of(const char *text) {
     return (struct span){text, strlen(text)};
@@ -86,6 +85,6 @@ bool span_last_boxed(struct span text, struct span *content);
 opsm_status verifier_needs_digits(const struct problem *problem, int least, const char *name, opsm_error *err);
 
 /* The check shared by all that compare with the answer. */
-opsm_status verifier_needs_answer(const struct problem *problem, const char *name, opsm_error *err);
+opsm_status verifier_needs_answer(const struct problem *problem, const char *answer, const char *name, opsm_error *err);
 
 #endif

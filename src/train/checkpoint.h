@@ -18,7 +18,7 @@
 #include "train/batch.h"
 #include <opsm/objective.h>
 
-enum { POSITION_TALLIES = 40 };
+enum { POSITION_TALLIES = 64 };
 
 /* Where a run stands. Plain numbers, saved as bytes. */
 struct run_position {

@@ -47,19 +47,47 @@ opsm_status ask(struct asked *a, const struct problems *p, enum data_split split
     return status;
 }
 
-opsm_status judge(const struct asked *a, const struct problems *p, const struct rollouts *r, float *rewards,
-                  opsm_error *err) {
+static void items_free(struct reward_item *items, int32_t n) {
+    for (int32_t i = 0; items && i < n; i++) mem_free((void *)(uintptr_t)items[i].text);
+    mem_free(items);
+}
+
+/* What is to be judged; the texts are owned by the items. */
+static opsm_status make_items(const struct asked *a, const struct problems *p, const struct rollouts *r,
+                              struct reward_item **items, opsm_error *err) {
+    *items = mem_zalloc((size_t)r->n_sequences, sizeof **items);
+    if (!*items) return mem_exhausted(err, "responses to judge", (size_t)r->n_sequences * sizeof **items);
     bool exhausted = false;
 #pragma omp parallel for num_threads(threads_count()) schedule(dynamic, 4)
     for (int32_t i = 0; i < r->n_sequences; i++) {
-        double score = 0;
-        if (problems_score(p, &a->problems[i / r->group], r, i, &score, NULL) != OPSM_OK) {
+        struct reward_item *item = &(*items)[i];
+        *item = (struct reward_item){.problem = &a->problems[i / r->group], .finished = r->finish[i] != FINISH_LENGTH};
+        item->text = rollouts_text(r, p->tokenizer, i, &item->length);
+        if (!item->text) {
 #pragma omp atomic write
             exhausted = true;
         }
-        rewards[i] = (float)score;
     }
     return exhausted ? mem_exhausted(err, "a response's text", 0) : OPSM_OK;
+}
+
+opsm_status judge(const struct asked *a, const struct problems *p, const struct rollouts *r, float *rewards,
+                  float *scores, opsm_error *err) {
+    int32_t n = r->n_sequences, n_scores = reward_count(p->reward);
+    struct verdict *verdicts = mem_alloc((size_t)n, sizeof *verdicts);
+    if (!verdicts) return mem_exhausted(err, "verdicts", (size_t)n * sizeof *verdicts);
+    struct reward_item *items;
+    opsm_status status = make_items(a, p, r, &items, err);
+    if (status == OPSM_OK) reward_judge(p->reward, items, n, verdicts);
+    for (int32_t i = 0; status == OPSM_OK && i < n; i++) {
+        const struct verdict *v = &verdicts[i];
+        if (v->unjudged.code != OPSM_OK) status = opsm_fail(err, v->unjudged.code, "%s", v->unjudged.text);
+        rewards[i] = (float)v->reward;
+        for (int32_t k = 0; status == OPSM_OK && k < n_scores; k++) scores[i * n_scores + k] = (float)v->scores[k];
+    }
+    items_free(items, n);
+    mem_free(verdicts);
+    return status;
 }
 
 void evaluation_free(struct evaluation *e) {
@@ -73,24 +101,26 @@ static bool same_response(const struct rollouts *r, int32_t a, int32_t b) {
            !memcmp(r->tokens + r->offset[a], r->tokens + r->offset[b], (size_t)n * sizeof *r->tokens);
 }
 
-static bool is_right(float reward, double highest) {
-    return (double)reward >= highest - 1e-6;
+/* Right is what the first verifier judges 1, whatever else the reward adds or takes. */
+static bool is_right(const float *scores, int32_t n_scores, int32_t i) {
+    return scores[i * n_scores] >= 1;
 }
 
 /* Whether no sample of the group before i is right in the same words. */
-static bool is_new(const struct rollouts *r, const float *rewards, double highest, int32_t i) {
+static bool is_new(const struct rollouts *r, const float *scores, int32_t n_scores, int32_t i) {
     for (int32_t j = i / r->group * r->group; j < i; j++)
-        if (is_right(rewards[j], highest) && same_response(r, i, j)) return false;
+        if (is_right(scores, n_scores, j) && same_response(r, i, j)) return false;
     return true;
 }
 
 /* Adds the scores of one chunk of problems. */
-static void tally(struct evaluation *e, int64_t first, const struct rollouts *r, const float *rewards, double highest) {
+static void tally(struct evaluation *e, int64_t first, const struct rollouts *r, const float *rewards,
+                  const float *scores, int32_t n_scores) {
     for (int32_t i = 0; i < r->n_sequences; i++) {
-        bool right = is_right(rewards[i], highest);
+        bool right = is_right(scores, n_scores, i);
         e->reward_mean += (double)rewards[i];
         e->right[first + i / r->group] += right;
-        e->distinct += right && is_new(r, rewards, highest, i);
+        e->distinct += right && is_new(r, scores, n_scores, i);
         e->finished += r->finish[i] != FINISH_LENGTH;
     }
     e->tokens += rollouts_tokens(r);
@@ -115,11 +145,13 @@ static opsm_status evaluate_chunk(struct generator *g, const struct problems *p,
                                        .first_prompt = (uint32_t)first,
                                        .interrupt = q->interrupt};
     status = generate(g, &request, &rollouts, NULL, err);
-    float *rewards = mem_alloc((size_t)count * (size_t)q->samples, sizeof *rewards);
-    if (status == OPSM_OK && !rewards) status = mem_exhausted(err, "rewards", (size_t)count * 4);
-    if (status == OPSM_OK) status = judge(&asked, p, &rollouts, rewards, err);
-    if (status == OPSM_OK) tally(e, first, &rollouts, rewards, reward_highest(p->reward));
+    size_t n = (size_t)count * (size_t)q->samples, n_scores = (size_t)reward_count(p->reward);
+    float *rewards = mem_alloc(n, sizeof *rewards), *scores = mem_alloc(n * n_scores, sizeof *scores);
+    if (status == OPSM_OK && (!rewards || !scores)) status = mem_exhausted(err, "rewards", n * sizeof *rewards);
+    if (status == OPSM_OK) status = judge(&asked, p, &rollouts, rewards, scores, err);
+    if (status == OPSM_OK) tally(e, first, &rollouts, rewards, scores, (int32_t)n_scores);
     mem_free(rewards);
+    mem_free(scores);
     rollouts_free(&rollouts);
     asked_free(&asked);
     return status;

@@ -22,7 +22,7 @@ struct evaluate_request {
 
 struct evaluation {
     int64_t problems, samples, tokens;
-    int64_t *right;                            /* [problems] samples with the highest possible reward; owned */
+    int64_t *right;                            /* [problems] samples that the first verifier judges 1; owned */
     double reward_mean, length_mean, finished; /* per sample; finished: share that ended by itself */
     double distinct;                           /* different right responses (token by token) per problem */
     struct interval accuracy;                  /* = pass@1 */
@@ -48,8 +48,9 @@ opsm_status ask(struct asked *asked, const struct problems *problems, enum data_
                 int32_t count, int32_t max_prompt, opsm_error *err);
 void asked_free(struct asked *asked);
 
-/* rewards [n_sequences] of rollouts for these problems. Parallel. */
+/* Judges rollouts for these problems: rewards [n_sequences], and scores [n_sequences x verifiers], the verifiers of a
+ * sequence side by side. Parallel. */
 opsm_status judge(const struct asked *asked, const struct problems *problems, const struct rollouts *rollouts,
-                  float *rewards, opsm_error *err);
+                  float *rewards, float *scores, opsm_error *err);
 
 #endif

@@ -134,13 +134,3 @@ opsm_status problems_solution(const struct problems *p, const struct problem *pr
     opsm_status status = tokenizer_encode(p->tokenizer, problem->solution, strlen(problem->solution), 0, tokens, err);
     return status == OPSM_OK ? token_list_push(tokens, end, err) : status;
 }
-
-opsm_status problems_score(const struct problems *p, const struct problem *problem, const struct rollouts *r, int32_t i,
-                           double *score, opsm_error *err) {
-    size_t length = 0;
-    char *text = rollouts_text(r, p->tokenizer, i, &length);
-    if (!text) return mem_exhausted(err, "a response's text", 0);
-    *score = reward_score(p->reward, problem, text, length, r->finish[i] != FINISH_LENGTH, NULL);
-    mem_free(text);
-    return OPSM_OK;
-}

@@ -33,8 +33,4 @@ opsm_status problems_prompt(const struct problems *problems, const struct proble
 opsm_status problems_solution(const struct problems *problems, const struct problem *problem, struct token_list *tokens,
                               opsm_error *err);
 
-/* The reward of response i, an answer to `problem`; it may fail for want of memory only. */
-opsm_status problems_score(const struct problems *problems, const struct problem *problem,
-                           const struct rollouts *rollouts, int32_t i, double *score, opsm_error *err);
-
 #endif

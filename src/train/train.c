@@ -169,6 +169,17 @@ static opsm_status generate_from(struct training *t, const struct generate_reque
     return status;
 }
 
+/* Rewards, and into the record of the iteration what each verifier says. */
+static opsm_status judge_batch(struct training *t, struct batch *batch, const struct asked *asked, opsm_error *err) {
+    size_t n = (size_t)batch->rollouts.n_sequences, n_scores = (size_t)reward_count(t->run.problems.reward);
+    float *scores = mem_alloc(n * n_scores, sizeof *scores);
+    if (!scores) return mem_exhausted(err, "scores", n * n_scores * sizeof *scores);
+    opsm_status status = judge(asked, &t->run.problems, &batch->rollouts, batch->reward, scores, err);
+    if (status == OPSM_OK) record_scores(&t->run.position, scores, (int32_t)n, (int32_t)n_scores);
+    mem_free(scores);
+    return status;
+}
+
 static opsm_status fill_batch(struct training *t, struct batch *batch, const struct asked *asked, opsm_error *err) {
     const struct run_config *c = t->run.config;
     struct generate_request request = {.n_prompts = c->rollout.prompts,
@@ -186,7 +197,7 @@ static opsm_status fill_batch(struct training *t, struct batch *batch, const str
     opsm_status status = generate_from(t, &request, &batch->rollouts, &stats, err);
     double start = clock_seconds();
     if (status == OPSM_OK) status = batch_add_columns(batch, c->rollout.save, err);
-    if (status == OPSM_OK) status = judge(asked, &t->run.problems, &batch->rollouts, batch->reward, err);
+    if (status == OPSM_OK) status = judge_batch(t, batch, asked, err);
     opsm_group_stats groups;
     if (status == OPSM_OK) status = add_advantages(&t->run, batch, &groups, err);
     if (status == OPSM_OK) record_rollout(&t->run.position, batch, &groups, &stats, clock_seconds() - start);
@@ -306,7 +317,7 @@ static opsm_status iteration(struct training *t, opsm_error *err) {
     double reward = at->tallies[TALLY_REWARD_MEAN];
     if (isnan(t->summary.reward_first)) t->summary.reward_first = reward;
     t->summary.reward_last = reward;
-    status = write_iteration(run->metrics, at, err);
+    status = write_iteration(run->metrics, at, run->problems.reward, err);
     if (status == OPSM_OK) status = retire_batch(t, err);
     at->iteration++;
     at->iteration_steps = 0;

@@ -27,6 +27,14 @@ void record_rollout(struct run_position *at, const struct batch *batch, const op
     tally[TALLY_SECONDS_REWARD] += reward_seconds;
 }
 
+void record_scores(struct run_position *at, const float *scores, int32_t n, int32_t n_scores) {
+    for (int32_t k = 0; k < n_scores; k++) {
+        double sum = 0;
+        for (int32_t i = 0; i < n; i++) sum += (double)scores[i * n_scores + k];
+        at->tallies[TALLY_SCORES + k] = sum / n;
+    }
+}
+
 static void add_mean(double *sum, double *steps, double value) {
     if (!isfinite(value)) return;
     *sum += value;
@@ -110,7 +118,8 @@ static double mean_dropped(const double *tally) {
     return steps > 0 ? tally[TALLY_DROPPED_SUM] / steps : NAN;
 }
 
-opsm_status write_iteration(struct metrics *m, const struct run_position *at, opsm_error *err) {
+opsm_status write_iteration(struct metrics *m, const struct run_position *at, const struct reward *reward,
+                            opsm_error *err) {
     const double *tally = at->tallies;
     double train = tally[TALLY_SECONDS_FORWARD] + tally[TALLY_SECONDS_BACKWARD] + tally[TALLY_SECONDS_OPTIM];
     metrics_begin(m, METRICS_ITERATION, at->iteration, at->steps);
@@ -142,6 +151,9 @@ opsm_status write_iteration(struct metrics *m, const struct run_position *at, op
     metrics_number(m, "forward", tally[TALLY_SECONDS_FORWARD]);
     metrics_number(m, "backward", tally[TALLY_SECONDS_BACKWARD]);
     metrics_number(m, "optim", tally[TALLY_SECONDS_OPTIM]);
+    metrics_group_end(m);
+    metrics_group(m, "rewards");
+    for (int i = 0; i < reward_count(reward); i++) metrics_number(m, reward_name(reward, i), tally[TALLY_SCORES + i]);
     metrics_group_end(m);
     metrics_integers(m, "drift_negative_histogram", at->drift.negative, DRIFT_BINS);
     metrics_integers(m, "drift_positive_histogram", at->drift.positive, DRIFT_BINS);

@@ -7,6 +7,7 @@
 #define OPSM_TRAIN_TRAIN_RECORD_H
 #include "report/metrics.h"
 #include "report/progress.h"
+#include "reward/verifier.h"
 #include "rollout/generate.h"
 #include "train/checkpoint.h"
 #include "train/step.h"
@@ -38,6 +39,8 @@ enum tally {
     TALLY_MEANS(TALLY_MEAN)
 #undef TALLY_MEAN
         TALLY_PARITY_MAX, /* largest; -1: not measured */
+    TALLY_SCORES,         /* means over the fresh rollouts, one for each verifier */
+    TALLY_SCORES_LAST = TALLY_SCORES + VERIFIERS_MAX - 1,
     TALLY_SECONDS_ROLLOUT,
     TALLY_SECONDS_REWARD,
     TALLY_SECONDS_LOGPROBS,
@@ -51,13 +54,16 @@ _Static_assert((int)TALLY_COUNT <= (int)POSITION_TALLIES, "tallies must fit into
 void tallies_clear(struct run_position *at);
 void record_rollout(struct run_position *at, const struct batch *batch, const opsm_group_stats *groups,
                     const struct generate_stats *stats, double reward_seconds);
+/* scores [n x n_scores]: what each verifier says of each fresh rollout. */
+void record_scores(struct run_position *at, const float *scores, int32_t n, int32_t n_scores);
 /* records [n]: the sequences of the step. */
 void record_step(struct run_position *at, const struct step_report *report, const opsm_sequence *records, int32_t n);
 
 /* One line each; `at` is already past the step. */
 opsm_status write_step(struct metrics *metrics, const struct run_position *at, const struct batch *batch,
                        const int32_t *ids, int32_t n, const struct step_report *report, opsm_error *err);
-opsm_status write_iteration(struct metrics *metrics, const struct run_position *at, opsm_error *err);
+opsm_status write_iteration(struct metrics *metrics, const struct run_position *at, const struct reward *reward,
+                            opsm_error *err);
 
 struct progress_row progress_of(const struct run_position *at);
 

@@ -5,6 +5,7 @@
  * a response that is the answer itself is right, and an expression that is right uses given numbers only.
  */
 #include "base/mem.h"
+#include "judge.h"
 #include "reward/expression.h"
 #include "reward/verifier.h"
 #include <stdio.h>

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "check.h"
 #include "data/task.h"
+#include "judge.h"
 #include "reward/verifier.h"
 #include <ctype.h>
 #include <inttypes.h>
