@@ -45,22 +45,15 @@ static void print_end(struct printer *p) {
 
 static opsm_status encode_prompt(const struct model *model, const struct generate_options *o, struct token_list *tokens,
                                  opsm_error *err) {
-    if (!o->chat) return tokenizer_encode(model->tokenizer, o->prompt, strlen(o->prompt), TOKENIZER_BOS, tokens, err);
-    const struct chat_template *chat;
-    opsm_status status = model_chat(model, &chat, err);
+    static const struct chat_template plain; /* CHAT_PLAIN */
+    const struct chat_template *chat = &plain;
+    opsm_status status = o->chat ? model_chat(model, &chat, err) : OPSM_OK;
     if (status != OPSM_OK) return status;
-    if (chat->kind == CHAT_PLAIN) return opsm_fail(err, OPSM_INVALID, "--chat: this model has no chat template");
-    struct chat_message messages[2] = {{"system", o->system}, {"user", o->prompt}};
-    char *text;
-    status = o->system ? chat_render(chat, messages, 2, &text, err) : chat_render(chat, messages + 1, 1, &text, err);
-    if (status != OPSM_OK) return status;
-    int32_t bos = tokenizer_bos(model->tokenizer);
-    struct gguf_string piece = bos >= 0 ? tokenizer_piece(model->tokenizer, bos) : (struct gguf_string){0};
-    bool begun = piece.length && !strncmp(text, piece.data, piece.length);
-    status = tokenizer_encode(model->tokenizer, text, strlen(text), TOKENIZER_SPECIAL | (begun ? 0 : TOKENIZER_BOS),
-                              tokens, err);
-    mem_free(text);
-    return status;
+    if (o->chat && chat->kind == CHAT_PLAIN)
+        return opsm_fail(err, OPSM_INVALID, "--chat: this model has no chat template");
+    const struct chat_message messages[] = {{"system", o->system}, {"user", o->prompt}};
+    int skip = !o->system;
+    return chat_encode(chat, model->tokenizer, messages + skip, 2 - skip, tokens, err);
 }
 
 /* The response's text as valid UTF-8 (what is not becomes U+FFFD); release with mem_free. NULL when out of memory. */
@@ -175,6 +168,8 @@ int cmd_generate(int argc, char **argv) {
     int code = options_read(argc, argv, table, &path, 1, names);
     if (code) return code;
     if (!o.prompt) return cli_usage(argv[0], "a prompt is needed: -p TEXT");
+    if (o.system && !o.chat)
+        return cli_usage(argv[0], "--system is for --chat; without a chat template it is part of the prompt: -p TEXT");
     bool bf16 = !strcmp(o.precision, "bf16");
     if (!bf16 && strcmp(o.precision, "f32") != 0)
         return cli_usage(argv[0], "--precision: expected f32 or bf16, found '%s'", o.precision);

@@ -60,7 +60,7 @@ static const struct cli_text texts[] = {
      "checkpoint; RUN/checkpoint-N names one of them.\n\n"
      "  -p TEXT              prompt\n"
      "  -n N                 samples (default 1)\n"
-     "  --chat               put the prompt into the model's chat template\n"
+     "  --chat               put the prompt into the model's chat template; --system TEXT: its system message\n"
      "  --temperature X, --top-p X, --top-k N, --min-p X\n"
      "  --max-tokens N       longest response (default 256)\n"
      "  --stop TEXT          end at this text; may be given several times\n"

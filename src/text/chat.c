@@ -249,6 +249,7 @@ opsm_status chat_template_parse(struct chat_template *chat, const char *source, 
         status = read_gemma(chat, normal, err);
     else
         status = unsupported(source, length, err);
+    chat->writes_bos = has(normal, "bos_token");
     mem_free(normal);
     if (status != OPSM_OK) chat_template_free(chat);
     return status;

@@ -13,7 +13,7 @@
  */
 #ifndef OPSM_TEXT_CHAT_H
 #define OPSM_TEXT_CHAT_H
-#include "io/gguf.h"
+#include "text/tokenizer.h"
 #include <opsm/status.h>
 #include <stdbool.h>
 
@@ -34,6 +34,7 @@ struct chat_template {
     char *preamble;        /* CHAT_LLAMA3: what the template writes above every system message, or NULL. Owned */
     char *opening;         /* how the assistant's answer begins. Owned; NULL for CHAT_PLAIN and CHAT_CUSTOM */
     enum chat_thinking thinking;
+    bool writes_bos;   /* the template begins with bos_token */
     bool takes_system; /* CHAT_GEMMA: a system message goes in front of the first user's (Gemma 3) */
 };
 
@@ -55,12 +56,19 @@ struct chat_message {
     const char *content;
 };
 
-/* The prompt text for these messages, ending where the assistant's answer begins. Tokenise it with TOKENIZER_BOS |
- * TOKENIZER_SPECIAL: the text itself holds no bos, also where the template writes one. Release with mem_free.
- * CHAT_PLAIN: the contents joined with newlines. CHAT_CUSTOM: user messages between prefix and suffix, others as they
- * are. OPSM_INVALID for what the template refuses: a system message (Gemma 2), turns that do not alternate (Gemma), no
+/* The prompt text for these messages, ending where the assistant's answer begins, without bos, also where the template
+ * writes one. Release with mem_free. CHAT_PLAIN: the contents joined with newlines. CHAT_CUSTOM: user messages between
+ * prefix and suffix, others as they are. OPSM_INVALID for what the template refuses: a system message (Gemma 2), turns that do not alternate (Gemma), no
  * messages; and for roles other than the three. */
 opsm_status chat_render(const struct chat_template *chat, const struct chat_message *messages, int n_messages,
                         char **text, opsm_error *err);
+
+/* Appends the tokens of that prompt: the one way from a conversation to what a model reads. Control tokens are
+ * recognised, but in CHAT_PLAIN, which is text as it stands. bos stands in front, once, where the template writes it (as
+ * in Hugging Face, whatever the tokenizer adds by itself), where a prefix begins with it, or where the model's metadata
+ * ask for it (as in llama.cpp). */
+opsm_status chat_encode(const struct chat_template *chat, const struct tokenizer *tokenizer,
+                        const struct chat_message *messages, int n_messages, struct token_list *tokens,
+                        opsm_error *err);
 
 #endif

@@ -158,7 +158,7 @@ static void render_gemma(struct text *out, const struct chat_message *messages, 
 
 static void render_plain(struct text *out, const struct chat_message *messages, int n) {
     for (int i = 0; i < n; i++) {
-        if (i > 0) text_puts(out, "\n");
+        if (out->length > 0 && *messages[i].content) text_puts(out, "\n");
         text_puts(out, messages[i].content);
     }
 }
@@ -220,4 +220,32 @@ opsm_status chat_render(const struct chat_template *chat, const struct chat_mess
     }
     *text = out.data;
     return OPSM_OK;
+}
+
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
+
+static bool begins_with_bos(const char *text, const struct tokenizer *tokenizer) {
+    struct gguf_string bos = tokenizer_piece(tokenizer, tokenizer_bos(tokenizer));
+    return bos.length > 0 && strncmp(text, bos.data, bos.length) == 0;
+}
+
+opsm_status chat_encode(const struct chat_template *chat, const struct tokenizer *tokenizer,
+                        const struct chat_message *messages, int n_messages, struct token_list *tokens,
+                        opsm_error *err) {
+    char *text;
+    opsm_status status = chat_render(chat, messages, n_messages, &text, err);
+    if (status != OPSM_OK) return status;
+    int64_t before = tokens->count;
+    int32_t bos = tokenizer_bos(tokenizer);
+    unsigned flags = chat->kind == CHAT_PLAIN ? 0 : TOKENIZER_SPECIAL;
+    if (chat->kind == CHAT_PLAIN || !begins_with_bos(text, tokenizer)) {
+        if (chat->writes_bos && bos >= 0)
+            status = token_list_push(tokens, bos, err);
+        else
+            flags |= TOKENIZER_BOS;
+    }
+    if (status == OPSM_OK) status = tokenizer_encode(tokenizer, text, strlen(text), flags, tokens, err);
+    if (status != OPSM_OK) tokens->count = before;
+    mem_free(text);
+    return status;
 }

@@ -91,6 +91,11 @@ opsm_status config_check(const struct run_config *config, opsm_error *err) {
                          config->train.lora_rank);
     if (!config->data.template_prefix != !config->data.template_suffix)
         return opsm_fail(err, OPSM_INVALID, "data.template_prefix and data.template_suffix go together: give both");
+    if (config->data.template_prefix && config->data.template != TEMPLATE_AUTO)
+        return opsm_fail(err, OPSM_INVALID,
+                         "data.template is %s, but data.template_prefix and data.template_suffix take its place: leave "
+                         "one or the others out",
+                         config->data.template == TEMPLATE_CHAT ? "chat" : "plain");
     return opsm_objective_check(&config->objective, err);
 }
 

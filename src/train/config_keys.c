@@ -36,10 +36,10 @@ const struct config_key config_keys[] = {
     TEXT("data.prompt", data.prompt, "field with the prompt"),
     TEXT("data.answer", data.answer, "field with the answer"),
     CHOICE("data.template", data.template, "chat|plain|auto",
-           "wrap prompts in the model's chat template, or not; auto: when it has one"),
+           "put messages into the model's chat template, or join them by line breaks; auto: chat when it has one"),
     TEXT("data.template_prefix", data.template_prefix, "text before every prompt, instead of the chat template"),
     TEXT("data.template_suffix", data.template_suffix, "text after every prompt, instead of the chat template"),
-    TEXT("data.system", data.system, "system message, instead of the template's own"),
+    TEXT("data.system", data.system, "system message, instead of the template's own and those of the data"),
 
     INT("rollout.prompts", rollout.prompts, 1, 1 << 20, "prompts (groups) per iteration"),
     INT("rollout.group", rollout.group, 1, 4096, "sampled responses per prompt"),

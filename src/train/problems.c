@@ -3,10 +3,12 @@
 #include "base/mem.h"
 #include <string.h>
 
+static const struct chat_template plain; /* CHAT_PLAIN */
+
 static opsm_status choose_template(struct problems *p, const struct run_config *config, const struct model *model,
                                    opsm_error *err) {
     const char *prefix = config->data.template_prefix, *suffix = config->data.template_suffix;
-    p->system = config->data.system;
+    p->chat = &plain;
     if (prefix || suffix) {
         opsm_status status = chat_template_custom(&p->custom, prefix ? prefix : "", suffix ? suffix : "", err);
         if (status == OPSM_OK) p->chat = &p->custom;
@@ -16,15 +18,26 @@ static opsm_status choose_template(struct problems *p, const struct run_config *
     const struct chat_template *chat;
     opsm_status status = model_chat(model, &chat, err);
     if (status != OPSM_OK) return status;
-    bool has_one = chat->kind != CHAT_PLAIN;
-    if (config->data.template == TEMPLATE_CHAT && !has_one)
+    if (config->data.template == TEMPLATE_CHAT && chat->kind == CHAT_PLAIN)
         return opsm_fail(
             err, OPSM_INVALID,
             "data.template is chat, but '%s' has no chat template: use plain, or give data.template_prefix "
             "and data.template_suffix",
             config->model);
-    if (has_one) p->chat = chat;
+    p->chat = chat;
     return OPSM_OK;
+}
+
+/* Some templates take no system message: said before anything starts. */
+static opsm_status choose_system(struct problems *p, const struct run_config *config, opsm_error *err) {
+    p->system = config->data.system;
+    if (!p->system) return OPSM_OK;
+    const struct chat_message trial[] = {{"system", p->system}, {"user", "?"}};
+    char *text;
+    opsm_error why = {0};
+    opsm_status status = chat_render(p->chat, trial, 2, &text, &why);
+    mem_free(text);
+    return status == OPSM_OK ? OPSM_OK : opsm_fail(err, status, "data.system is set, but %s", why.text);
 }
 
 static opsm_status open_task(struct problems *p, const struct run_config *config, opsm_error *err) {
@@ -34,7 +47,7 @@ static opsm_status open_task(struct problems *p, const struct run_config *config
     if (config->task.difficulty > 0) spec.difficulty = config->task.difficulty;
     spec.noise = config->task.noise;
     spec.seed = config->seed;
-    bool words = config->task.style == STYLE_WORDS || (config->task.style == STYLE_AUTO && p->chat);
+    bool words = config->task.style == STYLE_WORDS || (config->task.style == STYLE_AUTO && p->chat->kind != CHAT_PLAIN);
     spec.style = words ? TASK_WORDS : TASK_BARE;
     status = task_check(&spec, err);
     return status == OPSM_OK ? data_open_task(&p->source, &spec, err) : status;
@@ -70,6 +83,7 @@ opsm_status problems_open(struct problems *p, const struct run_config *config, c
                           opsm_error *err) {
     *p = (struct problems){.tokenizer = model->tokenizer};
     opsm_status status = choose_template(p, config, model, err);
+    if (status == OPSM_OK) status = choose_system(p, config, err);
     if (status == OPSM_OK && !config->task.name && !config->data.file)
         status = opsm_fail(err, OPSM_INVALID, "no problems: set task.name or data.file");
     if (status == OPSM_OK) status = config->task.name ? open_task(p, config, err) : open_file(p, config, err);
@@ -85,34 +99,17 @@ void problems_close(struct problems *p) {
     *p = (struct problems){0};
 }
 
-/* The conversation with a system message of our own in front, in place of the one it has. */
-static opsm_status render(const struct problems *p, const struct problem *problem, char **text, opsm_error *err) {
-    if (!p->system) return chat_render(p->chat, problem->messages, problem->n_messages, text, err);
-    size_t n = (size_t)problem->n_messages;
-    struct chat_message *messages = mem_alloc(n + 1, sizeof *messages);
-    if (!messages) return mem_exhausted(err, "a conversation", (n + 1) * sizeof *messages);
-    size_t skip = n && !strcmp(problem->messages[0].role, "system");
-    messages[0] = (struct chat_message){"system", p->system};
-    memcpy(messages + 1, problem->messages + skip, (n - skip) * sizeof *messages);
-    opsm_status status = chat_render(p->chat, messages, (int)(n - skip) + 1, text, err);
-    mem_free(messages);
-    return status;
-}
-
 opsm_status problems_prompt(const struct problems *p, const struct problem *problem, struct token_list *tokens,
                             opsm_error *err) {
-    if (!p->chat)
-        return tokenizer_encode(p->tokenizer, problem->prompt, strlen(problem->prompt), TOKENIZER_BOS, tokens, err);
-    char *text;
-    opsm_status status = render(p, problem, &text, err);
-    if (status != OPSM_OK) return status;
-    /* A template that writes the begin token itself must not get a second one. */
-    int32_t bos = tokenizer_bos(p->tokenizer);
-    struct gguf_string piece = bos >= 0 ? tokenizer_piece(p->tokenizer, bos) : (struct gguf_string){0};
-    bool begun = piece.length && !strncmp(text, piece.data, piece.length);
-    status = tokenizer_encode(p->tokenizer, text, strlen(text), TOKENIZER_SPECIAL | (begun ? 0 : TOKENIZER_BOS), tokens,
-                              err);
-    mem_free(text);
+    if (!p->system) return chat_encode(p->chat, p->tokenizer, problem->messages, problem->n_messages, tokens, err);
+    /* A system message of our own in front, in place of the one that the conversation has. */
+    size_t n = (size_t)problem->n_messages, skip = n && !strcmp(problem->messages[0].role, "system");
+    struct chat_message *messages = mem_alloc(n + 1, sizeof *messages);
+    if (!messages) return mem_exhausted(err, "a conversation", (n + 1) * sizeof *messages);
+    messages[0] = (struct chat_message){"system", p->system};
+    memcpy(messages + 1, problem->messages + skip, (n - skip) * sizeof *messages);
+    opsm_status status = chat_encode(p->chat, p->tokenizer, messages, (int)(n - skip) + 1, tokens, err);
+    mem_free(messages);
     return status;
 }
 

@@ -15,7 +15,7 @@ struct problems {
     struct data_source *source;
     struct reward *reward;             /* NULL: supervised training needs none */
     const struct tokenizer *tokenizer; /* the model's */
-    const struct chat_template *chat;  /* the model's, or `custom`; NULL: prompts go in as they are */
+    const struct chat_template *chat;  /* the model's, `custom`, or a plain one */
     struct chat_template custom;
     const char *system; /* borrowed from the configuration; NULL: the template's own */
 };

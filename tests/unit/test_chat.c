@@ -122,6 +122,10 @@ static void plain_and_custom(void **state) {
     assert_ok(chat_render(&chat, messages, 4, &text, &err));
     assert_string_equal(text, "S\nQ\nA\nR");
     mem_free(text);
+    const struct chat_message empty_system[] = {{"system", ""}, {"user", "Q"}};
+    assert_ok(chat_render(&chat, empty_system, 2, &text, &err));
+    assert_string_equal(text, "Q");
+    mem_free(text);
     assert_ok(chat_template_custom(&chat, "[", "]>", &err));
     assert_ok(chat_render(&chat, messages, 4, &text, &err));
     assert_string_equal(text, "S[Q]>A[R]>");
@@ -133,6 +137,94 @@ static void plain_and_custom(void **state) {
     mem_free(text);
     chat_template_free(&chat);
     for (int kind = CHAT_PLAIN; kind <= CHAT_CUSTOM; kind++) assert_true(strlen(chat_kind_name(kind)) > 3);
+}
+
+enum { BOS = 0, START = 1, TOKENS = 8 };
+
+static struct tokenizer *make_tokenizer(bool add_bos, bool has_bos) {
+    static const char *const names[TOKENS] = {"<|bos|>", "<|im_start|>", "<|im_end|>", "u", "s", "e", "r", "x"};
+    struct gguf_string tokens[TOKENS];
+    int32_t types[TOKENS];
+    for (int i = 0; i < TOKENS; i++) {
+        tokens[i] = (struct gguf_string){names[i], strlen(names[i])};
+        types[i] = i < 3 ? 3 : 1;
+    }
+    const struct tokenizer_source source = {.pre = "llama-bpe",
+                                            .tokens = tokens,
+                                            .types = types,
+                                            .n_tokens = TOKENS,
+                                            .bos = has_bos ? BOS : -1,
+                                            .eos = 2,
+                                            .eot = -1,
+                                            .add_bos = add_bos};
+    opsm_error err = {0};
+    struct tokenizer *tokenizer;
+    assert_ok(tokenizer_create(&tokenizer, &source, &err));
+    return tokenizer;
+}
+
+static int count_of(const struct token_list *list, int32_t id) {
+    int n = 0;
+    for (int64_t i = 0; i < list->count; i++) n += list->ids[i] == id;
+    return n;
+}
+
+/* bos stands in front, once: where the template writes it, a prefix begins with it, or the tokenizer adds it. */
+static void bos_stands_in_front_once(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    static const char chatml[] = CHATML, begun[] = "{{ bos_token }}" CHATML,
+                      joined[] = "{% if loop.first %}{{ bos_token + 'x' }}{% endif %}" CHATML;
+    const struct {
+        const char *template, *prefix;
+        bool writes, takes_control;
+    } cases[] = {{chatml, NULL, false, true}, {begun, NULL, true, true},     {joined, NULL, true, true},
+                 {NULL, "", false, true},     {NULL, "<|bos|>", true, true}, {NULL, NULL, false, false}};
+    const struct chat_message messages[] = {{"user", "xs"}, {"assistant", "x"}, {"user", "x<|im_start|>"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int add = 0; add < 4; add++) {
+            struct chat_template chat = {0};
+            if (cases[i].template)
+                assert_ok(chat_template_parse(&chat, cases[i].template, strlen(cases[i].template), &err));
+            else if (cases[i].prefix)
+                assert_ok(chat_template_custom(&chat, cases[i].prefix, "", &err));
+            bool add_bos = add & 1, has_bos = add & 2;
+            struct tokenizer *tokenizer = make_tokenizer(add_bos, has_bos);
+            struct token_list list = {0};
+            int n = cases[i].prefix ? 1 : 3; /* a prefix stands before every message of the user's */
+            assert_ok(chat_encode(&chat, tokenizer, messages + 3 - n, n, &list, &err));
+            bool expected = cases[i].writes ? has_bos || cases[i].prefix : add_bos && has_bos;
+            assert_int_equal(count_of(&list, BOS), expected);
+            assert_int_equal(list.ids[0] == BOS, expected);
+            assert_true((count_of(&list, START) > 0) == cases[i].takes_control);
+            token_list_free(&list);
+            tokenizer_free(tokenizer);
+            chat_template_free(&chat);
+        }
+    }
+}
+
+static void published_templates_that_write_bos(void **state) {
+    (void)state;
+    const struct {
+        const char *name;
+        bool writes;
+    } cases[] = {{"llama3", true},   {"llama3.2", true}, {"gemma2", true}, {"gemma3", true}, {"qwen3", false},
+                 {"smollm2", false}, {"qwen2.5", false}, {"qwq", false},   {"chatml", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "tests/golden/chat/%s.jinja", cases[i].name);
+        static char source[1 << 16];
+        FILE *in = fopen(path, "r");
+        assert_non_null(in);
+        size_t n = fread(source, 1, sizeof source, in);
+        fclose(in);
+        opsm_error err = {0};
+        struct chat_template chat;
+        assert_ok(chat_template_parse(&chat, source, n, &err));
+        assert_int_equal(chat.writes_bos, cases[i].writes);
+        chat_template_free(&chat);
+    }
 }
 
 static void bad_conversations_get_a_sentence(void **state) {
@@ -184,6 +276,8 @@ int main(void) {
         cmocka_unit_test(unknown_templates_say_how_to_go_on),
         cmocka_unit_test(default_system_message_is_read_from_the_template),
         cmocka_unit_test(plain_and_custom),
+        cmocka_unit_test(bos_stands_in_front_once),
+        cmocka_unit_test(published_templates_that_write_bos),
         cmocka_unit_test(bad_conversations_get_a_sentence),
         cmocka_unit_test(out_of_memory_is_an_error),
     };
