@@ -24,15 +24,17 @@ CLI_COMMANDS(CLI_DECLARE)
 
 struct cli_text {
     const char *name;
-    const char *synopsis; /* after "opsm NAME " */
+    const char *synopsis; /* after "opsm NAME "; of a topic: empty */
     const char *summary;  /* one line */
-    const char *text;     /* paragraphs; options as "  --name VALUE   what it does" */
+    const char *text;     /* as page.h wants it; NULL: printed by a function, see help.c */
 };
 
-/* The help of a subcommand, NULL for an unknown name. */
+/* The help of a subcommand or topic, NULL for an unknown name. */
 const struct cli_text *cli_help_text(const char *name);
-void cli_print_help(const struct cli_text *text, FILE *out);
-void cli_print_man(const struct cli_text *text, FILE *out);
+void cli_print_overview(FILE *out);
+
+/* "opsm: unknown WHAT 'word'; did you mean ...", returns 2. Topics of the help are looked at, too, or only commands. */
+int cli_unknown_name(const char *what, const char *word, bool topics);
 
 /* Prints the sentence and returns the exit code for `status`. */
 int cli_fail(opsm_status status, const opsm_error *err);

@@ -1,16 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The text of every subcommand, once: `opsm help NAME` prints it, `opsm help --man NAME` makes the man page of it.
+ * The text of every subcommand and topic, once: `opsm help NAME` prints it, `opsm help --man NAME` makes the man page of
+ * it. The overview, the list of man pages and what refers to the others follow from the table.
  */
+#include "base/mem.h"
+#include "base/text.h"
 #include "cli/cli.h"
+#include "cli/page.h"
 #include "train/config.h"
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct cli_text texts[] = {
-    {"help", "[COMMAND | config]", "this overview, a command's help, or the keys of a configuration",
-     "`opsm help --man COMMAND` writes the same text as a man page.\n"},
+    {"opsm", "", "reinforcement-learning post-training of language models from off-policy data, on CPUs",
+     "opsm generates answers in groups, scores them by verifiers, and takes many optimiser steps on each batch. "
+     "Off-policy sequence masking leaves out of a step every answer that is worse than its group's mean and has "
+     "drifted too far from the policy that sampled it.\n\n"
+     "Results go to standard output, messages to standard error. On a terminal every long wait shows its progress.\n\n"
+     "  -q                   warnings and failures only, no progress\n"
+     "  -v                   more messages\n"
+     "  --help, -h           the help of a command, or the overview\n"
+     "  --version            the version\n"
+     "  --                   what follows is no option\n\n"
+     "Options are written --name VALUE or --name=VALUE.\n\n"
+     "Exit codes:\n\n"
+     "  0                    done\n"
+     "  1                    failed; a sentence says why\n"
+     "  2                    wrong usage or configuration\n"
+     "  3                    a run that diverged (train, sft)\n"
+     "  130                  interrupted, the state is saved: the same command goes on\n"
+     "  141                  nobody reads the output any more (SIGPIPE). train, sft, lab and report go on to their "
+     "end\n\n"
+     "Environment:\n\n"
+     "  OPSM_THREADS         number of threads (default: one for every core the process may use)\n"
+     "  OPSM_ISA             highest instruction set: ref, avx2, avx512, avx512bf16 or amx\n"
+     "  NO_COLOR             set to anything: no colours\n\n"
+     "The output directory of a run, RUN, holds:\n\n"
+     "  model.gguf           the trained model, when the run has got to its end\n"
+     "  checkpoint-N/        all that a run needs to go on after N optimiser steps\n"
+     "  config.yaml          the full configuration in force\n"
+     "  metrics.jsonl        numbers of every step, iteration and evaluation; tensorboard/ the same as event files\n"
+     "  samples.jsonl        transcripts of a few iterations, for opsm report\n"
+     "  rollouts/            every batch, where rollout.save is true\n"},
     {"config", "", "keys of a configuration file", NULL},
+    {"help", "[NAME]", "this overview, or the help of a command or topic",
+     "NAME is a command or topic of the overview.\n\n"
+     "  --man [NAME]         the same text as a man page; without a name: the list of pages\n"},
     {"train", "CONFIG.yaml [key.path=value ...]", "post-train a model by reinforcement learning",
      "Generates answers in groups, scores them, and takes several optimiser steps on each batch under the configured\n"
      "objective and mask. Writes metrics.jsonl, config.yaml, checkpoints and model.gguf to `output`.\n\n"
@@ -46,36 +82,51 @@ static const struct cli_text texts[] = {
      "                       exit code 1 when an arm does not keep it\n\n"
      "docs/lab.md shows how to write and read one.\n"},
     {"eval", "MODEL (--task NAME | --data FILE) [options]", "accuracy and pass@k with 95% intervals",
-     "  --task NAME          built-in task; --difficulty N, --style bare|words\n"
-     "  --data FILE          JSON lines; --prompt FIELD, --answer FIELD\n"
+     "  --task NAME          built-in task\n"
+     "  --difficulty N       what the task makes of it (default 0: the task's own)\n"
+     "  --style bare|words   how its problems are put (default: words where the model has a chat template)\n"
+     "  --data FILE          JSON lines\n"
+     "  --prompt FIELD       field with the prompt (default prompt)\n"
+     "  --answer FIELD       field with the answer (default answer)\n"
+     "  --train-split        problems of the training split instead of the held-out ones\n"
      "  -n N                 problems (default 128)\n"
      "  --samples K          responses per problem (default 1)\n"
-     "  --temperature X      0: greedy (default)\n"
-     "  --max-tokens N       longest response\n"
-     "  --precision f32|bf16 GEMM inputs (default bf16)\n"
-     "  --seed N             seed of problems and sampling\n"
+     "  --temperature X      sampling temperature (default 0: greedy)\n"
+     "  --top-p X            keep the smallest set of tokens with this probability (default 1: off)\n"
+     "  --max-tokens N       longest response, in tokens (default 256)\n"
+     "  --max-prompt N       longest prompt, in tokens (default 1024)\n"
+     "  --stop TEXT          end at this text; may be given several times (default: none)\n"
+     "  --in-flight N        sequences decoded side by side (default 64)\n"
+     "  --seed N             seed of problems and sampling (default 1)\n"
+     "  --precision f32|bf16  GEMM inputs (default bf16)\n"
      "  --json               one JSON object instead of text\n"},
     {"generate", "MODEL|RUN -p TEXT [options]", "sample from a model",
      "RUN is the output directory of a run: its model.gguf or, before there is one, the weights of its newest\n"
      "checkpoint; RUN/checkpoint-N names one of them.\n\n"
      "  -p TEXT              prompt\n"
      "  -n N                 samples (default 1)\n"
-     "  --chat               put the prompt into the model's chat template; --system TEXT: its system message\n"
-     "  --temperature X, --top-p X, --top-k N, --min-p X\n"
-     "  --max-tokens N       longest response (default 256)\n"
-     "  --stop TEXT          end at this text; may be given several times\n"
-     "  --seed N             seed of sampling\n"
-     "  --precision f32|bf16 GEMM inputs (default bf16)\n"
+     "  --chat               put the prompt into the model's chat template\n"
+     "  --system TEXT        with --chat: system message (default: the template's own)\n"
+     "  --temperature X      sampling temperature; 0: greedy (default 1)\n"
+     "  --top-p X            keep the smallest set of tokens with this probability (default 1: off)\n"
+     "  --top-k N            keep the N likeliest tokens (default 0: all)\n"
+     "  --min-p X            keep tokens at least X times as likely as the likeliest (default 0: all)\n"
+     "  --max-tokens N       longest response, in tokens (default 256)\n"
+     "  --stop TEXT          end at this text; may be given several times (default: none)\n"
+     "  --seed N             seed of sampling (default 1)\n"
+     "  --in-flight N        samples decoded side by side (default 64)\n"
+     "  --precision f32|bf16  GEMM inputs (default bf16)\n"
      "  --jsonl              one object per sample with token ids and log-probs\n"},
     {"score", "MODEL|RUN [options] < TEXT", "log-prob of every token of a text",
      "Reads text on stdin; writes one line per token: id, piece, log-prob in nats; the last line has the number of\n"
      "tokens, the mean and the perplexity. Nothing predicts the first token: it has no log-prob.\n\n"
      "  --jsonl              one JSON object per line: id, piece, logp; last: tokens, mean_nats, perplexity\n"
-     "  --precision f32|bf16 GEMM inputs (default bf16)\n"
+     "  --precision f32|bf16  GEMM inputs (default bf16)\n"
      "  --context N          tokens of a window (default: the model's context, at most 8192); longer texts are scored\n"
      "                       in windows that overlap by half\n"},
     {"info", "MODEL [--tensors]", "what a model file holds and what opsm can do with it",
-     "Architecture, sizes, tokenizer, chat template, number formats; --tensors lists every tensor.\n"},
+     "Architecture, sizes, tokenizer, chat template, number formats.\n\n"
+     "  --tensors            list every tensor\n"},
     {"audit", "ROLLOUTS.jsonl [--delta D ...] [--json] [--gradient] [key=value ...]",
      "what the objective and the mask do to recorded rollouts",
      "Reads rollouts of any trainer, one sequence a line, and reports drift by sign of the advantage, what each\n"
@@ -91,55 +142,183 @@ static const struct cli_text texts[] = {
      "Charts of reward, held-out accuracy, drift by sign of the advantage, dropped share, entropy, gradient norm and\n"
      "effective sample size over optimiser steps; a histogram of drift with the threshold; what differs between the\n"
      "configurations; transcripts with what was masked and why; a laboratory's table and verdict.\n\n"
-     "  -o FILE.html         the page: one file, which loads nothing from anywhere\n\n"
+     "  -o, --output FILE.html  the page: one file, which loads nothing from anywhere\n\n"
      "RUN is the output directory of `opsm train` or `opsm sft`, LAB that of `opsm lab`. Runs that differ in seed and\n"
      "output only are drawn as one arm: the mean of its seeds, and a band from the lowest to the highest of them.\n"
      "docs/report.md explains the page.\n"},
-    {"bench", "[gemm | generate | train | objective] MODEL [--json]", "throughput and share of the machine's ceiling",
-     "Measures tokens a second of generation or training, or the GEMM ceiling of this machine, in one run.\n"},
+    {"bench", "gemm|generate|train|objective [MODEL] [options]", "throughput and share of the machine's ceiling",
+     "Measures tokens a second of generation or training, or the GEMM ceiling of this machine, in one run.\n\n"
+     "  --prompt N           generate, train: tokens of a prompt (default 48)\n"
+     "  --length N           generate, train: tokens of a response (default 64); objective: of a sequence (default "
+     "512)\n"
+     "  --in-flight N        generate: sequences decoded side by side (default 64)\n"
+     "  --groups N           train: prompts (default 4)\n"
+     "  --group N            train: responses per prompt (default 8)\n"
+     "  --sequences N        objective: sequences (default 512)\n"
+     "  --repeats N          objective: measurements, of which the median counts (default 21)\n"
+     "  --seconds X          least time to measure (default 5)\n"
+     "  --precision f32|bf16  GEMM inputs (default bf16)\n"
+     "  --json               one JSON object instead of text\n"},
 };
 
+enum { N_TEXTS = sizeof texts / sizeof *texts, SECTION_COMMANDS = 1, SECTION_FILES = 5, SECTION_TOPICS = 7 };
+
+/* Texts that are made from the program's own tables. */
+static const struct {
+    const char *name;
+    void (*print)(FILE *out);
+} printers[] = {{"config", config_help}};
+
+static const char *const commands[] = {
+#define CLI_NAME(name) #name,
+    CLI_COMMANDS(CLI_NAME)
+#undef CLI_NAME
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
 const struct cli_text *cli_help_text(const char *name) {
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    for (int i = 0; i < N_TEXTS; i++)
         if (!strcmp(texts[i].name, name)) return &texts[i];
     return NULL;
 }
 
-void cli_print_help(const struct cli_text *text, FILE *out) {
-    if (!text->text) {
-        config_help(out);
-        return;
-    }
-    fprintf(out, "opsm %s: %s\n\nusage: opsm %s %s\n\n%s", text->name, text->summary, text->name, text->synopsis,
-            text->text);
+static bool is_command(const char *name) {
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (!strcmp(commands[i], name)) return true;
+    return false;
 }
 
-/* roff: a line that begins with a dot or quote would be a request, a backslash an escape. */
-static void print_roff(const char *text, FILE *out) {
-    for (bool start = true; *text; start = *text == '\n', text++) {
-        if (start && (*text == '.' || *text == '\'')) fputs("\\&", out);
-        if (*text == '\\')
-            fputs("\\e", out);
-        else if (*text == '-')
-            fputs("\\-", out);
-        else
-            putc(*text, out);
-    }
-}
-
-void cli_print_man(const struct cli_text *text, FILE *out) {
-    fprintf(out, ".TH OPSM\\-");
-    for (const char *c = text->name; *c; c++) putc(toupper((unsigned char)*c), out);
-    fprintf(out, " 1 \"\" \"opsm " OPSM_VERSION "\"\n.SH NAME\nopsm\\-%s \\- ", text->name);
-    print_roff(text->summary, out);
-    fprintf(out, "\n.SH SYNOPSIS\n.B opsm %s\n", text->name);
-    print_roff(text->synopsis, out);
-    fputs("\n.SH DESCRIPTION\n.nf\n", out);
-    if (text->text)
-        print_roff(text->text, out);
+int cli_unknown_name(const char *what, const char *word, bool topics) {
+    const char *names[N_TEXTS];
+    size_t n = 0;
+    for (int i = 0; i < N_TEXTS; i++)
+        if (topics || is_command(texts[i].name)) names[n++] = texts[i].name;
+    const char *nearest = text_nearest(word, names, n);
+    fprintf(stderr, "opsm: unknown %s '%s'", what, word);
+    if (nearest)
+        fprintf(stderr, "; did you mean '%s'?\n", nearest);
     else
-        config_help(out);
-    fputs("\n.fi\n.SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration, 3 diverged (train and sft), "
-          "130 interrupted (state saved).\n",
-          out);
+        fputs("; `opsm help` lists them\n", stderr);
+    return 2;
+}
+
+/* ---- for a terminal ---- */
+
+/* The text of a page, mem_free'd by the caller; NULL when out of memory. */
+static char *body_of(const struct cli_text *text) {
+    if (text->text) return mem_strdup(text->text);
+    char *printed = NULL, *copy = NULL;
+    size_t size;
+    FILE *out = open_memstream(&printed, &size);
+    if (!out) return NULL;
+    for (size_t i = 0; i < sizeof printers / sizeof *printers; i++)
+        if (!strcmp(printers[i].name, text->name)) printers[i].print(out);
+    if (fclose(out) == 0) copy = mem_strdup(printed);
+    free(printed);
+    return copy;
+}
+
+static void print_summaries(bool of_commands, struct text *page) {
+    for (int i = 0; i < N_COMMANDS && of_commands; i++)
+        text_printf(page, "  %-10s  %s\n", commands[i], cli_help_text(commands[i])->summary);
+    for (int i = 0; i < N_TEXTS && !of_commands; i++)
+        if (!is_command(texts[i].name)) text_printf(page, "  %-10s  %s\n", texts[i].name, texts[i].summary);
+}
+
+void cli_print_overview(FILE *out) {
+    struct text page = {0};
+    text_printf(&page, "opsm " OPSM_VERSION ": %s\n\nusage: opsm [-q | -v] COMMAND [ARGUMENTS]\n\nCommands:\n",
+                cli_help_text("opsm")->summary);
+    print_summaries(true, &page);
+    text_puts(&page, "\nTopics:\n");
+    print_summaries(false, &page);
+    text_puts(&page, "\n`opsm help NAME` tells more about each of them.\n");
+    if (!page.failed) page_print(page.data, out);
+    text_free(&page);
+}
+
+static void print_help(const struct cli_text *text, const char *body, FILE *out) {
+    struct text page = {0};
+    text_printf(&page, "%s%s: %s\n\n", is_command(text->name) ? "opsm " : "", text->name, text->summary);
+    if (is_command(text->name)) text_printf(&page, "usage: opsm %s %s\n\n", text->name, text->synopsis);
+    text_puts(&page, body);
+    if (!page.failed) page_print(page.data, out);
+    text_free(&page);
+}
+
+/* ---- as a man page ---- */
+
+static int section_of(const struct cli_text *text) {
+    if (!strcmp(text->name, "config")) return SECTION_FILES;
+    return is_command(text->name) || !strcmp(text->name, "opsm") ? SECTION_COMMANDS : SECTION_TOPICS;
+}
+
+/* "opsm-train.1" */
+static void page_name(const struct cli_text *text, char name[64]) {
+    bool whole = !strcmp(text->name, "opsm");
+    snprintf(name, 64, "opsm%s%s", whole ? "" : "-", whole ? "" : text->name);
+}
+
+static void list_pages(FILE *out) {
+    for (int i = 0; i < N_TEXTS; i++) {
+        char name[64];
+        page_name(&texts[i], name);
+        fprintf(out, "%s.%d\n", name, section_of(&texts[i]));
+    }
+}
+
+static void print_references(const struct cli_text *text, FILE *out) {
+    const char *separator = "";
+    fputs(".SH SEE ALSO\n", out);
+    for (int i = 0; i < N_TEXTS; i++) {
+        const struct cli_text *other = &texts[i];
+        bool listed = !strcmp(text->name, "opsm") || !strcmp(other->name, "opsm") || !strcmp(other->name, "config");
+        char name[64];
+        if (other == text || !listed) continue;
+        page_name(other, name);
+        fprintf(out, "%s.BR ", separator);
+        page_print_roff_words(name, strlen(name), out);
+        fprintf(out, " (%d)", section_of(other));
+        separator = " ,\n";
+    }
+    putc('\n', out);
+}
+
+static void print_man(const struct cli_text *text, const char *body, FILE *out) {
+    char name[64], title[64] = "";
+    page_name(text, name);
+    for (size_t i = 0; name[i]; i++) title[i] = (char)toupper((unsigned char)name[i]);
+    fprintf(out, ".TH %s %d \"\" \"opsm " OPSM_VERSION "\" \"opsm\"\n.nh\n.ad l\n.SH NAME\n", title, section_of(text));
+    page_print_roff_words(name, strlen(name), out);
+    fputs(" \\- ", out);
+    page_print_roff_words(text->summary, strlen(text->summary), out);
+    if (is_command(text->name)) {
+        fprintf(out, "\n.SH SYNOPSIS\n.B opsm %s\n", text->name);
+        page_print_roff_words(text->synopsis, strlen(text->synopsis), out);
+    }
+    fputs("\n.SH DESCRIPTION\n", out);
+    page_print_roff(body, out);
+    if (is_command(text->name))
+        fputs(".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration, 3 a run that diverged (train, sft), "
+              "130 interrupted with the state saved.\n",
+              out);
+    print_references(text, out);
+}
+
+int cmd_help(int argc, char **argv) {
+    bool man = argc > 1 && !strcmp(argv[1], "--man");
+    const char *name = argc > 1 + man ? argv[1 + man] : NULL;
+    if (argc > 2 + man) return cli_usage("help", "one word too many: '%s'", argv[2 + man]);
+    if (!name) {
+        (man ? list_pages : cli_print_overview)(stdout);
+        return 0;
+    }
+    const struct cli_text *text = cli_help_text(name);
+    if (!text) return cli_unknown_name("name", name, true);
+    char *body = body_of(text);
+    opsm_error err = {0};
+    if (!body) return cli_fail(mem_exhausted(&err, "a page", 0), &err);
+    (man ? print_man : print_help)(text, body, stdout);
+    mem_free(body);
+    return 0;
 }

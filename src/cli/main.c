@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cpu.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "base/threads.h"
 #include "cli/cli.h"
 #include <errno.h>
@@ -76,46 +75,6 @@ int cli_finish(int code) {
     return code ? code : EXIT_FAILED;
 }
 
-/* ---- help ----------------------------------------------------------------------------------------------------------
- */
-
-static void print_overview(FILE *out) {
-    fputs("opsm " OPSM_VERSION
-          ": reinforcement-learning post-training of language models from off-policy data, on CPUs\n\n"
-          "usage: opsm [-q | -v] COMMAND [ARGUMENTS]\n\n",
-          out);
-    for (int i = 0; i < N_COMMANDS; i++) {
-        const struct cli_text *text = cli_help_text(commands[i].name);
-        fprintf(out, "  %-10s %s\n", commands[i].name, text ? text->summary : "");
-    }
-    fputs("\n`opsm help COMMAND` tells more; `opsm help config` lists the keys of a configuration.\n", out);
-}
-
-static int unknown_command(const char *word) {
-    const char *names[N_COMMANDS + 1];
-    for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
-    const char *nearest = text_nearest(word, names, N_COMMANDS);
-    fprintf(stderr, "opsm: unknown command '%s'", word);
-    if (nearest)
-        fprintf(stderr, "; did you mean '%s'?\n", nearest);
-    else
-        fputs("; `opsm help` lists the commands\n", stderr);
-    return EXIT_USAGE;
-}
-
-int cmd_help(int argc, char **argv) {
-    bool man = argc > 1 && !strcmp(argv[1], "--man");
-    const char *name = argc > 1 + man ? argv[1 + man] : NULL;
-    if (!name) {
-        print_overview(stdout);
-        return 0;
-    }
-    const struct cli_text *text = cli_help_text(name);
-    if (!text) return unknown_command(name);
-    (man ? cli_print_man : cli_print_help)(text, stdout);
-    return 0;
-}
-
 /* ---- start ---------------------------------------------------------------------------------------------------------
  */
 
@@ -180,7 +139,7 @@ static int run(int argc, char **argv) {
         if (wants_help(argc, argv)) return cmd_help(2, (char *[]){argv[1], argv[1], NULL});
         return commands[i].run(argc - 1, argv + 1);
     }
-    return unknown_command(name);
+    return cli_unknown_name("command", name, false);
 }
 
 /* A thread that waits at a barrier spins, by default for milliseconds. Where another process wants the core, every
@@ -210,7 +169,7 @@ int main(int argc, char **argv) {
     if (status == OPSM_OK) status = threads_check_environment(&err);
     if (status != OPSM_OK) return cli_fail(status, &err);
     if (argc < 2) {
-        print_overview(stderr);
+        cli_print_overview(stderr);
         return EXIT_USAGE;
     }
     return cli_finish(run(argc, argv));

@@ -85,7 +85,7 @@ expect() {
 }
 for words in --version version; do expect 0 '^opsm [0-9]' $words; done
 for words in --help -h help; do expect 0 '^usage: opsm' $words; done
-for command in $("$OPSM" help | sed -n '/^  [a-z]/s/^  \([a-z]*\) .*/\1/p'); do
+for command in $("$OPSM" help | sed -n '/^Commands/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
   "$OPSM" help $command >want
   for words in "$command --help" "$command -h" "$command x y --help"; do
     "$OPSM" $words >got || fail "opsm $words: exit code $?"
