@@ -2,6 +2,7 @@
 #include "data/dataset_row.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +37,21 @@ static const char *kind_of(const json_t *value) {
     }
 }
 
+/* The value of a field: "a.b" is a field of that very name, else field b of the object a. NULL: not there. */
+static const json_t *find_field(const json_t *row, const char *field) {
+    const json_t *value = json_object_get(row, field);
+    const char *key;
+    json_t *inner;
+    if (!value && strchr(field, '.')) {
+        json_object_foreach((json_t *)(uintptr_t)row, key, inner) {
+            size_t n = strlen(key);
+            if (strncmp(field, key, n) != 0 || field[n] != '.') continue;
+            if (json_is_object(inner) && (value = find_field(inner, field + n + 1))) break;
+        }
+    }
+    return value;
+}
+
 static opsm_status missing_field(const json_t *row, const char *field, const char *setting, const struct jsonl *lines,
                                  opsm_error *err) {
     char fields[160];
@@ -47,6 +63,8 @@ static opsm_status missing_field(const json_t *row, const char *field, const cha
 /* A scalar as text. */
 static opsm_status scalar_text(const json_t *value, const char *field, const struct jsonl *lines, struct text *text,
                                opsm_error *err) {
+    if (json_is_string(value) && strlen(json_string_value(value)) != json_string_length(value))
+        return jsonl_fail(lines, err, OPSM_FORMAT, "field '%.60s' holds a NUL character", field);
     if (json_is_string(value))
         text_append(text, json_string_value(value), json_string_length(value));
     else if (json_is_integer(value))
@@ -56,19 +74,84 @@ static opsm_status scalar_text(const json_t *value, const char *field, const str
     else if (json_is_boolean(value))
         text_puts(text, json_is_true(value) ? "true" : "false");
     else
-        return jsonl_fail(lines, err, OPSM_FORMAT, "field '%.60s' must be a text or a number, found %s", field,
-                          kind_of(value));
+        return jsonl_fail(lines, err, OPSM_FORMAT,
+                          "field '%.60s' must be a text, a number or a list of these, found %s", field, kind_of(value));
     if (text->failed) return mem_exhausted(err, "a dataset's text", text->room);
     return OPSM_OK;
 }
 
-/* A field with a default name is optional, one that was named is not. */
-static opsm_status optional_field(const json_t *row, const char *named, const char *usual, const char *setting,
-                                  const struct jsonl *lines, struct text *text, opsm_error *err) {
-    const json_t *value = json_object_get(row, named ? named : usual);
-    if (!value || json_is_null(value)) return named ? missing_field(row, named, setting, lines, err) : OPSM_OK;
-    return scalar_text(value, named ? named : usual, lines, text, err);
+/* ---- what judges a response -------------------------------------------------------------------------------------- */
+
+enum { ANSWERS_MAX = 1000, NUMBERS_MAX = 1000 };
+
+void row_memory_free(struct row_memory *memory) {
+    text_free(&memory->answers);
+    text_free(&memory->solution);
+    mem_free(memory->more);
+    mem_free(memory->numbers);
+    mem_free(memory->messages);
 }
+
+/* The accepted answers, one behind the other in memory->answers, each ended by its NUL. */
+static opsm_status read_answers(const json_t *value, const char *field, const struct jsonl *lines,
+                                struct row_memory *memory, struct problem *parts, opsm_error *err) {
+    size_t n = json_is_array(value) ? json_array_size(value) : 1;
+    if (n > ANSWERS_MAX)
+        return jsonl_fail(lines, err, OPSM_FORMAT, "field '%.60s' lists %zu answers; at most %d are possible", field, n,
+                          ANSWERS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
+        opsm_status status = scalar_text(item, field, lines, &memory->answers, err);
+        if (status != OPSM_OK) return status;
+        text_append(&memory->answers, "", 1);
+    }
+    memory->more = mem_alloc(n, sizeof *memory->more);
+    if (!memory->more || memory->answers.failed) return mem_exhausted(err, "a dataset's answers", memory->answers.room);
+    const char *at = memory->answers.data;
+    for (size_t i = 0; i < n; i++, at += strlen(at) + 1) memory->more[i] = at;
+    if (n == 0) return OPSM_OK;
+    parts->answer = memory->more[0];
+    parts->more_answers = memory->more + 1;
+    parts->n_more_answers = (int)n - 1;
+    return OPSM_OK;
+}
+
+static bool whole_number(const json_t *value, int64_t *number) {
+    double real = json_real_value(value);
+    if (json_is_real(value) && !(real == floor(real) && fabs(real) < 0x1p53)) return false;
+    *number = json_is_real(value) ? (int64_t)real : json_integer_value(value);
+    return json_is_number(value);
+}
+
+/* `numbers` and `target` of the row; anything else under these names is somebody else's and left alone: a verifier
+ * that needs them says so. */
+static opsm_status read_numbers(const json_t *object, struct row_memory *memory, struct problem *parts,
+                                opsm_error *err) {
+    const json_t *list = json_object_get(object, "numbers");
+    size_t n = json_array_size(list);
+    int64_t target;
+    if (n == 0 || n > NUMBERS_MAX || !whole_number(json_object_get(object, "target"), &target)) return OPSM_OK;
+    memory->numbers = mem_alloc(n, sizeof *memory->numbers);
+    if (!memory->numbers) return mem_exhausted(err, "a dataset's numbers", n * sizeof *memory->numbers);
+    for (size_t i = 0; i < n; i++)
+        if (!whole_number(json_array_get(list, i), &memory->numbers[i])) return OPSM_OK;
+    parts->numbers = memory->numbers;
+    parts->n_numbers = (int)n;
+    parts->target = target;
+    return OPSM_OK;
+}
+
+opsm_status dataset_row_reference(struct problem *parts, struct row_memory *memory, const struct dataset_spec *spec,
+                                  const json_t *row, const struct jsonl *lines, opsm_error *err) {
+    const char *field = spec->answer ? spec->answer : "answer";
+    const json_t *value = find_field(row, field);
+    bool puzzle = json_is_object(value) && json_object_get(value, "numbers") && json_object_get(value, "target");
+    opsm_status status = read_numbers(puzzle ? value : row, memory, parts, err);
+    if (status != OPSM_OK || !value || json_is_null(value) || puzzle) return status;
+    return read_answers(value, field, lines, memory, parts, err);
+}
+
+/* ---- what the model is asked ------------------------------------------------------------------------------------- */
 
 static opsm_status read_message(const json_t *item, size_t index, struct chat_message *message,
                                 const struct jsonl *lines, opsm_error *err) {
@@ -112,7 +195,7 @@ static opsm_status read_messages(const json_t *list, struct problem *parts, stru
 static opsm_status read_prompt(const json_t *row, const struct dataset_spec *spec, struct problem *parts,
                                struct chat_message **messages, const struct jsonl *lines, opsm_error *err) {
     const char *field = spec->prompt ? spec->prompt : json_object_get(row, "messages") ? "messages" : "prompt";
-    const json_t *value = json_object_get(row, field);
+    const json_t *value = find_field(row, field);
     if (!value) return missing_field(row, field, "prompt", lines, err);
     if (json_is_array(value)) return read_messages(value, parts, messages, lines, err);
     if (!json_is_string(value))
@@ -123,25 +206,29 @@ static opsm_status read_prompt(const json_t *row, const struct dataset_spec *spe
     return OPSM_OK;
 }
 
-/* What a row's problem points into until it is copied. */
-struct row_memory {
-    struct text answer, solution;
-    struct chat_message *messages;
-};
+static opsm_status read_solution(const json_t *row, const struct dataset_spec *spec, struct row_memory *memory,
+                                 struct problem *parts, const struct jsonl *lines, opsm_error *err) {
+    const json_t *value = find_field(row, spec->solution);
+    if (!value || json_is_null(value)) return missing_field(row, spec->solution, "solution", lines, err);
+    opsm_status status = scalar_text(value, spec->solution, lines, &memory->solution, err);
+    parts->solution = memory->solution.data;
+    return status;
+}
 
 static opsm_status read_row(const json_t *row, const struct dataset_spec *spec, struct row_memory *memory,
                             struct problem *problem, const struct jsonl *lines, opsm_error *err) {
     struct problem parts = {0};
-    struct text *answer = &memory->answer, *solution = &memory->solution;
     opsm_status status = read_prompt(row, spec, &parts, &memory->messages, lines, err);
-    if (status == OPSM_OK) status = optional_field(row, spec->answer, "answer", "answer", lines, answer, err);
-    if (status == OPSM_OK && spec->solution)
-        status = optional_field(row, spec->solution, "", "solution", lines, solution, err);
-    if (status != OPSM_OK) return status;
+    /* A field with a default name is optional, one that was named is not. */
+    const json_t *answer = spec->answer ? find_field(row, spec->answer) : json_true();
+    if (status == OPSM_OK && (!answer || json_is_null(answer)))
+        status = missing_field(row, spec->answer, "answer", lines, err);
+    if (status == OPSM_OK) status = dataset_row_reference(&parts, memory, spec, row, lines, err);
     const char *said = parts.solution; /* by the assistant */
-    parts.answer = answer->data ? answer->data : said;
-    parts.solution = solution->data ? solution->data : said ? said : parts.answer;
-    return problem_copy(problem, &parts, err);
+    if (!parts.answer) parts.answer = said;
+    if (!parts.solution) parts.solution = parts.answer;
+    if (status == OPSM_OK && spec->solution) status = read_solution(row, spec, memory, &parts, lines, err);
+    return status == OPSM_OK ? problem_copy(problem, &parts, err) : status;
 }
 
 opsm_status dataset_row(struct problem *problem, const struct dataset_spec *spec, const json_t *row,
@@ -149,8 +236,6 @@ opsm_status dataset_row(struct problem *problem, const struct dataset_spec *spec
     *problem = (struct problem){0};
     struct row_memory memory = {0};
     opsm_status status = read_row(row, spec, &memory, problem, lines, err);
-    mem_free(memory.messages);
-    text_free(&memory.answer);
-    text_free(&memory.solution);
+    row_memory_free(&memory);
     return status;
 }

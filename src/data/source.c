@@ -23,25 +23,6 @@ opsm_status data_open_task(struct data_source **result, const struct task_spec *
     return OPSM_OK;
 }
 
-static bool ends_in_digit(const char *text) {
-    char last = '\0';
-    for (; *text; text++)
-        if (*text != ' ' && *text != '\n' && *text != '.') last = *text;
-    return last >= '0' && last <= '9';
-}
-
-static const char *suitable_verifier(const struct dataset *dataset) {
-    bool numeric = true;
-    for (int split = DATA_TRAIN; split <= DATA_EVAL; split++) {
-        for (int64_t i = 0; i < dataset->count[split]; i++) {
-            const char *answer = dataset->rows[split][i].answer;
-            if (answer[0] == '\0') return NULL;
-            numeric = numeric && ends_in_digit(answer);
-        }
-    }
-    return numeric ? "numeric" : "exact";
-}
-
 opsm_status data_open_file(struct data_source **result, const struct dataset_spec *spec, uint64_t seed,
                            opsm_error *err) {
     *result = NULL;
@@ -53,7 +34,6 @@ opsm_status data_open_file(struct data_source **result, const struct dataset_spe
         data_close(source);
         return status;
     }
-    source->verifier = suitable_verifier(&source->dataset);
     *result = source;
     return OPSM_OK;
 }

@@ -26,8 +26,7 @@ int64_t data_count(const struct data_source *source, enum data_split split);
 opsm_status data_get(const struct data_source *source, enum data_split split, int64_t index, struct problem *problem,
                      opsm_error *err);
 
-/* The verifier that suits the problems: a task's natural one, "numeric" for a dataset whose answers all end in a
- * number, else "exact"; NULL where a row has no answer. */
+/* A task's natural verifier; NULL for a dataset. */
 const char *data_verifier(const struct data_source *source);
 
 /* The task's specification, NULL for a dataset. */

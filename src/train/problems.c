@@ -62,21 +62,60 @@ static opsm_status open_file(struct problems *p, const struct run_config *config
     return data_open_file(&p->source, &spec, config->seed, err);
 }
 
+static opsm_status check_split(const struct problems *p, enum data_split split, opsm_error *err) {
+    int64_t n = data_count(p->source, split);
+    opsm_status status = OPSM_OK;
+    for (int64_t i = 0; status == OPSM_OK && i < n; i++) {
+        struct problem problem;
+        status = data_get(p->source, split, i, &problem, err);
+        if (status == OPSM_OK) status = reward_check(p->reward, &problem, err);
+    }
+    return status;
+}
+
+/* What judges a dataset by itself: numeric where it can read every answer, else exact. */
+static opsm_status choose_reward(struct problems *p, opsm_error *err) {
+    static const char *const types[] = {"numeric", "exact"};
+    opsm_status status = OPSM_OK;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        reward_free(p->reward);
+        status = reward_create(&p->reward, &(struct verifier_spec){.type = types[i], .weight = 1}, 1, err);
+        if (status == OPSM_OK) status = check_split(p, DATA_TRAIN, err);
+        if (status == OPSM_OK) status = check_split(p, DATA_EVAL, err);
+        if (status == OPSM_OK || status == OPSM_NOMEM) break;
+    }
+    return status;
+}
+
 static opsm_status open_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
     struct verifier_spec specs[CONFIG_LIST_MAX] = {0};
     int n = config->n_rewards;
     for (int i = 0; i < n; i++) specs[i] = config_verifier(&config->rewards[i]);
-    if (n == 0) {
-        specs[0].type = data_verifier(p->source);
-        specs[0].weight = 1;
-        n = 1;
+    if (n > 0) return reward_create(&p->reward, specs, n, err);
+    if (data_task(p->source)) {
+        specs[0] = (struct verifier_spec){.type = data_verifier(p->source), .weight = 1};
+        return reward_create(&p->reward, specs, 1, err);
     }
-    if (!specs[0].type)
-        return opsm_fail(err, OPSM_INVALID,
-                         "'%s' has rows without an answer, so nothing can be judged by itself: name "
-                         "the verifiers under reward:",
-                         config->data.file);
-    return reward_create(&p->reward, specs, n, err);
+    opsm_status status = choose_reward(p, err);
+    if (status != OPSM_MISSING) return status;
+    return opsm_fail(err, OPSM_INVALID,
+                     "'%s' has rows without an answer, so nothing can be judged by itself: name the verifiers under "
+                     "reward:, or the field with the answer in data.answer",
+                     config->data.file);
+}
+
+static opsm_status open_source(struct problems *p, const struct run_config *config, opsm_error *err) {
+    if (config->task.name) return open_task(p, config, err);
+    if (config->data.file) return open_file(p, config, err);
+    return opsm_fail(err, OPSM_INVALID, "no problems: set task.name or data.file");
+}
+
+opsm_status problems_open_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
+    *p = (struct problems){0};
+    opsm_status status = config->n_rewards > 0 ? OPSM_OK : open_source(p, config, err);
+    if (status == OPSM_OK) status = open_reward(p, config, err);
+    if (status != OPSM_OK) problems_close(p);
+    return status;
 }
 
 opsm_status problems_open(struct problems *p, const struct run_config *config, const struct model *model, bool judged,
@@ -84,9 +123,7 @@ opsm_status problems_open(struct problems *p, const struct run_config *config, c
     *p = (struct problems){.tokenizer = model->tokenizer};
     opsm_status status = choose_template(p, config, model, err);
     if (status == OPSM_OK) status = choose_system(p, config, err);
-    if (status == OPSM_OK && !config->task.name && !config->data.file)
-        status = opsm_fail(err, OPSM_INVALID, "no problems: set task.name or data.file");
-    if (status == OPSM_OK) status = config->task.name ? open_task(p, config, err) : open_file(p, config, err);
+    if (status == OPSM_OK) status = open_source(p, config, err);
     if (status == OPSM_OK && judged) status = open_reward(p, config, err);
     if (status != OPSM_OK) problems_close(p);
     return status;

@@ -23,6 +23,9 @@ struct problems {
 /* `config` and `model` are borrowed for as long as the problems are open. */
 opsm_status problems_open(struct problems *problems, const struct run_config *config, const struct model *model,
                           bool judged, opsm_error *err);
+
+/* The reward alone, by which `config` would judge; problems are read only where they decide it. */
+opsm_status problems_open_reward(struct problems *problems, const struct run_config *config, opsm_error *err);
 void problems_close(struct problems *problems);
 
 /* Appends the tokens of the prompt, ending where the response begins. */
