@@ -26,8 +26,9 @@ demo:                                      ## the laboratory on the embedded tin
 	@cmake --build $(BUILD) --target opsm
 	@scripts/demo.sh $(BUILD)
 
-install: all                               ## install to PREFIX
-	@cmake --install $(BUILD) --prefix $(PREFIX)
+install: all                               ## install to PREFIX, under DESTDIR
+	@prefix='$(PREFIX)'; case $$prefix in /*) ;; *) prefix=$$PWD/$$prefix ;; esac; \
+	DESTDIR='$(DESTDIR)' cmake --install $(BUILD) --prefix "$$prefix"
 
 format:                                    ## rewrite the sources in the house style
 	@clang-format -i $(SOURCES)
