@@ -2,6 +2,7 @@
 #include "data/dataset_row.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "text/unicode.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,8 @@ static void list_fields(const json_t *object, char *list, size_t room) {
 }
 
 static const char *kind_of(const json_t *value) {
+    if (json_large_number(value)) return "a number";
+    if (json_is_unfit(value)) return "a NUL or half of a surrogate pair in it, or the field twice";
     switch (json_typeof(value)) {
     case JSON_OBJECT:
         return "an object";
@@ -63,9 +66,9 @@ static opsm_status missing_field(const json_t *row, const char *field, const cha
 /* A scalar as text. */
 static opsm_status scalar_text(const json_t *value, const char *field, const struct jsonl *lines, struct text *text,
                                opsm_error *err) {
-    if (json_is_string(value) && strlen(json_string_value(value)) != json_string_length(value))
-        return jsonl_fail(lines, err, OPSM_FORMAT, "field '%.60s' holds a NUL character", field);
-    if (json_is_string(value))
+    if (json_large_number(value))
+        text_puts(text, json_large_number(value));
+    else if (json_is_string(value) && !json_is_unfit(value))
         text_append(text, json_string_value(value), json_string_length(value));
     else if (json_is_integer(value))
         text_printf(text, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
@@ -153,6 +156,17 @@ opsm_status dataset_row_reference(struct problem *parts, struct row_memory *memo
 
 /* ---- what the model is asked ------------------------------------------------------------------------------------- */
 
+/* Nothing but white space: a model would be asked nothing. */
+static bool is_blank(const char *text) {
+    const uint8_t *at = (const uint8_t *)text;
+    for (size_t left = strlen(text), n; left > 0; at += n, left -= n) {
+        uint32_t code;
+        n = utf8_decode(at, left, &code);
+        if (n == 0 || unicode_class(code) != CHAR_SPACE) return false;
+    }
+    return true;
+}
+
 static opsm_status read_message(const json_t *item, size_t index, struct chat_message *message,
                                 const struct jsonl *lines, opsm_error *err) {
     if (!json_is_object(item))
@@ -160,7 +174,8 @@ static opsm_status read_message(const json_t *item, size_t index, struct chat_me
                           index + 1, kind_of(item));
     message->role = json_string_value(json_object_get(item, "role"));
     message->content = json_string_value(json_object_get(item, "content"));
-    if (!message->role || !message->content)
+    bool unfit = json_is_unfit(json_object_get(item, "content"));
+    if (!message->role || !message->content || unfit)
         return jsonl_fail(lines, err, OPSM_FORMAT, "message %zu needs a text '%s'", index + 1,
                           message->role ? "content" : "role");
     const char *known[] = {"system", "user", "assistant"};
@@ -185,6 +200,8 @@ static opsm_status read_messages(const json_t *list, struct problem *parts, stru
         return jsonl_fail(lines, err, OPSM_FORMAT,
                           "the conversation must have a message of the user, right before the assistant's last one "
                           "if there is one");
+    if (is_blank((*messages)[n - 1].content))
+        return jsonl_fail(lines, err, OPSM_FORMAT, "message %zu, the user's last, is empty or blank", n);
     if (n > INT32_MAX) return jsonl_fail(lines, err, OPSM_FORMAT, "too many messages");
     parts->messages = *messages;
     parts->n_messages = (int)n;
@@ -198,11 +215,11 @@ static opsm_status read_prompt(const json_t *row, const struct dataset_spec *spe
     const json_t *value = find_field(row, field);
     if (!value) return missing_field(row, field, "prompt", lines, err);
     if (json_is_array(value)) return read_messages(value, parts, messages, lines, err);
-    if (!json_is_string(value))
+    if (!json_is_string(value) || json_is_unfit(value))
         return jsonl_fail(lines, err, OPSM_FORMAT, "field '%.60s' must be a text or a list of messages, found %s",
                           field, kind_of(value));
     parts->prompt = json_string_value(value);
-    if (parts->prompt[0] == '\0') return jsonl_fail(lines, err, OPSM_FORMAT, "field '%.60s' is empty", field);
+    if (is_blank(parts->prompt)) return jsonl_fail(lines, err, OPSM_FORMAT, "field '%.60s' is empty or blank", field);
     return OPSM_OK;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/jsonl.h"
 #include "base/mem.h"
+#include "io/json_lenient.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -178,12 +179,16 @@ static void skip_byte_order_mark(const struct jsonl *lines, const char **text, s
 static opsm_status parse_row(struct jsonl *lines, const char *text, size_t length, json_t **object, opsm_error *err) {
     json_error_t problem;
     json_t *row = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
+    bool lenient = !row && json_lenient_helps(&problem);
+    if (lenient) row = json_lenient_load(text, length, &problem);
     /* Out of memory, jansson mostly leaves the description empty; on some paths it takes the missing value for a fault
      * of the text, which cannot be told apart. */
     if (!row && (!problem.text[0] || json_error_code(&problem) == json_error_out_of_memory)) {
         lines->stuck = OPSM_NOMEM;
         return mem_exhausted(err, "a line of JSON", length);
     }
+    if (!row && lenient)
+        return jsonl_fail(lines, err, OPSM_FORMAT, "%s; every line must be one JSON object", problem.text);
     if (!row)
         return jsonl_fail(lines, err, OPSM_FORMAT, "column %d: %s; every line must be one JSON object",
                           problem.column > 0 ? problem.column : 1, problem.text);

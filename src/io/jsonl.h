@@ -9,12 +9,14 @@
  *       if (!usable(row)) { status = jsonl_fail(lines, &err, OPSM_FORMAT, "field 'reward' is missing"); ... }
  *   jsonl_close(lines);
  *
- * Accepted: CRLF line ends, blank lines, a last line without its newline, a UTF-8 byte order mark at the start.
- * Refused, with file, line and column: anything but an object, text that is not UTF-8, the same name twice in one
- * object, NUL characters, numbers that fit neither int64 nor double, a line above the limit.
+ * Accepted: CRLF line ends, blank lines, a last line without its newline, a UTF-8 byte order mark at the start; what is
+ * valid but more than jansson holds, as an unfit value (json_lenient.h), which readers refuse where they need the field.
+ * Refused, with file, line and column: anything but an object, text that is not UTF-8, more than 2048 levels of lists
+ * and objects, a line above the limit.
  */
 #ifndef OPSM_IO_JSONL_H
 #define OPSM_IO_JSONL_H
+#include "io/json_lenient.h"
 #include <jansson.h>
 #include <opsm/status.h>
 #include <stddef.h>

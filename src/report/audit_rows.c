@@ -214,10 +214,11 @@ static opsm_status label_of(const struct audit_rows *rows, const json_t *object,
     const json_t *group = json_object_get(object, "group");
     *label = NULL;
     if (!group || json_is_null(group)) return OPSM_OK;
-    if (!json_is_integer(group) && !json_is_string(group))
+    const char *large = json_large_number(group);
+    if ((json_is_unfit(group) && !large) || (!json_is_integer(group) && !json_is_string(group)))
         return row_fail(rows, line, err, "\"group\" is neither an integer nor a string");
-    char *text = json_dumps(group, JSON_ENCODE_ANY | JSON_COMPACT);
-    *label = text ? mem_strdup(text) : NULL;
+    char *text = large ? NULL : json_dumps(group, JSON_ENCODE_ANY | JSON_COMPACT);
+    *label = large ? mem_strdup(large) : text ? mem_strdup(text) : NULL;
     free(text);
     return *label ? OPSM_OK : mem_exhausted(err, "a group's name", 16);
 }

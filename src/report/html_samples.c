@@ -18,8 +18,9 @@ static void put_number(struct text *json, const char *key, const json_t *row) {
 }
 
 static void put_string(struct text *json, const char *key, const json_t *row) {
+    const json_t *value = json_object_get(row, key);
     text_printf(json, ",\"%s\":", key);
-    report_put_string(json, json_string_value(json_object_get(row, key)));
+    report_put_string(json, json_is_unfit(value) ? NULL : json_string_value(value));
 }
 
 static void put_row(struct text *json, const json_t *row, bool more) {

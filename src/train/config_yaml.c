@@ -14,28 +14,36 @@ static opsm_status parse_error(const struct config_document *d, const yaml_parse
     return opsm_fail(err, OPSM_INVALID, "in '%s': not valid YAML: %s", d->origin, problem);
 }
 
-static opsm_status too_deep(const struct config_document *d, size_t line, opsm_error *err) {
-    if (d->is_file)
-        return opsm_fail(err, OPSM_INVALID, "%s:%zu: more than %d levels of lists and maps", d->origin, line + 1,
-                         (int)DEPTH_MAX);
-    return opsm_fail(err, OPSM_INVALID, "in '%s': more than %d levels of lists and maps", d->origin, (int)DEPTH_MAX);
+/* A fault of the YAML itself, at a line from 0. */
+static opsm_status refuse(const struct config_document *d, size_t line, opsm_error *err, const char *sentence) {
+    if (d->is_file) return opsm_fail(err, OPSM_INVALID, "%s:%zu: %s", d->origin, line + 1, sentence);
+    return opsm_fail(err, OPSM_INVALID, "in '%s': %s", d->origin, sentence);
 }
 
 /* A walk over the events alone: libyaml takes time quadratic in the depth, so that 100 KB of brackets would keep the
- * loader busy for minutes. What is not YAML is left to the loader to report. */
-static opsm_status check_depth(const struct config_document *d, const char *text, size_t size, opsm_error *err) {
+ * loader busy for minutes, and it reads the first document only. */
+static opsm_status check_events(const struct config_document *d, const char *text, size_t size, opsm_error *err) {
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) return mem_exhausted(err, "the YAML parser", sizeof parser);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
     opsm_status status = OPSM_OK;
-    int depth = 0;
-    yaml_event_t event;
-    for (bool more = true; more && status == OPSM_OK && yaml_parser_parse(&parser, &event);) {
+    int depth = 0, documents = 0;
+    for (bool more = true; more && status == OPSM_OK;) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(&parser, &event)) {
+            status = parse_error(d, &parser, err);
+            break;
+        }
         bool opens = event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT;
         bool closes = event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT;
         depth += (int)opens - (int)closes;
-        if (depth > DEPTH_MAX) status = too_deep(d, event.start_mark.line, err);
-        more = event.type != YAML_STREAM_END_EVENT && event.type != YAML_DOCUMENT_END_EVENT;
+        documents += event.type == YAML_DOCUMENT_START_EVENT;
+        if (depth > DEPTH_MAX) status = refuse(d, event.start_mark.line, err, "more than 32 levels of lists and maps");
+        if (documents > 1)
+            status = refuse(d, event.start_mark.line, err,
+                            "a second YAML document begins here ('---'), which nothing would read; expected one "
+                            "document: put its keys into the first, or into a file of its own");
+        more = event.type != YAML_STREAM_END_EVENT;
         yaml_event_delete(&event);
     }
     yaml_parser_delete(&parser);
@@ -45,7 +53,7 @@ static opsm_status check_depth(const struct config_document *d, const char *text
 opsm_status config_document_parse(struct config_document *d, const char *origin, bool is_file, const char *text,
                                   size_t size, opsm_error *err) {
     *d = (struct config_document){.origin = origin, .is_file = is_file};
-    opsm_status status = check_depth(d, text, size, err);
+    opsm_status status = check_events(d, text, size, err);
     if (status != OPSM_OK) return status;
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) return mem_exhausted(err, "the YAML parser", sizeof parser);

@@ -219,6 +219,10 @@ static void bad_files_get_line_and_reason(void **state) {
     refused("&a [*a]: 1\n", "expected the name of a key");
     refused("objective: &a {mask: *a}\n", "unknown key 'objective.mask.mask'");
     refused("rollout: {stop: &a [*a]}\n", "entry 1: expected a string");
+    refused("seed: 1\n---\nseed: 2\n", ":2: a second YAML document begins here");
+    refused("seed: 1\n...\n# more\n---\n", ":4: a second YAML document begins here");
+    refused("---\nseed: 1\n...\nseed: 2\n", ":4: ");
+    refused("seed: 1\n...\n%bad\n", "not valid YAML");
     enum { BRACKETS = 100000 }; /* minutes for libyaml's loader */
     char *deep = mem_alloc(BRACKETS + 1, 1);
     assert_non_null(deep);

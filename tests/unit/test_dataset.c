@@ -183,8 +183,19 @@ static void faulty_files_get_a_sentence(void **state) {
         {"\n \n\t\r\n", {0}, "has no rows"},
         {"{\"prompt\": \"a\"}\n{\"prompt\" \"b\"}\n", {0}, "line 2: column"},
         {"{\"prompt\": \"a\"}\n\n[1]\n", {0}, "line 3: column"},
-        {"{\"prompt\": \"a\", \"prompt\": \"b\"}\n", {0}, "duplicate"},
-        {"{\"prompt\": \"a\\u0000b\"}\n", {0}, "\\u0000"},
+        {"{\"prompt\": \"a\", \"prompt\": \"b\"}\n",
+         {0},
+         "line 1: field 'prompt' must be a text or a list of messages, "
+         "found a NUL or half of a surrogate pair in it, or the field twice"},
+        {"{\"prompt\": \"a\\u0000b\"}\n", {0}, "found a NUL or half"},
+        {"{\"prompt\": \"a\\udc00\"}\n", {0}, "found a NUL or half"},
+        {"{\"prompt\": 99999999999999999999}\n", {0}, "found a number"},
+        {"{\"prompt\": \"a\", \"answer\": \"\\ud800\"}\n",
+         {0},
+         "field 'answer' must be a text, a number or a list of these, found a NUL"},
+        {"{\"prompt\": \"a\", \"answer\": 1, \"answer\": 2}\n", {0}, "or the field twice"},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": 1e999}]}\n", {0}, "message 1 needs a text 'content'"},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"\\u0000\"}]}\n", {0}, "message 1 needs a text 'content'"},
         {"{\"prompt\": \"\xff\"}\n", {0}, "line 1"},
         {"{\"question\": \"a\", \"reply\": 1}\n",
          {0},
@@ -197,7 +208,11 @@ static void faulty_files_get_a_sentence(void **state) {
         {"{\"prompt\": \"a\", \"answer\": null}\n", {.answer = "answer"}, "no field 'answer'"},
         {"{\"prompt\": \"a\"}\n", {.solution = "cot"}, "with data.solution"},
         {"{\"prompt\": 3}\n", {0}, "must be a text or a list of messages, found a number"},
-        {"{\"prompt\": \"\"}\n", {0}, "field 'prompt' is empty"},
+        {"{\"prompt\": \"\"}\n", {0}, "field 'prompt' is empty or blank"},
+        {"{\"prompt\": \" \\n\\t\\u00a0\\u3000\"}\n", {0}, "field 'prompt' is empty or blank"},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \" \"}]}\n",
+         {0},
+         "message 1, the user's last, is empty or blank"},
         {"{\"prompt\": \"a\", \"answer\": [1, [2]]}\n",
          {0},
          "field 'answer' must be a text, a number or a list of these, found a list"},
@@ -227,6 +242,24 @@ static void faulty_files_get_a_sentence(void **state) {
     assert_int_equal(data_open_file(&source, &(struct dataset_spec){0}, 1, &err), OPSM_INVALID);
     assert_int_equal(data_open_file(&source, &(struct dataset_spec){.file = scratch}, 1, &err), OPSM_IO);
     assert_int_equal(data_open_file(&source, &(struct dataset_spec){.file = "/nonexistent/x"}, 1, &err), OPSM_IO);
+}
+
+/* Fields that nobody reads may hold anything that is JSON; a number too large for a computer's is an answer as it
+ * stands. */
+static void fields_that_are_not_read_may_hold_anything(void **state) {
+    (void)state;
+    struct data_source *source = open_rows(
+        &(struct dataset_spec){.eval_share = 1},
+        "{\"prompt\": \"a\", \"answer\": 7, \"id\": 18446744073709551616, \"x\": [-1e999, {\"y\": 1E+4000}], \"nul\": "
+        "\"\\u0000\", \"half\": \"\\uD83D\", \"k\\u0000\": 1, \"k\\ude00\": 2, \"twice\": 1, \"twice\": {\"z\": 1, "
+        "\"z\": 2}}\n"
+        "{\"prompt\": \"b \\ud83d\\ude00\", \"answer\": 123456789012345678901234567890, \"id\": "
+        "-9223372036854775809}\n");
+    assert_int_equal(data_count(source, DATA_EVAL), 2);
+    assert_string_equal(get(source, DATA_EVAL, 0).answer, "7");
+    assert_string_equal(get(source, DATA_EVAL, 1).prompt, "b \xf0\x9f\x98\x80");
+    assert_string_equal(get(source, DATA_EVAL, 1).answer, "123456789012345678901234567890");
+    data_close(source);
 }
 
 /* `n` rows, each twice. */
@@ -391,6 +424,7 @@ int main(void) {
         cmocka_unit_test(answers_may_be_lists_and_paths),
         cmocka_unit_test(rows_may_carry_numbers_and_a_target),
         cmocka_unit_test(faulty_files_get_a_sentence),
+        cmocka_unit_test(fields_that_are_not_read_may_hold_anything),
         cmocka_unit_test(held_out_rows_are_never_trained_on),
         cmocka_unit_test(rows_of_the_eval_file_are_left_out_of_train),
         cmocka_unit_test(epochs_are_permutations_that_follow_from_the_seed),

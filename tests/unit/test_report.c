@@ -242,7 +242,7 @@ static void text_stays_text(void **state) {
     json_t *data = report_of((const char *[]){name, "other"}, 2);
     assert_string_equal(json_string_value(json_object_get(arm(data, 0), "name")), "x<b>&\"' \xef\xbf\xbd\xe2\x80\xa8");
     const json_t *rows = json_object_get(json_array_get(json_object_get(data, "samples"), 0), "rows");
-    assert_int_equal(json_array_size(rows), 2);
+    assert_int_equal(json_array_size(rows), 3);
     const json_t *row = json_array_get(rows, 0);
     assert_string_equal(json_string_value(json_object_get(row, "prompt")),
                         "</script><!--<script>\xe2\x80\xa8\xe2\x80\xa8\xe2\x80\xa9&amp;]]>");
@@ -250,6 +250,7 @@ static void text_stays_text(void **state) {
     assert_true(json_is_false(json_object_get(row, "keep")));
     assert_true(json_is_null(json_object_get(row, "drift")));
     assert_true(json_is_null(json_object_get(json_array_get(rows, 1), "prompt")));
+    assert_true(json_is_null(json_object_get(json_array_get(rows, 2), "prompt")));
     const json_t *config = json_object_get(data, "config");
     assert_int_equal(json_array_size(config), 1);
     assert_string_equal(json_string_value(json_array_get(json_object_get(json_array_get(config, 0), "values"), 0)),
