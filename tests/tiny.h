@@ -11,26 +11,13 @@
 #define OPSM_TESTS_TINY_H
 #include "base/rng.h"
 #include "model/model.h"
+#include "text/vocab.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { TINY_EOS = 0, TINY_START = 1, TINY_END = 2, TINY_BYTES = 3, TINY_VOCAB = TINY_BYTES + 256 + 3 };
-
-/* The character that stands for a byte in GPT-2's byte alphabet, as UTF-8. */
-static inline void tiny_byte_symbol(int byte, char out[4]) {
-    int code = byte, spare = 0;
-    for (int b = 0; b <= byte; b++) {
-        bool printable = (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
-        if (b == byte && !printable) code = 256 + spare;
-        if (!printable) spare++;
-    }
-    int n = 0;
-    if (code >= 0x80) out[n++] = (char)(0xc0 | code >> 6);
-    out[n++] = (char)(code < 0x80 ? code : 0x80 | (code & 0x3f));
-    out[n] = 0;
-}
 
 /* Types of the tokens [TINY_VOCAB] in the models made from now on; NULL: special ones control, all others normal. */
 static const int32_t *tiny_types;
@@ -40,13 +27,13 @@ static inline opsm_status tiny_write_tokenizer(struct gguf_writer *w, opsm_error
     static const char *const special[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
     static const char *const merged[] = {"th", "the", "\xc4\xa0the"};
     static const struct gguf_string merges[] = {{"t h", 3}, {"th e", 4}, {"\xc4\xa0 the", 6}};
-    char symbols[256][4];
+    char symbols[256][5];
     struct gguf_string tokens[TINY_VOCAB];
     int32_t types[TINY_VOCAB];
     for (int i = 0; i < TINY_VOCAB; i++) types[i] = tiny_types ? tiny_types[i] : i < TINY_BYTES ? 3 : 1;
     for (int i = 0; i < TINY_BYTES; i++) tokens[i] = (struct gguf_string){special[i], strlen(special[i])};
     for (int b = 0; b < 256; b++) {
-        tiny_byte_symbol(b, symbols[b]);
+        vocab_byte_symbol((uint8_t)b, symbols[b]);
         tokens[TINY_BYTES + b] = (struct gguf_string){symbols[b], strlen(symbols[b])};
     }
     for (int i = 0; i < 3; i++) tokens[TINY_BYTES + 256 + i] = (struct gguf_string){merged[i], strlen(merged[i])};

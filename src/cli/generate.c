@@ -53,7 +53,9 @@ static opsm_status encode_prompt(const struct model *model, const struct generat
         return opsm_fail(err, OPSM_INVALID, "--chat: this model has no chat template");
     const struct chat_message messages[] = {{"system", o->system}, {"user", o->prompt}};
     int skip = !o->system;
-    return chat_encode(chat, model->tokenizer, messages + skip, 2 - skip, tokens, err);
+    status = chat_encode(chat, model->tokenizer, messages + skip, 2 - skip, tokens, err);
+    token_list_warn_dropped(tokens, "the prompt");
+    return status;
 }
 
 /* The response's text as valid UTF-8 (what is not becomes U+FFFD); release with mem_free. NULL when out of memory. */

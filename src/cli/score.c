@@ -141,6 +141,7 @@ static opsm_status score_text(const struct options *o, const struct text *text, 
     if (status != OPSM_OK) return status;
     status =
         tokenizer_encode(model->tokenizer, text->data ? text->data : "", text->length, TOKENIZER_BOS, &tokens, err);
+    token_list_warn_dropped(&tokens, "the text");
     float *logp = mem_alloc((size_t)tokens.count + 1, sizeof *logp);
     if (status == OPSM_OK && !logp) status = mem_exhausted(err, "log-probs", (size_t)tokens.count * sizeof *logp);
     if (status == OPSM_OK && tokens.count == 0) status = opsm_fail(err, OPSM_INVALID, "there is no text on stdin");

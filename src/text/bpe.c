@@ -30,6 +30,12 @@ static const struct bpe_merge *rule_for(const struct bpe *bpe, int32_t left, int
     return left < 0 || right < 0 ? &no_merge : find_merge(bpe, left, right);
 }
 
+/* -1: a byte that is no token. */
+static opsm_status push_or_drop(struct token_list *list, int32_t id, opsm_error *err) {
+    list->dropped += id < 0;
+    return id < 0 ? OPSM_OK : token_list_push(list, id, err);
+}
+
 /* ---- short pieces ------------------------------------------------------------------------------------------------ */
 
 /* Merges ids[0..n) in place, n <= SHORT_PIECE; returns how many are left. */
@@ -151,7 +157,7 @@ static opsm_status encode_long(const struct bpe *bpe, const uint8_t *piece, size
         if (nodes[i].rank == top >> 32) merge_with_next(bpe, nodes, &heap, i);
     }
     for (uint32_t i = 0; i != NO_NODE && status == OPSM_OK; i = nodes[i].next)
-        if (nodes[i].id >= 0) status = token_list_push(list, nodes[i].id, err);
+        status = push_or_drop(list, nodes[i].id, err);
     return status;
 }
 
@@ -166,7 +172,7 @@ opsm_status bpe_encode(const struct bpe *bpe, const uint8_t *piece, size_t lengt
     for (size_t i = 0; i < length; i++) ids[i] = bpe->vocab->byte_id[piece[i]];
     int n = merge_short(bpe, ids, (int)length);
     for (int i = 0; i < n; i++) {
-        opsm_status status = ids[i] < 0 ? OPSM_OK : token_list_push(list, ids[i], err);
+        opsm_status status = push_or_drop(list, ids[i], err);
         if (status != OPSM_OK) return status;
     }
     return OPSM_OK;

@@ -34,7 +34,7 @@ struct bpe_scratch {
 void bpe_scratch_free(struct bpe_scratch *scratch);
 
 /* Appends the ids of one piece. Bytes for which the vocabulary has no token stop merges and are left out, as in
- * llama.cpp. `length` is below 2^31. */
+ * llama.cpp, and counted in the list. `length` is below 2^31. */
 opsm_status bpe_encode(const struct bpe *bpe, const uint8_t *piece, size_t length, struct bpe_scratch *scratch,
                        struct token_list *list, opsm_error *err);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "text/tokenizer.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "text/bpe.h"
 #include "text/pretokenize.h"
@@ -230,6 +231,10 @@ bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id) {
     return false;
 }
 
+bool tokenizer_has_byte(const struct tokenizer *tokenizer, uint8_t byte) {
+    return tokenizer->vocab.byte_id[byte] >= 0;
+}
+
 int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text) {
     size_t length = strlen(text);
     int32_t id = special_find(&tokenizer->special, (const uint8_t *)text, length);
@@ -264,6 +269,12 @@ size_t tokenizer_longest(const struct tokenizer *tokenizer) {
 void token_list_free(struct token_list *list) {
     mem_free(list->ids);
     *list = (struct token_list){0};
+}
+
+void token_list_warn_dropped(const struct token_list *list, const char *what) {
+    if (list->dropped > 0)
+        log_line(LOG_WARN, "the model's tokenizer has no token for %lld bytes of %s: it reads the rest without them",
+                 (long long)list->dropped, what);
 }
 
 opsm_status token_list_push(struct token_list *list, int32_t id, opsm_error *err) {
@@ -322,10 +333,13 @@ opsm_status tokenizer_encode(const struct tokenizer *tokenizer, const char *text
     if (length > INT32_MAX)
         return opsm_fail(err, OPSM_INVALID, "a text of %zu bytes is too long to tokenise at once; cut it below 2 GiB",
                          length);
-    int64_t before = list->count;
+    int64_t before = list->count, dropped = list->dropped;
     struct bpe_scratch scratch = {0};
     opsm_status status = encode_all(tokenizer, (const uint8_t *)text, length, flags, &scratch, list, err);
-    if (status != OPSM_OK) list->count = before;
+    if (status != OPSM_OK) {
+        list->count = before;
+        list->dropped = dropped;
+    }
     bpe_scratch_free(&scratch);
     return status;
 }

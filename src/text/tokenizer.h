@@ -10,7 +10,8 @@
  * Special tokens are split out first (where asked for), then the pre-tokenizer's expression cuts the text into pieces,
  * each piece is mapped to the byte alphabet and merged by rank. Identical ids to llama.cpp, also on malformed UTF-8:
  * each byte that does not begin a character becomes U+FFFD, so such text does not come back as it was. Nor does text
- * with bytes for which a vocabulary has no token (SmolLM2 lacks 21 of them): they are left out. All other text does.
+ * with bytes for which a vocabulary has no token (SmolLM2 lacks 21 of them): they are left out, and counted. All other
+ * text does.
  *
  * Like llama.cpp, and unlike Hugging Face, we do not normalise: Qwen's tokenizer.json composes characters first (NFC),
  * so ids of decomposed accents differ from theirs. tests/golden/compare_tokenizer.py is the evidence for the rest.
@@ -57,14 +58,20 @@ int32_t tokenizer_eos(const struct tokenizer *tokenizer);
 /* True for every token that ends a turn: eos, eot, and the end markers known by name (<|im_end|>, <|eot_id|>, ...). */
 bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id);
 
+/* False: this byte is left out of texts, where no longer token holds it. */
+bool tokenizer_has_byte(const struct tokenizer *tokenizer, uint8_t byte);
+
 /* The id of the token whose piece is exactly this text, special ones first; -1 if there is none. */
 int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text);
 
 struct token_list {
     int32_t *ids; /* owned; release with token_list_free */
     int64_t count, room;
+    int64_t dropped; /* bytes of the texts that were encoded into it for which the vocabulary has no token */
 };
 void token_list_free(struct token_list *list);
+/* Warns when bytes of `what`, which was encoded into the list, were left out. */
+void token_list_warn_dropped(const struct token_list *list, const char *what);
 opsm_status token_list_push(struct token_list *list, int32_t id, opsm_error *err);
 
 enum tokenizer_flags {

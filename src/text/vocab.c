@@ -21,6 +21,15 @@ static void alphabet_init(int16_t alphabet[0x144]) {
         if (!stands_for_itself(byte)) alphabet[next++] = (int16_t)byte;
 }
 
+void vocab_byte_symbol(uint8_t byte, char symbol[5]) {
+    uint32_t code = byte;
+    if (!stands_for_itself(byte)) {
+        code = 0x100;
+        for (uint32_t other = 0; other < byte; other++) code += !stands_for_itself(other);
+    }
+    symbol[utf8_encode(code, (uint8_t *)symbol)] = '\0';
+}
+
 /* Translates to raw bytes (never longer than the text); false, and nothing useful in `out`, where a character is not in
  * the alphabet. */
 static bool alphabet_decode(const int16_t *alphabet, const char *text, size_t length, uint8_t *out,

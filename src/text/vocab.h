@@ -46,6 +46,9 @@ int32_t vocab_find(const struct vocab *vocab, const uint8_t *bytes, size_t lengt
 /* The same for a text in the byte alphabet (half of a merge rule); `scratch` has room for `length` bytes. */
 int32_t vocab_find_text(const struct vocab *vocab, const char *text, size_t length, uint8_t *scratch);
 
+/* The character that stands for a byte in that alphabet, as UTF-8 with a NUL behind it. */
+void vocab_byte_symbol(uint8_t byte, char symbol[5]);
+
 static inline bool vocab_is_special(const struct vocab *vocab, int32_t id) {
     uint8_t type = vocab->type[id];
     return type == TOKEN_UNKNOWN || type == TOKEN_CONTROL || type == TOKEN_USER_DEFINED;

@@ -87,7 +87,7 @@ const struct config_key config_keys[] = {
     INT("sft.steps", sft.steps, 1, 1 << 30, "optimiser steps of `opsm sft`"),
     INT("sft.batch", sft.batch, 1, 1 << 20, "examples per step of `opsm sft`"),
     INT("sft.init.dim", sft.init.dim, 0, 65536,
-        "width of a fresh Llama over single characters to start from, instead of `model`; 0: off"),
+        "width of a fresh Llama over the problems' characters to start from, instead of `model`; 0: off"),
     INT("sft.init.layers", sft.init.layers, 1, 1024, "its layers"),
     INT("sft.init.heads", sft.init.heads, 1, 1024, "its query heads"),
     INT("sft.init.kv_heads", sft.init.kv_heads, 1, 1024, "its key and value heads"),

@@ -4,19 +4,21 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "data/task.h"
+#include "text/vocab.h"
+#include "train/characters.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* What every reader of byte-level BPE expects to find: at least one merge. This one never applies to a task. */
+/* What every reader of byte-level BPE expects to find: at least one merge. This one applies to no built-in task. */
 static const char MERGED[] = "==", MERGE[] = "= =";
 static const char END[] = "<|endoftext|>";
 
-enum { TOKENS_MAX = sizeof TASK_BARE_ALPHABET + 8, TYPE_NORMAL = 1, TYPE_CONTROL = 3 };
+enum { TOKENS_MAX = 256 + 2, TYPE_NORMAL = 1, TYPE_CONTROL = 3 };
 
 struct vocabulary {
-    char symbols[TOKENS_MAX][4];
+    char symbols[256][5];
     struct gguf_string tokens[TOKENS_MAX];
     int32_t types[TOKENS_MAX];
     int32_t n;
@@ -27,21 +29,44 @@ static void add_token(struct vocabulary *v, const char *text, int32_t type) {
     v->types[v->n++] = type;
 }
 
-/* A character in GPT-2's byte alphabet: printable ones stand for themselves, blank and newline for U+0120, U+010A. */
-static void add_character(struct vocabulary *v, char c) {
-    char *symbol = v->symbols[v->n];
-    if (c == ' ' || c == '\n')
-        snprintf(symbol, 4, "\xc4%c", c == ' ' ? 0xa0 : 0x8a);
-    else
-        snprintf(symbol, 4, "%c", c);
-    add_token(v, symbol, TYPE_NORMAL);
+static void add_byte(struct vocabulary *v, uint8_t byte) {
+    vocab_byte_symbol(byte, v->symbols[byte]);
+    add_token(v, v->symbols[byte], TYPE_NORMAL);
 }
 
-static void make_vocabulary(struct vocabulary *v) {
+/* The bytes of all that the model will read and write. */
+static opsm_status find_bytes(const struct run_config *config, bool seen[256], opsm_error *err) {
+    const char *const texts[] = {config->data.system, config->data.template_prefix, config->data.template_suffix};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) characters_mark(texts[i], seen);
+    struct data_source *source;
+    opsm_status status = problems_source(&source, config, config->data.template_prefix, err);
+    if (status != OPSM_OK) return status;
+    const struct task_spec *task = data_task(source);
+    for (int c = ' '; task && task->style == TASK_WORDS && c <= '~'; c++) seen[c] = true;
+    for (int split = DATA_TRAIN; !task && split <= DATA_EVAL; split++) {
+        for (int64_t i = 0; status == OPSM_OK && i < data_count(source, (enum data_split)split); i++) {
+            struct problem problem;
+            status = data_get(source, (enum data_split)split, i, &problem, err);
+            if (status == OPSM_OK) characters_mark_problem(&problem, seen);
+            problem_free(&problem);
+        }
+    }
+    data_close(source);
+    return status;
+}
+
+static opsm_status make_vocabulary(struct vocabulary *v, const struct run_config *config, opsm_error *err) {
+    static const char first[] = TASK_BARE_ALPHABET "\n";
     *v = (struct vocabulary){0};
+    bool seen[256] = {false};
+    opsm_status status = find_bytes(config, seen, err);
+    if (status != OPSM_OK) return status;
     add_token(v, END, TYPE_CONTROL);
-    for (const char *c = TASK_BARE_ALPHABET "\n"; *c; c++) add_character(v, *c);
+    for (const char *c = first; *c; c++) add_byte(v, (uint8_t)*c);
+    for (int byte = 0; byte < 256; byte++)
+        if (seen[byte] && !strchr(first, byte)) add_byte(v, (uint8_t)byte);
     add_token(v, MERGED, TYPE_NORMAL);
+    return OPSM_OK;
 }
 
 static opsm_status write_metadata(struct gguf_writer *w, const struct vocabulary *v, opsm_error *err) {
@@ -97,7 +122,8 @@ opsm_status fresh_model(struct model **model, const struct run_config *config, o
             "kv_heads %d",
             dim, heads, config->sft.init.kv_heads);
     struct vocabulary vocabulary;
-    make_vocabulary(&vocabulary);
+    opsm_status status = make_vocabulary(&vocabulary, config, err);
+    if (status != OPSM_OK) return status;
     struct model_config shape = {.architecture = "llama",
                                  .n_layers = config->sft.init.layers,
                                  .dim = dim,
@@ -113,7 +139,7 @@ opsm_status fresh_model(struct model **model, const struct run_config *config, o
     char *path = file_join(config->output, "model.gguf.tmp.fresh");
     if (!path) return mem_exhausted(err, "a file name", 0);
     struct gguf *file = NULL;
-    opsm_status status = open_metadata(&file, path, &vocabulary, err);
+    status = open_metadata(&file, path, &vocabulary, err);
     if (status == OPSM_OK) status = model_create(model, &shape, file, config->precision, true, config->seed, err);
     if (status == OPSM_OK) status = randomise(*model, config->seed, err);
     mem_free(path);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/problems.h"
 #include "base/mem.h"
+#include "train/characters.h"
 #include <string.h>
 
 static const struct chat_template plain; /* CHAT_PLAIN */
@@ -40,26 +41,33 @@ static opsm_status choose_system(struct problems *p, const struct run_config *co
     return status == OPSM_OK ? OPSM_OK : opsm_fail(err, status, "data.system is set, but %s", why.text);
 }
 
-static opsm_status open_task(struct problems *p, const struct run_config *config, opsm_error *err) {
+static opsm_status open_task(struct data_source **source, const struct run_config *config, bool chat, opsm_error *err) {
     struct task_spec spec;
     opsm_status status = task_find(&spec, config->task.name, err);
     if (status != OPSM_OK) return status;
     if (config->task.difficulty > 0) spec.difficulty = config->task.difficulty;
     spec.noise = config->task.noise;
     spec.seed = config->seed;
-    bool words = config->task.style == STYLE_WORDS || (config->task.style == STYLE_AUTO && p->chat->kind != CHAT_PLAIN);
+    bool words = config->task.style == STYLE_WORDS || (config->task.style == STYLE_AUTO && chat);
     spec.style = words ? TASK_WORDS : TASK_BARE;
     status = task_check(&spec, err);
-    return status == OPSM_OK ? data_open_task(&p->source, &spec, err) : status;
+    return status == OPSM_OK ? data_open_task(source, &spec, err) : status;
 }
 
-static opsm_status open_file(struct problems *p, const struct run_config *config, opsm_error *err) {
+static opsm_status open_file(struct data_source **source, const struct run_config *config, opsm_error *err) {
     struct dataset_spec spec = {.file = config->data.file,
                                 .eval_file = config->data.eval_file,
                                 .eval_share = config->data.eval_file ? 0 : 0.05,
                                 .prompt = config->data.prompt,
                                 .answer = config->data.answer};
-    return data_open_file(&p->source, &spec, config->seed, err);
+    return data_open_file(source, &spec, config->seed, err);
+}
+
+opsm_status problems_source(struct data_source **source, const struct run_config *config, bool chat, opsm_error *err) {
+    *source = NULL;
+    if (!config->task.name && !config->data.file)
+        return opsm_fail(err, OPSM_INVALID, "no problems: set task.name or data.file");
+    return config->task.name ? open_task(source, config, chat, err) : open_file(source, config, err);
 }
 
 static opsm_status check_split(const struct problems *p, enum data_split split, opsm_error *err) {
@@ -104,15 +112,9 @@ static opsm_status open_reward(struct problems *p, const struct run_config *conf
                      config->data.file);
 }
 
-static opsm_status open_source(struct problems *p, const struct run_config *config, opsm_error *err) {
-    if (config->task.name) return open_task(p, config, err);
-    if (config->data.file) return open_file(p, config, err);
-    return opsm_fail(err, OPSM_INVALID, "no problems: set task.name or data.file");
-}
-
 opsm_status problems_open_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
     *p = (struct problems){0};
-    opsm_status status = config->n_rewards > 0 ? OPSM_OK : open_source(p, config, err);
+    opsm_status status = config->n_rewards > 0 ? OPSM_OK : problems_source(&p->source, config, false, err);
     if (status == OPSM_OK) status = open_reward(p, config, err);
     if (status != OPSM_OK) problems_close(p);
     return status;
@@ -123,8 +125,9 @@ opsm_status problems_open(struct problems *p, const struct run_config *config, c
     *p = (struct problems){.tokenizer = model->tokenizer};
     opsm_status status = choose_template(p, config, model, err);
     if (status == OPSM_OK) status = choose_system(p, config, err);
-    if (status == OPSM_OK) status = open_source(p, config, err);
+    if (status == OPSM_OK) status = problems_source(&p->source, config, p->chat->kind != CHAT_PLAIN, err);
     if (status == OPSM_OK && judged) status = open_reward(p, config, err);
+    if (status == OPSM_OK) status = characters_check(p, err);
     if (status != OPSM_OK) problems_close(p);
     return status;
 }

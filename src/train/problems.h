@@ -20,7 +20,10 @@ struct problems {
     const char *system; /* borrowed from the configuration; NULL: the template's own */
 };
 
-/* `config` and `model` are borrowed for as long as the problems are open. */
+/* The problems of a configuration alone; `chat`: for a model that follows instructions. */
+opsm_status problems_source(struct data_source **source, const struct run_config *config, bool chat, opsm_error *err);
+
+/* Warns, once, when the tokenizer has no token for bytes of the problems. `config` and `model` are borrowed for as long as the problems are open. */
 opsm_status problems_open(struct problems *problems, const struct run_config *config, const struct model *model,
                           bool judged, opsm_error *err);
 

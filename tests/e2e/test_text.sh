@@ -37,4 +37,34 @@ for model in "$qwen" typed.gguf; do
   "$OPSM" generate "$model" -p "a" -n 8 --max-tokens 60 --temperature 1.5 --jsonl | sed 's/"prompt_tokens.*//' >"text-$(basename "$model")"
 done
 same text-model-qwen3.gguf text-typed.gguf "a Qwen model"
+
+# A fresh model has the characters of its data; another model says what it lacks, once, and works on.
+for i in 1 2 3 4 5 6; do
+  printf '{"prompt": "%s×%s → été\\t?", "answer": "%s €"}\n' "$i" "$i" "$((i * i))"
+done >data.jsonl
+cat >sft.yaml <<'YAML'
+output: fresh
+precision: f32
+data: {file: data.jsonl, eval_file: data.jsonl, system: "Réponds."}
+rollout: {max_tokens: 12, max_prompt: 60}
+optim: {lr: 3.0e-3, warmup: 20}
+train: {eval_every: 0, checkpoint_every: 0}
+sft: {steps: 1, batch: 4, init: {dim: 16, layers: 1, heads: 2, kv_heads: 2, ffn: 32, context: 96}}
+YAML
+sed 's/eval_file: data.jsonl, //' sft.yaml >no-eval.yaml
+"$OPSM" sft no-eval.yaml >log 2>&1
+! grep -q "no token" log
+prompt=$(printf 'Réponds.\n2×2 → été\t?')
+"$OPSM" generate fresh/model.gguf -p "$prompt" --max-tokens 4 --jsonl >out 2>log
+! grep -q "no token" log
+n=$(printf '%s' "$prompt" | wc -c)
+[ "$(sed 's/.*"prompt_tokens": \[\([^]]*\)\].*/\1/' out | tr , '\n' | wc -l)" = "$n" ] # a token for every byte
+"$OPSM" generate "$tiny" -p "$prompt" --max-tokens 4 >out 2>log
+grep -q "no token for $(printf '%s' "$prompt" | tr -d '2\n ' | wc -c) bytes of the prompt" log
+printf '2×2' | "$OPSM" score "$tiny" >out 2>log
+grep -q "no token for 2 bytes of the text" log
+sed '/^sft:/d; s/output: fresh/output: lacking/; s/{eval_every/{iterations: 1, eval_every/' no-eval.yaml >train.yaml
+sed 's/max_tokens: 12/prompts: 2, group: 2, max_tokens: 12/' train.yaml >lacking.yaml
+"$OPSM" train lacking.yaml model="$tiny" schedule.minibatches=1 reward='[{type: exact}]' >log 2>&1
+[ "$(grep -c "no token for .* bytes in 6 of 6 problems" log)" = 1 ]
 echo "text: $(grep -o '"accuracy": [0-9.]*' normal), whatever the type of a token"

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a model is asked: system messages and earlier turns arrive whatever template is used, or are refused.
+ * What a model is asked: system messages and earlier turns arrive whatever template is used, or are refused; characters
+ * that its tokenizer lacks are counted, and a fresh model has them all.
  */
+#include "base/log.h"
 #include "base/mem.h"
 #include "check.h"
 #include "tiny.h"
+#include "train/fresh.h"
 #include "train/problems.h"
 #include <stdlib.h>
 #include <unistd.h>
@@ -119,12 +122,105 @@ static void the_style_of_a_task_follows_the_template(void **state) {
     }
 }
 
+/* ---- characters -------------------------------------------------------------------------------------------------- */
+
+static char warning[512];
+static int n_warnings;
+
+static void note_warning(enum log_level level, const char *line, void *user) {
+    (void)user;
+    if (level != LOG_WARN) return;
+    snprintf(warning, sizeof warning, "%s", line);
+    n_warnings++;
+}
+
+static void write_rows(const char *rows) {
+    FILE *out = fopen(path, "w");
+    fputs(rows, out);
+    fclose(out);
+}
+
+#define FRENCH                                                                                                         \
+    "{\"prompt\": \"\u00e9t\u00e9 1+1=\", \"answer\": \"2 \u20ac\"}\n"                                                 \
+    "{\"prompt\": \"1+1\\t=\", \"answer\": \"2\"}\n{\"prompt\": \"2+3=\", \"answer\": \"5\"}\n"
+
+static void left_out_characters_are_counted_once(void **state) {
+    (void)state;
+    write_rows(FRENCH);
+    struct gguf *file;
+    assert_ok(gguf_open(&file, OPSM_SOURCE_DIR "/models/tiny.gguf", &err));
+    struct model small = *model; /* with the tokenizer of the embedded model: digits and signs */
+    assert_ok(tokenizer_load(&small.tokenizer, file, &err));
+    gguf_close(file);
+    struct run_config config = configure(WORDS("data.template=plain", "data.system=x"));
+    struct problems problems;
+    log_install(note_warning, NULL);
+    n_warnings = 0;
+    assert_ok(problems_open(&problems, &config, &small, true, &err));
+    problems_close(&problems);
+    assert_int_equal(n_warnings, 1); /* three times x, e t e of five bytes, euro of three, a tab */
+    assert_non_null(strstr(warning, "12 bytes in 3 of 3 problems (the first: U+0078)"));
+    config.data.system[0] = '1';
+    assert_ok(problems_open(&problems, &config, &small, true, &err));
+    problems_close(&problems);
+    assert_int_equal(n_warnings, 2);
+    assert_non_null(strstr(warning, "9 bytes in 2 of 3 problems"));
+    assert_ok(problems_open(&problems, &config, model, true, &err)); /* with all bytes */
+    problems_close(&problems);
+    assert_int_equal(n_warnings, 2);
+    log_install(NULL, NULL);
+    config_free(&config);
+    tokenizer_free(small.tokenizer);
+}
+
+/* Opens the problems of a fresh model for these words: nothing is left out. */
+static int32_t fresh_vocabulary(const char *const *words) {
+    struct run_config config;
+    config_defaults(&config);
+    assert_ok(config_override(&config, "output=/tmp", &err));
+    assert_ok(config_override(&config, "sft.init.dim=8", &err));
+    for (; *words; words++) assert_ok(config_override(&config, *words, &err));
+    struct model *fresh;
+    struct problems problems;
+    log_install(note_warning, NULL);
+    n_warnings = 0;
+    assert_ok(fresh_model(&fresh, &config, &err));
+    assert_ok(problems_open(&problems, &config, fresh, true, &err));
+    assert_int_equal(n_warnings, 0);
+    log_install(NULL, NULL);
+    int32_t size = tokenizer_size(fresh->tokenizer);
+    problems_close(&problems);
+    model_free(fresh);
+    config_free(&config);
+    return size;
+}
+
+static void a_fresh_model_has_the_characters_of_its_problems(void **state) {
+    (void)state;
+    write_rows(FRENCH);
+    char file[64];
+    snprintf(file, sizeof file, "data.file=%s", path);
+    int32_t usual = fresh_vocabulary(WORDS("task.name=modsum"));
+    assert_int_equal(usual, 22); /* the end, 19 characters, a line break, one merge */
+    assert_int_equal(fresh_vocabulary(WORDS(file)), usual + 2 + 1 + 3 + 1); /* e with accent, t, euro, tab */
+    assert_int_equal(fresh_vocabulary(WORDS(file, "data.system=xy")), usual + 7 + 2);
+    for (int i = 0; i < task_count(); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "task.name=%s", task_name(task_at(i)));
+        assert_int_equal(fresh_vocabulary(WORDS(name)), usual);
+        assert_int_equal(fresh_vocabulary(WORDS(name, "task.style=words")), 2 + 95 + 1);
+        assert_true(fresh_vocabulary(WORDS(name, "data.template_prefix=Ask ", "data.template_suffix=.")) > usual);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_template_the_turns_are_joined),
         cmocka_unit_test(with_a_template_plain_is_still_all_of_it),
         cmocka_unit_test(a_system_message_that_cannot_take_effect_is_refused),
         cmocka_unit_test(the_style_of_a_task_follows_the_template),
+        cmocka_unit_test(left_out_characters_are_counted_once),
+        cmocka_unit_test(a_fresh_model_has_the_characters_of_its_problems),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

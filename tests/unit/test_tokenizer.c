@@ -292,6 +292,13 @@ static void bytes_without_token_are_barriers(void **state) {
     memcpy(word, "ab", 2);
     memcpy(word + sizeof word - 3, "ab", 3);
     check_small(tokenizer, word, 0, "5 5");
+    struct token_list list = {0};
+    const char *const texts[] = {"azbab", "", "abe", "zzz", word};
+    for (size_t i = 0; i < 5; i++)
+        assert_ok(tokenizer_encode(tokenizer, texts[i], i < 4 ? strlen(texts[i]) : sizeof word - 1, 0, &list, &err));
+    assert_int_equal(list.dropped, 1 + 3 + 195);
+    assert_true(tokenizer_has_byte(tokenizer, 'a') && !tokenizer_has_byte(tokenizer, 'z'));
+    token_list_free(&list);
     tokenizer_free(tokenizer);
 }
 
