@@ -24,6 +24,8 @@ struct settings {
     struct lab_collapse collapse;
 };
 
+static const struct settings default_settings = {.final_share = 1.0 / 3, .collapse = {0.5, 1.0 / 3}};
+
 #define AT(field) offsetof(struct settings, field)
 static const struct config_key keys[] = {
     {"lab.base", KEY_TEXT, AT(base), 0, 0, NULL, NULL},
@@ -124,6 +126,7 @@ static opsm_status read_map(struct reader *r, const char *path, yaml_node_t *nod
 /* A part that is read later, when the base is known. */
 static opsm_status keep_node(struct reader *r, yaml_node_t **slot, yaml_node_t *node) {
     if (r->words) return refuse_at(r, node, "arms, lab.start and lab.expect are given in the file only");
+    if (config_is_null(node)) return OPSM_OK;
     if (node->type != YAML_MAPPING_NODE) return refuse_at(r, node, "expected a map here");
     *slot = node;
     return OPSM_OK;
@@ -138,6 +141,7 @@ static opsm_status read_section(struct reader *r, const char *path, yaml_node_t 
     const struct config_key *key = config_key_find(keys, N_KEYS, path);
     if (!key) return unknown_key(r, path, node);
     if (r->words && key->offset == AT(base)) return refuse_at(r, node, "lab.base is given in the file only");
+    if (config_is_null(node)) return config_key_reset(&r->settings, &default_settings, key, r->err);
     if (node->type != YAML_SCALAR_NODE || config_has_nul(node))
         return config_at(
             r->document, node,
@@ -397,7 +401,7 @@ opsm_status lab_load(struct lab *lab, const char *path, const char *const *words
         return status;
     }
     struct reader r = {.lab = lab, .document = &document, .err = err};
-    r.settings = (struct settings){.final_share = 1.0 / 3, .collapse = {0.5, 1.0 / 3}};
+    r.settings = default_settings;
     status = read_file(&r);
     r.words = true;
     for (int i = 0; status == OPSM_OK && i < n_words; i++) status = read_word(&r, words[i]);

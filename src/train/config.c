@@ -170,9 +170,10 @@ char *config_text(const struct run_config *config) {
 void config_help(FILE *out) {
     struct run_config defaults;
     config_defaults(&defaults);
-    fputs("A configuration is a YAML file; on the command line any key is written key.path=value. Each key with its "
-          "default, what it does, and what it may be:\n\n",
-          out);
+    fputs(
+        "A configuration is a YAML file; on the command line any key is written key.path=value. null gives a key or a "
+        "section its defaults again. Each key with its default, what it does, and what it may be:\n\n",
+        out);
     for (int i = 0; i < config_n_keys; i++) {
         const struct config_key *key = &config_keys[i];
         fprintf(out, "%s (", key->path);

@@ -45,7 +45,8 @@ struct run_config {
     char *model, *output; /* owned; model may be NULL until config_check */
     uint64_t seed;
     enum dtype precision;
-    bool policy_in_words; /* config_override() has set objective.mask.policy; no key */
+    /* No keys: config_override() has set objective.mask.policy; the policy, the threshold were given at all. */
+    bool policy_in_words, policy_given, delta_given;
 
     struct {
         char *name;         /* NULL: no built-in task, then data.file */

@@ -205,7 +205,7 @@ static opsm_status set_choice(void *slot, const struct config_key *key, const ch
 opsm_status config_key_set(void *base, const struct config_key *key, const char *text, opsm_error *err) {
     void *slot = (char *)base + key->offset;
     if (!text && key->kind != KEY_TEXT)
-        return opsm_fail(err, OPSM_INVALID, "%s: expected a value, found nothing", key->path);
+        return opsm_fail(err, OPSM_INVALID, "%s: expected a value, found nothing (null gives the default)", key->path);
     switch (key->kind) {
     case KEY_INT:
         return set_int(slot, key, text, err);
@@ -225,6 +225,19 @@ opsm_status config_key_set(void *base, const struct config_key *key, const char 
         return opsm_fail(err, OPSM_INVALID, "%s: expected a list of strings, found '%s'", key->path, text);
     }
     return OPSM_INTERNAL;
+}
+
+opsm_status config_key_reset(void *base, const void *defaults, const struct config_key *key, opsm_error *err) {
+    static const size_t sizes[] = {[KEY_INT] = sizeof(int32_t), [KEY_SEED] = sizeof(uint64_t),
+                                   [KEY_REAL] = sizeof(double), [KEY_PAIR] = 2 * sizeof(double),
+                                   [KEY_BOOL] = sizeof(bool),   [KEY_CHOICE] = sizeof(unsigned),
+                                   [KEY_TEXT] = sizeof(char *), [KEY_TEXTS] = sizeof(struct config_strings)};
+    void *slot = (char *)base + key->offset;
+    const void *value = (const char *)defaults + key->offset;
+    if (key->kind == KEY_TEXT) return config_replace_text(slot, *(char *const *)value, err);
+    config_keys_release(base, key, 1); /* a list: its default is empty */
+    memcpy(slot, value, sizes[key->kind]);
+    return OPSM_OK;
 }
 
 void config_print_text(const char *text, FILE *out) {

@@ -43,6 +43,9 @@ void config_key_print(const void *base, const struct config_key *key, FILE *out)
  * place. */
 opsm_status config_key_set(void *base, const struct config_key *key, const char *text, opsm_error *err);
 
+/* The key's field becomes that of the struct at `defaults`. */
+opsm_status config_key_reset(void *base, const void *defaults, const struct config_key *key, opsm_error *err);
+
 /* Releases what the keys of the struct at `base` own, and forgets it. */
 void config_keys_release(void *base, const struct config_key *keys, int n_keys);
 

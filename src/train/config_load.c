@@ -123,7 +123,8 @@ static opsm_status set_reward(struct walk *walk, struct config_reward *reward, y
     if (node->type != YAML_MAPPING_NODE)
         return opsm_fail(walk->err, OPSM_INVALID, "reward: expected maps like {type: numeric, weight: 1.0}, found %s",
                          config_kind(node));
-    reward->weight = 1.0;
+    static const struct config_reward defaults = {.weight = 1.0};
+    *reward = defaults;
     for (int i = 0; i < config_map_length(node); i++) {
         struct config_entry entry;
         opsm_status status = config_map_entry(walk->document, node, i, &entry, walk->err);
@@ -132,11 +133,19 @@ static opsm_status set_reward(struct walk *walk, struct config_reward *reward, y
         if (!key)
             return opsm_fail(walk->err, OPSM_INVALID, "unknown key 'reward.%.60s'; `opsm help config` lists them",
                              entry.name);
-        status = set_value(walk, reward, key, entry.value);
+        status = config_is_null(entry.value) ? config_key_reset(reward, &defaults, key, walk->err)
+                                             : set_value(walk, reward, key, entry.value);
         if (status != OPSM_OK) return status;
     }
     if (!reward->type) return opsm_fail(walk->err, OPSM_INVALID, "reward: an entry has no type");
     return OPSM_OK;
+}
+
+static void forget_rewards(struct run_config *config) {
+    for (int32_t i = 0; i < config->n_rewards; i++)
+        config_keys_release(&config->rewards[i], config_reward_keys, config_n_reward_keys);
+    memset(config->rewards, 0, sizeof config->rewards);
+    config->n_rewards = 0;
 }
 
 static opsm_status set_rewards(struct walk *walk, yaml_node_t *node) {
@@ -147,9 +156,7 @@ static opsm_status set_rewards(struct walk *walk, yaml_node_t *node) {
     int n = config_list_length(node);
     if (n > CONFIG_LIST_MAX)
         return opsm_fail(walk->err, OPSM_INVALID, "reward: at most %d entries, found %d", CONFIG_LIST_MAX, n);
-    for (int32_t i = 0; i < config->n_rewards; i++)
-        config_keys_release(&config->rewards[i], config_reward_keys, config_n_reward_keys);
-    memset(config->rewards, 0, sizeof config->rewards);
+    forget_rewards(config);
     config->n_rewards = n; /* entries are zero until set, so that config_free() is right at any time */
     for (int i = 0; i < n; i++) {
         opsm_status status = set_reward(walk, &config->rewards[i], config_list_item(walk->document, node, i));
@@ -171,8 +178,13 @@ static opsm_status set_objective(struct walk *walk, const char *name, const yaml
     if (status != OPSM_OK) return status;
     /* Who gives a delta means it to be used, unless the same document names a policy. */
     bool unread = objective->mask_policy == OPSM_POLICY_AUTO || objective->mask_policy == OPSM_POLICY_LENGTH;
-    if (!strcmp(name, "mask.policy")) walk->policy_named = true;
-    if (!strcmp(name, "mask.delta") && unread && !walk->policy_named) objective->mask_policy = OPSM_POLICY_FIXED;
+    bool policy = !strcmp(name, "mask.policy"), delta = !strcmp(name, "mask.delta");
+    walk->policy_named |= policy;
+    walk->config->policy_given |= policy;
+    walk->config->delta_given |= delta;
+    if (!delta || !unread || walk->policy_named) return OPSM_OK;
+    objective->mask_policy = OPSM_POLICY_FIXED;
+    walk->config->policy_given = false;
     return OPSM_OK;
 }
 
@@ -183,15 +195,63 @@ static bool is_objective_key(const char *path) {
     return false;
 }
 
+/* Whether `key` is `path` or lies in the section of that name. */
+static bool belongs(const char *key, const char *path) {
+    size_t n = strlen(path);
+    return !strncmp(key, path, n) && (!key[n] || key[n] == '.');
+}
+
+/* The policy is auto, or fixed where a threshold is given, unless somebody names it. */
+static opsm_status unset_objective(struct walk *walk, const opsm_objective *defaults, const char *name) {
+    struct run_config *config = walk->config;
+    char value[128];
+    opsm_status status = opsm_objective_get(defaults, name, value, sizeof value, walk->err);
+    if (status == OPSM_OK) status = opsm_objective_set(&config->objective, name, value, walk->err);
+    bool policy = !strcmp(name, "mask.policy"), delta = !strcmp(name, "mask.delta");
+    if (policy) config->policy_given = walk->policy_named = false;
+    if (delta) config->delta_given = false;
+    if ((policy || delta) && !config->policy_given)
+        config->objective.mask_policy = config->delta_given ? OPSM_POLICY_FIXED : OPSM_POLICY_AUTO;
+    return status;
+}
+
+/* `path: null`, a key or a section: its defaults again. *known: there is such a path. */
+static opsm_status unset(struct walk *walk, const char *path, bool *known) {
+    struct run_config defaults;
+    config_defaults(&defaults);
+    opsm_status status = OPSM_OK;
+    *known = !strcmp(path, "reward");
+    if (*known) forget_rewards(walk->config);
+    for (int i = 0; i < config_n_keys && status == OPSM_OK; i++) {
+        if (!belongs(config_keys[i].path, path)) continue;
+        *known = true;
+        status = config_key_reset(walk->config, &defaults, &config_keys[i], walk->err);
+    }
+    for (int i = 0; i < opsm_objective_key_count() && status == OPSM_OK; i++) {
+        char key[PATH_ROOM];
+        snprintf(key, sizeof key, "objective.%s", opsm_objective_key(i).key);
+        if (!belongs(key, path)) continue;
+        *known = true;
+        status = unset_objective(walk, &defaults.objective, opsm_objective_key(i).key);
+    }
+    config_free(&defaults);
+    return status;
+}
+
 static opsm_status apply_map(struct walk *walk, const char *path, yaml_node_t *node);
 
 static opsm_status apply(struct walk *walk, const char *path, yaml_node_t *node) {
     const struct config_key *key = config_key_find(config_keys, config_n_keys, path);
-    if (!strcmp(path, "reward")) return at(walk, node, set_rewards(walk, node));
+    if (!strcmp(path, "reward") && !config_is_null(node)) return at(walk, node, set_rewards(walk, node));
     if (!strcmp(path, "lab"))
         return at(walk, node,
                   opsm_fail(walk->err, OPSM_INVALID,
                             "a section `lab` makes this a file of the laboratory: `opsm lab` runs it"));
+    if (config_is_null(node)) {
+        bool known;
+        opsm_status status = unset(walk, path, &known);
+        return at(walk, node, known ? status : unknown_key(path, walk->err));
+    }
     if (key) return at(walk, node, set_value(walk, walk->config, key, node));
     if (is_objective_key(path)) return at(walk, node, set_objective(walk, path + 10, node));
     if (!is_section(path)) return at(walk, node, unknown_key(path, walk->err));

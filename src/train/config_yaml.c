@@ -133,10 +133,18 @@ const char *config_kind(const yaml_node_t *node) {
     return node->type == YAML_MAPPING_NODE ? "a map" : node->type == YAML_SEQUENCE_NODE ? "a list" : "a single value";
 }
 
+bool config_is_null(const yaml_node_t *node) {
+    static const char *const words[] = {"null", "~", "Null", "NULL"};
+    if (node->type != YAML_SCALAR_NODE || node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE) return false;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strcmp((const char *)node->data.scalar.value, words[i])) return true;
+    return false;
+}
+
 const char *config_scalar(const yaml_node_t *node) {
     const char *text = (const char *)node->data.scalar.value;
     bool plain = node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-    if (plain && (!*text || !strcmp(text, "~") || !strcmp(text, "null"))) return NULL;
+    if (plain && (!*text || config_is_null(node))) return NULL;
     if (plain && !strcmp(text, ".inf")) return "inf";
     return text;
 }
@@ -154,6 +162,8 @@ opsm_status config_copy(struct run_config *copy, const struct run_config *config
     mem_free(text);
     if (status != OPSM_OK) return status;
     status = config_apply(copy, &d, config_document_root(&d), NULL, err);
+    copy->policy_given = config->policy_given; /* the text names every key */
+    copy->delta_given = config->delta_given;
     config_document_close(&d);
     return status;
 }

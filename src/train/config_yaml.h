@@ -45,6 +45,9 @@ yaml_node_t *config_list_item(struct config_document *document, const yaml_node_
 /* "a map", "a list" or "a single value". */
 const char *config_kind(const yaml_node_t *node);
 
+/* Whether somebody wrote `null` or `~`: what a key holds goes back to its default. */
+bool config_is_null(const yaml_node_t *node);
+
 /* The text of a scalar; NULL for YAML's null (plain `null`, `~` or nothing). */
 const char *config_scalar(const yaml_node_t *node);
 bool config_has_nul(const yaml_node_t *node);

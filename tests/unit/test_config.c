@@ -149,6 +149,61 @@ static void a_delta_that_is_given_is_used(void **state) {
     config_free(&c);
 }
 
+/* null takes back what an earlier file, section or word has set, whatever kind of key it is. */
+static void null_gives_the_default(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct run_config c, defaults;
+    assert_ok(load(&c, complete, &err));
+    config_defaults(&defaults);
+    static const char *const words[] = {
+        "optim.lr=null",  "optim.betas=~", "rollout.stop=null", "reward=null",         "seed=null",
+        "precision=NULL", "task=null",     "data=null",         "objective.mask=null", "objective=null",
+        "train=null",     "schedule=~",    "rollout=null",      "optim=null",          "eval=null",
+        "sft.init=null",  "sft=null",      "rollout.save=null", "output=null",         "model=null"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) assert_ok(config_override(&c, words[i], &err));
+    char *text = config_text(&c), *expected = config_text(&defaults);
+    assert_string_equal(text, expected);
+    mem_free(text);
+    mem_free(expected);
+    config_free(&c);
+
+    assert_ok(load(&c, "reward: [{type: numeric, weight: null, tolerance: null, pattern: null}]\n", &err));
+    assert_near(c.rewards[0].weight, 1, 0);
+    config_free(&c);
+    config_defaults(&c);
+    assert_int_equal(config_override(&c, "optim.rl=null", &err), OPSM_INVALID);
+    assert_non_null(strstr(err.text, "did you mean 'optim.lr'"));
+    assert_int_equal(config_override(&c, "optim.lr=", &err), OPSM_INVALID); /* a shell variable that is not set */
+    assert_non_null(strstr(err.text, "found nothing"));
+    assert_int_equal(config_override(&c, "lab=null", &err), OPSM_INVALID);
+    config_free(&c);
+}
+
+/* The policy is auto until somebody gives a threshold, also after the threshold is taken back. */
+static void a_delta_that_is_taken_back_leaves_no_trace(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct run_config c, copy, defaults;
+    config_defaults(&defaults);
+    assert_ok(load(&c, "objective: {mask: {delta: 0.1}}\n", &err));
+    assert_ok(config_copy(&copy, &c, &err)); /* as an arm of a laboratory begins */
+    assert_ok(config_override(&copy, "objective.mask.delta=null", &err));
+    assert_int_equal(copy.objective.mask_policy, OPSM_POLICY_AUTO);
+    assert_near(copy.objective.mask_delta, defaults.objective.mask_delta, 0);
+    config_free(&copy);
+    assert_ok(config_override(&c, "objective.mask.policy=quantile", &err));
+    assert_ok(config_override(&c, "objective.mask.policy=null", &err)); /* the threshold is still given */
+    assert_int_equal(c.objective.mask_policy, OPSM_POLICY_FIXED);
+    assert_near(c.objective.mask_delta, 0.1, 0);
+    config_free(&c);
+    assert_ok(load(&c, "objective: {mask: {policy: fixed, delta: 0.1}}\n", &err));
+    assert_ok(config_override(&c, "objective.mask.delta=null", &err)); /* a policy that was named stays */
+    assert_int_equal(c.objective.mask_policy, OPSM_POLICY_FIXED);
+    assert_near(c.objective.mask_delta, defaults.objective.mask_delta, 0);
+    config_free(&c);
+}
+
 static void next_difference_is(struct config_diff *diff, const char *name, const char *a, const char *b) {
     assert_true(config_diff_next(diff));
     assert_string_equal(diff->path, name);
@@ -262,10 +317,16 @@ static void running_out_of_memory_leaks_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_complete_file_is_read),         cmocka_unit_test(the_written_text_reads_back_as_itself),
-        cmocka_unit_test(a_delta_that_is_given_is_used),   cmocka_unit_test(differences_are_named),
-        cmocka_unit_test(the_command_line_overrides),      cmocka_unit_test(bad_files_get_line_and_reason),
-        cmocka_unit_test(keys_that_contradict_each_other), cmocka_unit_test(running_out_of_memory_leaks_nothing),
+        cmocka_unit_test(a_complete_file_is_read),
+        cmocka_unit_test(the_written_text_reads_back_as_itself),
+        cmocka_unit_test(a_delta_that_is_given_is_used),
+        cmocka_unit_test(differences_are_named),
+        cmocka_unit_test(the_command_line_overrides),
+        cmocka_unit_test(null_gives_the_default),
+        cmocka_unit_test(a_delta_that_is_taken_back_leaves_no_trace),
+        cmocka_unit_test(bad_files_get_line_and_reason),
+        cmocka_unit_test(keys_that_contradict_each_other),
+        cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

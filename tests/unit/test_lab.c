@@ -88,6 +88,34 @@ static void a_file_is_read(void **state) {
     lab_free(&lab);
 }
 
+/* null in an arm takes back what the base has set; in the section `lab`, what was said before. */
+static void an_arm_can_unset_a_key(void **state) {
+    (void)state;
+    const char *words[] = {"lab.jobs=null", "lab.reference=~"};
+    struct lab lab;
+    assert_ok(load(&lab,
+                   BASE "objective: {mask: {delta: 0.1}, surrogate: {clip_high: 0.5}}\noptim: {lr: 0.5}\n"
+                        "reward: [{type: numeric, weight: 2}]\nlab:\n  seeds: 1\n  jobs: 3\n  reference: base\n"
+                        "  final: null\n  start: null\n  expect: ~\n"
+                        "  arms: {base: null, auto: {objective: {mask: {delta: null}}},\n"
+                        "    plain: {objective: null, optim: null, reward: null}}\n",
+                   words, 2));
+    assert_int_equal(lab.arms[0].config.objective.mask_policy, OPSM_POLICY_FIXED);
+    assert_int_equal(lab.arms[1].config.objective.mask_policy, OPSM_POLICY_AUTO);
+    assert_near(lab.arms[1].config.objective.surrogate_clip_high, 0.5, 0);
+    assert_near(lab.arms[1].config.optim.lr, 0.5, 0);
+    assert_int_equal(lab.arms[2].config.objective.mask_policy, OPSM_POLICY_AUTO);
+    assert_near(lab.arms[2].config.optim.lr, 1e-5, 0);
+    assert_int_equal(lab.arms[2].config.n_rewards, 0);
+    assert_int_equal(lab.arms[1].config.n_rewards, 1);
+    assert_int_equal(lab.jobs, 0);
+    assert_int_equal(lab.reference, -1);
+    assert_near(lab.final_share, 1.0 / 3, 0);
+    lab_free(&lab);
+    refused(BASE "lab: {seeds: null, arms: {a: {}}}\n", "lab.seeds");
+    refused(BASE "lab: {seeds: 1, arms: null}\n", "lab.arms");
+}
+
 static void a_warm_start_becomes_the_model(void **state) {
     (void)state;
     struct lab lab;
@@ -520,6 +548,7 @@ static void a_run_that_diverges_has_collapsed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_read),
+        cmocka_unit_test(an_arm_can_unset_a_key),
         cmocka_unit_test(a_warm_start_becomes_the_model),
         cmocka_unit_test(bad_files_get_line_and_reason),
         cmocka_unit_test(the_shipped_files_are_valid),
