@@ -8,7 +8,9 @@ typedef opsm_status runner(const struct run_config *config, const struct train_o
                            struct train_summary *summary, opsm_error *err);
 
 static void print_above(enum log_level level, const char *line, void *user) {
-    if (level >= cli_log_level()) progress_note(user, line);
+    char note[1100];
+    snprintf(note, sizeof note, "%s%s", level == LOG_WARN ? "warning: " : "", line);
+    if (level >= cli_log_level()) progress_note(user, note);
 }
 
 /* CONFIG.yaml [key.path=value ...] */
