@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * opsm info: what a model file holds and what opsm can do with it.
+ * opsm info: what a model file holds and what opsm can do with it; how far a run has got.
  */
 #include "base/cpu.h"
+#include "base/file.h"
+#include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/info_run.h"
 #include "cli/options.h"
 #include "model/forward.h"
 
@@ -102,19 +105,41 @@ static opsm_status print_info(const struct gguf *file, bool tensors, opsm_error 
     return status;
 }
 
+static opsm_status info_file(const char *path, bool tensors, opsm_error *err) {
+    struct gguf *file;
+    opsm_status status = gguf_open(&file, path, err);
+    if (status != OPSM_OK) return status;
+    status = print_info(file, tensors, err);
+    gguf_close(file);
+    return status;
+}
+
+/* A run, then its model; or a model that was put into a directory of its own. */
+static opsm_status info_directory(const char *path, bool tensors, opsm_error *err) {
+    char *config = file_join(path, "config.yaml"), *model = file_join(path, "model.gguf");
+    opsm_status status = config && model ? OPSM_OK : mem_exhausted(err, "a file name", 0);
+    bool alone = status == OPSM_OK && !file_exists(config) && file_exists(model);
+    if (status == OPSM_OK && alone) status = info_file(model, tensors, err);
+    mem_free(config);
+    mem_free(model);
+    if (status != OPSM_OK || alone) return status;
+    status = info_run(path, &model, err);
+    if (status == OPSM_OK && model) {
+        putchar('\n');
+        status = info_file(model, tensors, err);
+    }
+    mem_free(model);
+    return status;
+}
+
 int cmd_info(int argc, char **argv) {
     const char *path = NULL;
     bool tensors = false;
-    static const char *const names[] = {"the model"};
+    static const char *const names[] = {"the model (a GGUF file or the directory of a run)"};
     const struct option table[] = {{"--tensors", OPTION_FLAG, &tensors, 0, 0}, {NULL, OPTION_FLAG, NULL, 0, 0}};
     int code = options_read(argc, argv, table, &path, 1, names);
     if (code) return code;
-    struct gguf *file;
     opsm_error err = {0};
-    opsm_status status = gguf_open(&file, path, &err);
-    if (status == OPSM_OK) {
-        status = print_info(file, tensors, &err);
-        gguf_close(file);
-    }
+    opsm_status status = file_is_dir(path) ? info_directory(path, tensors, &err) : info_file(path, tensors, &err);
     return status == OPSM_OK ? 0 : cli_fail(status, &err);
 }

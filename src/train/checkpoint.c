@@ -85,8 +85,7 @@ int64_t checkpoint_number(const char *name) {
     return n >= 1 && n <= 18 && !digits[n] ? strtoll(digits, NULL, 10) : -1;
 }
 
-/* Numbers of the complete checkpoints, newest first; release with mem_free. No directory: none. */
-static opsm_status list_checkpoints(const char *run, int64_t **numbers, size_t *count, opsm_error *err) {
+opsm_status checkpoint_list(const char *run, int64_t **numbers, size_t *count, opsm_error *err) {
     *numbers = NULL;
     *count = 0;
     DIR *dir = opendir(run);
@@ -120,7 +119,7 @@ static char *checkpoint_path(const char *run, int64_t number, const char *suffix
 static opsm_status prune(const char *run, int32_t keep, opsm_error *err) {
     int64_t *numbers;
     size_t count;
-    opsm_status status = list_checkpoints(run, &numbers, &count, err);
+    opsm_status status = checkpoint_list(run, &numbers, &count, err);
     for (size_t i = (size_t)keep; status == OPSM_OK && i < count; i++) {
         char *path = checkpoint_path(run, numbers[i], "");
         status = path ? file_remove_tree(path, err) : mem_exhausted(err, "a file name", strlen(run));
@@ -265,7 +264,7 @@ opsm_status checkpoint_restore(const char *run, struct checkpoint *c, bool *foun
     *found = false;
     int64_t *numbers;
     size_t count;
-    opsm_status status = list_checkpoints(run, &numbers, &count, err);
+    opsm_status status = checkpoint_list(run, &numbers, &count, err);
     for (size_t i = 0; status == OPSM_OK && !*found && i < count; i++) {
         char *dir = checkpoint_path(run, numbers[i], "");
         opsm_error why = {0};
@@ -314,7 +313,7 @@ opsm_status checkpoint_weights(const char *run, int64_t wanted, struct model *mo
     int64_t *numbers;
     size_t count;
     *number = -1;
-    opsm_status status = list_checkpoints(run, &numbers, &count, err);
+    opsm_status status = checkpoint_list(run, &numbers, &count, err);
     for (size_t i = 0; status == OPSM_OK && *number < 0 && i < count; i++) {
         if (wanted >= 0 && numbers[i] != wanted) continue;
         char *dir = checkpoint_path(run, numbers[i], "");

@@ -60,6 +60,9 @@ opsm_status checkpoint_restore(const char *run, struct checkpoint *checkpoint, b
 /* N of a directory's name "checkpoint-N"; -1: not the name of a complete checkpoint. */
 int64_t checkpoint_number(const char *name);
 
+/* Numbers of the complete checkpoints, newest first; release with mem_free. No directory: none. */
+opsm_status checkpoint_list(const char *run, int64_t **numbers, size_t *count, opsm_error *err);
+
 /* The weights alone, for who wants the model of a run under way: those of RUN/checkpoint-<wanted>, or (wanted -1) of the
  * newest whole one, into `model` (not published). *number: the one they came from, -1: there is none. Changes nothing
  * in RUN. */

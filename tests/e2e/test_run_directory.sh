@@ -38,6 +38,20 @@ grep -q '^model: run/checkpoint-6 ' log || fail "the checkpoint is not named"
 echo 1234= | "$OPSM" score run --precision f32 >got 2>/dev/null
 echo 1234= | "$OPSM" score kept.gguf --precision f32 | cmp - got
 
+# info says how far it got, in numbers, and what was configured.
+"$OPSM" info run >got
+grep -q '^done  *3 of 3 iterations, 6 optimiser steps$' got || fail "info: $(cat got)"
+grep -q '^last iteration  *reward_mean [0-9.]*, length_mean ' got || fail "info: $(cat got)"
+grep -q '^checkpoints  *checkpoint-6, checkpoint-4, checkpoint-2$' got || fail "info: $(cat got)"
+grep -q '^  *task.difficulty: 4$' got && ! grep -q 'rollout.group' got || fail "info: $(cat got)"
+grep -q '^no model.gguf' got && grep -q '^model  *base/model.gguf' got || fail "info: $(cat got)"
+"$OPSM" info base >got
+grep -q '^done  *150 of 150 optimiser steps' got && grep -q '^model  *base/model.gguf' got || fail "info: $(cat got)"
+mkdir alone
+cp kept.gguf alone/model.gguf
+"$OPSM" info alone | grep -q '^model  *alone/model.gguf'
+"$OPSM" info alone --tensors | grep -q 'output_norm.weight'
+
 # A damaged checkpoint is passed over, not set aside: the run is not ours.
 printf x | dd of=run/checkpoint-6/state.bin bs=1 seek=4000 conv=notrunc status=none
 sample run >got
@@ -61,6 +75,8 @@ mkdir -p empty lab
 echo '{}' >lab/lab.json
 code 2 generate empty -p 1
 grep -q "not that of a run" log || fail "$(cat log)"
+code 2 info lab
+code 2 info empty
 code 2 generate lab -p 1
 grep -q "name one of its runs" log || fail "$(cat log)"
 rm -r run/checkpoint-*
