@@ -27,8 +27,13 @@ static opsm_status add_delta(struct audit_options *options, const char *text, op
     return OPSM_OK;
 }
 
+/* Which of these keys stand on the command line. */
+struct named {
+    bool delta, policy;
+};
+
 /* key=value; the prefix "objective." is allowed, so that a line of a configuration can be pasted. */
-static opsm_status set_key(struct audit_options *options, const char *word, bool *delta_set, opsm_error *err) {
+static opsm_status set_key(struct audit_options *options, const char *word, struct named *named, opsm_error *err) {
     const char *equals = strchr(word, '=');
     char key[80];
     if (!strncmp(word, "objective.", 10)) word += 10;
@@ -36,11 +41,12 @@ static opsm_status set_key(struct audit_options *options, const char *word, bool
     if (length >= sizeof key) return opsm_fail(err, OPSM_INVALID, "unknown objective key \"%.60s...\"", word);
     memcpy(key, word, length);
     key[length] = '\0';
-    *delta_set |= !strcmp(key, "mask.delta");
+    named->delta |= !strcmp(key, "mask.delta");
+    named->policy |= !strcmp(key, "mask.policy") || !strcmp(key, "threshold.policy");
     return opsm_objective_set(&options->config, key, equals + 1, err);
 }
 
-static opsm_status parse_word(struct audit_options *options, int argc, char **argv, int *i, bool *delta_set,
+static opsm_status parse_word(struct audit_options *options, int argc, char **argv, int *i, struct named *named,
                               opsm_error *err) {
     const char *word = argv[*i];
     if (!strcmp(word, "--json")) {
@@ -57,7 +63,7 @@ static opsm_status parse_word(struct audit_options *options, int argc, char **ar
     } else if (!options->path) {
         options->path = word;
     } else if (strchr(word, '=')) {
-        return set_key(options, word, delta_set, err);
+        return set_key(options, word, named, err);
     } else {
         return opsm_fail(err, OPSM_INVALID, "'%.60s': one file at a time, and keys are written key=value", word);
     }
@@ -116,9 +122,9 @@ int cmd_audit(int argc, char **argv) {
     opsm_error err = {0};
     if (!options) return cli_fail(mem_exhausted(&err, "the options", sizeof *options), &err);
     opsm_objective_defaults(&options->config);
-    bool delta_set = false;
+    struct named named = {0};
     opsm_status status = OPSM_OK;
-    for (int i = 1; i < argc && status == OPSM_OK; i++) status = parse_word(options, argc, argv, &i, &delta_set, &err);
+    for (int i = 1; i < argc && status == OPSM_OK; i++) status = parse_word(options, argc, argv, &i, &named, &err);
     int code;
     if (status != OPSM_OK) {
         code = cli_usage("audit", "%s", err.text);
@@ -126,7 +132,11 @@ int cmd_audit(int argc, char **argv) {
         code = cli_usage("audit", "which file of rollouts?");
     } else {
         /* One candidate and no mask.delta: the candidate is what the person means. */
-        if (options->n_deltas == 1 && !delta_set) options->config.mask_delta = options->deltas[0];
+        if (options->n_deltas == 1 && !named.delta) options->config.mask_delta = options->deltas[0];
+        /* As in `train`: the threshold sets itself unless a delta is given. */
+        bool masked = options->config.mask_rule != OPSM_RULE_NONE;
+        if (masked && !named.policy && !named.delta && options->n_deltas != 1)
+            options->config.mask_policy = OPSM_POLICY_AUTO;
         if (options->n_deltas == 0) {
             memcpy(options->deltas, default_deltas, sizeof default_deltas);
             options->n_deltas = N_DEFAULT_DELTAS;

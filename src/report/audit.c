@@ -12,12 +12,6 @@
 /* Rewards of a file whose groups are not contiguous are held in memory up to this many rows. */
 enum { INDEX_ROWS = 1 << 22 };
 
-/* Keys already seen: open addressing, a power of two of slots, 0 marks a free one. */
-struct key_set {
-    uint64_t *slots;
-    size_t room, used;
-};
-
 struct audit {
     const struct audit_options *options;
     struct audit_summary *summary;
@@ -25,7 +19,8 @@ struct audit {
     struct text text;
     bool whole;        /* groups must be seen whole */
     bool from_rewards; /* some row's advantage is computed */
-    struct key_set seen;
+    struct audit_groups groups;
+    struct audit_facts facts;
     int64_t n_rows;
     int64_t *index_groups; /* [n_rows], dense in order of appearance only as keys; NULL beyond INDEX_ROWS */
     float *index_rewards;
@@ -40,30 +35,6 @@ struct audit {
     size_t workspace_size;
     int64_t rows_room, tokens_room;
 };
-
-/* ---- Seen groups ---- */
-
-static bool key_insert(struct key_set *set, uint64_t key) {
-    key |= 1; /* never the free mark; two keys that differ in that bit alone are taken for one */
-    size_t at = (size_t)(key * 0x9E3779B97F4A7C15u) & (set->room - 1);
-    while (set->slots[at] != 0 && set->slots[at] != key) at = (at + 1) & (set->room - 1);
-    if (set->slots[at] == key) return false;
-    set->slots[at] = key;
-    set->used++;
-    return true;
-}
-
-static opsm_status key_room(struct key_set *set, opsm_error *err) {
-    if (set->used * 2 < set->room) return OPSM_OK;
-    struct key_set grown = {.room = set->room ? 2 * set->room : 1024};
-    grown.slots = mem_zalloc(grown.room, sizeof *grown.slots);
-    if (!grown.slots) return mem_exhausted(err, "the list of groups", grown.room * sizeof *grown.slots);
-    for (size_t k = 0; k < set->room; k++)
-        if (set->slots[k]) key_insert(&grown, set->slots[k]);
-    mem_free(set->slots);
-    *set = grown;
-    return OPSM_OK;
-}
 
 /* ---- Survey ---- */
 
@@ -115,6 +86,16 @@ static opsm_status survey_row(struct audit *audit, const struct audit_rows *rows
     return status;
 }
 
+/* `follows`: the row before was of the same group. Rows without a group are groups of their own. */
+static opsm_status survey_group(struct audit *audit, const struct audit_group *group, bool follows, opsm_error *err) {
+    bool first = true;
+    opsm_status status = OPSM_OK;
+    if (group->named) status = audit_groups_add(&audit->groups, group, &group->rows[0], &first, err);
+    audit->summary->groups += first;
+    audit->summary->interleaved |= !first && !follows;
+    return status;
+}
+
 static opsm_status survey(struct audit *audit, opsm_error *err) {
     struct audit_rows *rows;
     opsm_status status = audit_rows_open(&rows, audit->options->path, audit->options->name, err);
@@ -122,16 +103,11 @@ static opsm_status survey(struct audit *audit, opsm_error *err) {
     const struct audit_group *group;
     uint64_t previous = 0;
     while ((status = audit_rows_next(rows, false, &group, err)) == OPSM_OK && group) {
-        status = key_room(&audit->seen, err);
-        if (status == OPSM_OK) status = survey_row(audit, rows, group, &group->rows[0], err);
+        status = survey_row(audit, rows, group, &group->rows[0], err);
+        if (status == OPSM_OK) status = audit_facts_add(&audit->facts, group, &group->rows[0], err);
+        if (status == OPSM_OK) status = survey_group(audit, group, group->key == previous, err);
         if (status != OPSM_OK) break;
-        bool starts = !group->named || audit->n_rows == 1 || group->key != previous;
-        previous = group->named ? group->key : 0;
-        if (!starts) continue;
-        if (!group->named || key_insert(&audit->seen, group->key))
-            audit->summary->groups++;
-        else
-            audit->summary->interleaved = true;
+        previous = group->key;
     }
     audit_rows_close(rows);
     return status;
@@ -166,7 +142,6 @@ static opsm_status resolve_interleaved(struct audit *audit, opsm_error *err) {
     opsm_group_stats stats;
     if (status == OPSM_OK)
         status = opsm_advantages(&options->config, &batch, audit->advantages, &stats, workspace, size, err);
-    if (status == OPSM_OK) audit->summary->zero_groups = stats.zero_groups;
     mem_free(workspace);
     return status;
 }
@@ -204,7 +179,8 @@ static opsm_status reserve(struct audit *audit, int64_t n_rows, int64_t n_tokens
 }
 
 static void release(struct audit *audit) {
-    mem_free(audit->seen.slots);
+    audit_groups_free(&audit->groups);
+    audit_facts_free(&audit->facts);
     mem_free(audit->index_groups);
     mem_free(audit->index_rewards);
     mem_free(audit->advantages);
@@ -222,8 +198,7 @@ static void release(struct audit *audit) {
 
 /* Rewards of a contiguous group -> group_advantages. With rule `batch` the mean is the group's, the scale the file's.
  */
-static opsm_status compute_advantages(struct audit *audit, const struct audit_group *group, bool *zero,
-                                      opsm_error *err) {
+static opsm_status compute_advantages(struct audit *audit, const struct audit_group *group, opsm_error *err) {
     opsm_objective config = audit->options->config;
     bool batch_scale = config.advantage == OPSM_ADVANTAGE_BATCH;
     if (batch_scale) config.advantage = OPSM_ADVANTAGE_MEAN;
@@ -236,7 +211,6 @@ static opsm_status compute_advantages(struct audit *audit, const struct audit_gr
     opsm_group_stats stats;
     opsm_status status =
         opsm_advantages(&config, &batch, audit->group_advantages, &stats, audit->workspace, audit->workspace_size, err);
-    *zero = stats.zero_groups > 0;
     if (!batch_scale) return status;
     double std = audit->reward_n > 1 ? sqrt(audit->reward_squares / (audit->reward_n - 1)) : 0;
     for (int64_t i = 0; i < group->n_rows; i++)
@@ -245,24 +219,21 @@ static opsm_status compute_advantages(struct audit *audit, const struct audit_gr
 }
 
 static opsm_status fill_advantages(struct audit *audit, const struct audit_group *group, opsm_error *err) {
-    bool needed = false, zero = false;
+    bool needed = false;
     for (int64_t i = 0; i < group->n_rows; i++) needed |= group->rows[i].given == AUDIT_FROM_REWARD;
     if (needed && !audit->advantages) {
-        opsm_status status = compute_advantages(audit, group, &zero, err);
+        opsm_status status = compute_advantages(audit, group, err);
         if (status != OPSM_OK) return status;
     }
-    bool all_zero = true;
     for (int64_t i = 0; i < group->n_rows; i++) {
         const struct audit_row *row = &group->rows[i];
         if (row->given != AUDIT_FROM_REWARD)
             audit->group_advantages[i] = row->advantage;
         else if (audit->advantages)
             audit->group_advantages[i] = audit->advantages[row->row];
-        all_zero = all_zero && row->given != AUDIT_PER_TOKEN && audit->group_advantages[i] == 0;
         for (int64_t t = row->first; row->given == AUDIT_FROM_REWARD && t < row->first + row->length; t++)
             group->columns[AUDIT_ADVANTAGE][t] = audit->group_advantages[i];
     }
-    if (!audit->advantages && group->named) audit->summary->zero_groups += all_zero;
     return OPSM_OK;
 }
 
@@ -375,6 +346,36 @@ static void put_thresholds(struct text *text, const struct audit_summary *summar
     }
 }
 
+static void put_text(struct text *text, const char *name, const char *value) {
+    put_key(text, name);
+    text_json_string(text, value, strlen(value));
+}
+
+static void put_findings(struct text *text, const struct audit_summary *summary) {
+    put_key(text, "findings");
+    text_puts(text, "[");
+    for (int k = 0; k < summary->n_findings; k++) {
+        const struct finding *finding = &summary->findings[k];
+        separate(text);
+        text_puts(text, "\n{");
+        put_text(text, "id", finding->id);
+        put_text(text, "sentence", finding->sentence);
+        put_text(text, "advice", finding->advice);
+        put_count(text, "count", finding->count);
+        put_count(text, "of", finding->of);
+        text_puts(text, "}");
+    }
+    text_puts(text, "]");
+}
+
+/* Closes the object where the objective refused the rows: what is amiss with them is known all the same. */
+static void put_failure(struct audit *audit, const char *sentence) {
+    text_puts(&audit->text, "]");
+    put_findings(&audit->text, audit->summary);
+    put_text(&audit->text, "error", sentence);
+    text_puts(&audit->text, "}\n");
+}
+
 static void put_tail(struct audit *audit) {
     struct text *text = &audit->text;
     const struct audit_summary *summary = audit->summary;
@@ -406,8 +407,8 @@ static void put_tail(struct audit *audit) {
     put_field(text, "recomputed", audit_noise_floor(&summary->recomputed));
     text_puts(text, "}");
     audit_advice(audit->options, summary, advice, sizeof advice);
-    put_key(text, "advice");
-    text_json_string(text, advice, strlen(advice));
+    put_text(text, "advice", advice);
+    put_findings(text, summary);
     text_puts(text, "}\n");
 }
 
@@ -476,7 +477,6 @@ static opsm_status pass(struct audit *audit, const opsm_totals *totals, opsm_err
     if (status != OPSM_OK) return status;
     bool pairs = audit->options->config.surrogate_name == OPSM_SURROGATE_DPO;
     const struct audit_group *group;
-    audit->summary->zero_groups = audit->advantages ? audit->summary->zero_groups : 0;
     while ((status = audit_rows_next(rows, audit->whole && !audit->advantages, &group, err)) == OPSM_OK && group) {
         status = reserve(audit, group->n_rows, group->n_tokens, err);
         if (status == OPSM_OK) status = fill_advantages(audit, group, err);
@@ -489,23 +489,54 @@ static opsm_status pass(struct audit *audit, const opsm_totals *totals, opsm_err
     return status;
 }
 
-static opsm_status passes(struct audit *audit, opsm_error *err) {
+/* The audit's own statistic, if it gives the same drift to a row that became likelier as to one that became less so. */
+static const char *sign_free(const opsm_objective *config) {
+    if (config->mask_rule != OPSM_RULE_OPSM || config->mask_estimator == OPSM_ESTIMATOR_K1) return NULL;
+    return "The statistic in force (mask.estimator)";
+}
+
+static void diagnose(struct audit *audit) {
+    struct audit_summary *summary = audit->summary;
+    struct doctor_case sick = {.facts = &audit->facts,
+                               .sign_free = sign_free(&audit->options->config),
+                               .judged_dropped = summary->sums.dropped_negatives,
+                               .judged_likelier = summary->dropped_likelier};
+    audit_groups_count(&audit->groups, &sick.groups);
+    summary->zero_groups = sick.groups.silent;
+    summary->n_findings = doctor_examine(&sick, summary->findings);
+}
+
+static opsm_status evaluate_all(struct audit *audit, opsm_error *err) {
     const opsm_objective *config = &audit->options->config;
-    opsm_status status = opsm_objective_check(config, err);
-    if (status == OPSM_OK) status = survey(audit, err);
-    if (status != OPSM_OK) return status;
-    if (audit->n_rows == 0) return opsm_fail(err, OPSM_FORMAT, "'%.200s' holds no rollouts", audit->options->name);
     bool pairs = config->surrogate_name == OPSM_SURROGATE_DPO;
     audit->whole = audit->from_rewards || pairs;
-    status = resolve_interleaved(audit, err);
+    opsm_status status = resolve_interleaved(audit, err);
     if (status != OPSM_OK) return status;
     if (pairs || totals_need_drift(config)) {
         audit->summary->totals = (opsm_totals){.size = sizeof(opsm_totals)};
         status = pass(audit, NULL, err);
         if (status != OPSM_OK) return status;
     }
-    if (audit->options->json) text_puts(&audit->text, "{\"sequences\":[");
     return pass(audit, &audit->summary->totals, err);
+}
+
+static opsm_status passes(struct audit *audit, opsm_error *err) {
+    opsm_status status = opsm_objective_check(&audit->options->config, err);
+    if (status == OPSM_OK) status = audit_facts_start(&audit->facts, err);
+    if (status == OPSM_OK) status = survey(audit, err);
+    if (status != OPSM_OK) return status;
+    if (audit->n_rows == 0) return opsm_fail(err, OPSM_FORMAT, "'%.200s' holds no rollouts", audit->options->name);
+    if (audit->options->json) text_puts(&audit->text, "{\"sequences\":[");
+    status = evaluate_all(audit, err);
+    diagnose(audit);
+    if (status == OPSM_OK) return OPSM_OK;
+    if (audit->options->json)
+        put_failure(audit, err->text);
+    else
+        audit_print_findings(audit->summary, audit->out);
+    opsm_error ignored;
+    flush(audit, &ignored); /* what matters is the first failure */
+    return status;
 }
 
 opsm_status audit_run(const struct audit_options *options, FILE *out, opsm_error *err) {

@@ -7,6 +7,7 @@
 #define OPSM_REPORT_AUDIT_H
 #include "objective/metrics.h"
 #include "objective/trust.h"
+#include "report/audit_doctor.h"
 #include <stdio.h>
 
 enum { AUDIT_DELTAS_MAX = 64, AUDIT_WORST = 10, AUDIT_BINS = 16 };
@@ -57,6 +58,9 @@ struct audit_summary {
     struct audit_worst worst[AUDIT_WORST]; /* dropped sequences by drift, largest first */
     int n_worst;
     int64_t groups, zero_groups, length_min, length_max;
+    int64_t dropped_likelier; /* dropped negatives whose tokens have become likelier on average */
+    struct finding *findings; /* [n_findings] */
+    int n_findings;
     bool interleaved;                                         /* groups were not contiguous */
     struct positives positives_left;                          /* the warning of policy auto */
     double policy_length, policy_quantile, policy_controller; /* delta each would settle at; NaN: cannot tell */
@@ -79,6 +83,9 @@ void audit_summary_free(struct audit_summary *summary);
 
 /* ---- audit_text.c ---- */
 void audit_print_text(const struct audit_options *options, const struct audit_summary *summary, FILE *out);
+
+/* The findings alone: all that there is to say of a file that the objective refuses. */
+void audit_print_findings(const struct audit_summary *summary, FILE *out);
 
 /* The advice that follows from the numbers: one or more sentences. */
 void audit_advice(const struct audit_options *options, const struct audit_summary *summary, char *text, size_t size);

@@ -39,6 +39,7 @@ void audit_rows_close(struct audit_rows *rows) {
     json_decref(rows->pending);
     for (int c = 0; c < AUDIT_COLUMNS; c++) mem_free(rows->group.columns[c]);
     mem_free(rows->group.mask);
+    mem_free(rows->group.ids);
     mem_free(rows->group.rows);
     mem_free(rows->group.label);
     mem_free(rows->path);
@@ -50,11 +51,23 @@ opsm_status audit_rows_fail(const struct audit_rows *rows, const struct audit_ro
     return opsm_fail(err, code, "'%.200s', line %lld: %s", rows->path, (long long)row->line, sentence);
 }
 
-/* FNV-1a over the JSON text of the group. */
-static uint64_t hash(const char *text) {
+/* FNV-1a; never 0. */
+static uint64_t hash(const char *text, size_t length) {
     uint64_t h = 0xcbf29ce484222325u;
-    for (; *text; text++) h = (h ^ (unsigned char)*text) * 0x100000001b3u;
-    return h;
+    for (size_t i = 0; i < length; i++) h = (h ^ (unsigned char)text[i]) * 0x100000001b3u;
+    return h ? h : 1;
+}
+
+/* The key of the id whose JSON text is `label` had it been written as the other type. */
+static uint64_t twin_of(const char *label) {
+    size_t length = strlen(label);
+    if (label[0] != '"') {
+        char quoted[32];
+        return hash(quoted, (size_t)snprintf(quoted, sizeof quoted, "\"%.24s\"", label));
+    }
+    size_t digits = strspn(label + 1 + (label[1] == '-'), "0123456789");
+    bool integer = digits > 0 && digits < 20 && 2 + (label[1] == '-') + digits == length;
+    return integer ? hash(label + 1, length - 2) : 0;
 }
 
 /* ---- Room ---- */
@@ -72,6 +85,9 @@ static opsm_status grow_tokens(struct audit_group *group, int64_t more, opsm_err
     uint8_t *mask = mem_resize(group->mask, old_count, count, 1);
     if (!mask) return mem_exhausted(err, "a group's mask", count);
     group->mask = mask;
+    int64_t *ids = mem_resize(group->ids, old_count, count, sizeof *ids);
+    if (!ids) return mem_exhausted(err, "a group's token ids", count * sizeof *ids);
+    group->ids = ids;
     group->tokens_room = room;
     return OPSM_OK;
 }
@@ -92,7 +108,7 @@ static opsm_status row_fail(const struct audit_rows *rows, int64_t line, opsm_er
     OPSM_PRINTF(4, 5);
 
 static opsm_status row_fail(const struct audit_rows *rows, int64_t line, opsm_error *err, const char *format, ...) {
-    char sentence[300];
+    char sentence[400];
     va_list args;
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
@@ -111,13 +127,20 @@ static bool read_number(const json_t *value, float *out) {
     return true;
 }
 
+/* Arrays of different lengths are mostly a text that was tokenised twice. */
+static opsm_status length_fail(const struct audit_rows *rows, int64_t line, const char *name, size_t found,
+                               int64_t length, opsm_error *err) {
+    return row_fail(rows, line, err,
+                    "\"%s\" has %zu elements, \"logp_current\" %lld: all arrays of a row have one length. Was the text "
+                    "tokenised again after sampling? Keep the sampler's own token ids, and score those",
+                    name, found, (long long)length);
+}
+
 static opsm_status read_array(const struct audit_rows *rows, int64_t line, const char *name, const json_t *array,
                               int64_t length, float *out, opsm_error *err) {
     if (!json_is_array(array)) return row_fail(rows, line, err, "\"%s\" is not an array of numbers", name);
     if ((int64_t)json_array_size(array) != length)
-        return row_fail(rows, line, err,
-                        "\"%s\" has %zu elements, \"logp_current\" %lld: all arrays of a row have one length", name,
-                        json_array_size(array), (long long)length);
+        return length_fail(rows, line, name, json_array_size(array), length, err);
     for (int64_t t = 0; t < length; t++)
         if (!read_number(json_array_get(array, (size_t)t), &out[t]))
             return row_fail(rows, line, err, "element %lld of \"%s\" is not a number", (long long)t, name);
@@ -171,6 +194,46 @@ static opsm_status read_scalars(const struct audit_rows *rows, int64_t line, con
     return OPSM_OK;
 }
 
+/* Ids as integers, texts as their hash: the doctor compares them and nothing else. */
+static bool read_ids(const json_t *array, int64_t length, int64_t *out) {
+    if (!json_is_array(array)) return false;
+    for (int64_t t = 0; t < length; t++) {
+        const json_t *value = json_array_get(array, (size_t)t);
+        if (json_is_integer(value))
+            out[t] = (int64_t)json_integer_value(value);
+        else if (json_is_string(value))
+            out[t] = (int64_t)hash(json_string_value(value), json_string_length(value));
+        else
+            return false;
+    }
+    return true;
+}
+
+static int64_t count_differing(const json_t *a, const json_t *b) {
+    int64_t differ = 0;
+    for (size_t t = 0; t < json_array_size(a); t++) differ += !json_equal(json_array_get(a, t), json_array_get(b, t));
+    return differ;
+}
+
+/* What only the doctor looks at: it may be missing or of any kind. */
+static opsm_status read_extras(const struct audit_rows *rows, int64_t line, const json_t *object, int64_t *ids,
+                               struct audit_row *row, opsm_error *err) {
+    const json_t *tokens = json_object_get(object, "tokens"), *sampled = json_object_get(object, "tokens_behavior");
+    const json_t *finish = json_object_get(object, "finish"), *drift = json_object_get(object, "drift");
+    const json_t *keep = json_object_get(object, "keep");
+    row->has_ids = read_ids(tokens, row->length, ids);
+    if (json_is_array(sampled) && (int64_t)json_array_size(sampled) != row->length)
+        return length_fail(rows, line, "tokens_behavior", json_array_size(sampled), row->length, err);
+    if (json_is_array(sampled) && json_is_array(tokens)) row->ids_differ = count_differing(tokens, sampled);
+    const json_t *finished = json_object_get(object, "finished");
+    const char *how = json_is_string(finish) ? json_string_value(finish) : "";
+    row->cut = json_is_false(finished) || !strcmp(how, "length");
+    row->ended = json_is_true(finished) || (how[0] && !row->cut);
+    row->trainer_drift = json_is_number(drift) ? json_number_value(drift) : (double)NAN;
+    row->trainer_keep = json_is_boolean(keep) ? json_is_true(keep) : -1;
+    return OPSM_OK;
+}
+
 static opsm_status append_row(struct audit_rows *rows, const json_t *object, int64_t line, opsm_error *err) {
     struct audit_group *group = &rows->group;
     const json_t *current = json_object_get(object, "logp_current"), *tokens = json_object_get(object, "tokens");
@@ -179,9 +242,7 @@ static opsm_status append_row(struct audit_rows *rows, const json_t *object, int
                         "\"logp_current\" is missing: an array with the current log-prob of each token");
     int64_t length = (int64_t)json_array_size(current);
     if (json_is_array(tokens) && (int64_t)json_array_size(tokens) != length)
-        return row_fail(rows, line, err,
-                        "\"tokens\" has %zu elements, \"logp_current\" %lld: all arrays of a row have one length",
-                        json_array_size(tokens), (long long)length);
+        return length_fail(rows, line, "tokens", json_array_size(tokens), length, err);
     opsm_status status = grow_tokens(group, length, err);
     if (status == OPSM_OK) status = grow_rows(group, err);
     if (status != OPSM_OK) return status;
@@ -200,6 +261,7 @@ static opsm_status append_row(struct audit_rows *rows, const json_t *object, int
         status = read_mask(rows, line, json_object_get(object, "mask"), length, group->mask + row->first, err);
     if (status == OPSM_OK) status = read_advantage(rows, line, json_object_get(object, "advantage"), group, row, err);
     if (status == OPSM_OK) status = read_scalars(rows, line, object, row, err);
+    if (status == OPSM_OK) status = read_extras(rows, line, object, group->ids + row->first, row, err);
     if (status != OPSM_OK) return status;
     group->n_rows++;
     group->n_tokens += length;
@@ -265,7 +327,9 @@ opsm_status audit_rows_next(struct audit_rows *rows, bool whole, const struct au
             mem_free(group->label);
             group->label = label;
             group->named = label != NULL;
-            group->key = label ? hash(label) : 0;
+            group->text = label && label[0] == '"';
+            group->key = label ? hash(label, strlen(label)) : 0;
+            group->twin = label ? twin_of(label) : 0;
         } else {
             mem_free(label);
         }

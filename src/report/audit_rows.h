@@ -23,16 +23,25 @@ struct audit_row {
     bool has[AUDIT_COLUMNS];
     bool first_step; /* c and b come from the same weights */
     int64_t version; /* -1: unknown */
+    /* For the doctor. */
+    bool has_ids;         /* "tokens" holds an id or a text for every element */
+    bool cut, ended;      /* by the length limit, by itself: as "finish" or "finished" say */
+    int64_t ids_differ;   /* elements of "tokens_behavior" that are not those of "tokens" */
+    double trainer_drift; /* "drift": the statistic as the trainer computed it; NaN: none */
+    int trainer_keep;     /* "keep": what the trainer's mask decided; -1: unknown */
 };
 
 struct audit_group {
-    uint64_t key; /* equal for equal "group" values; 0 where the file gives none */
-    bool named;   /* the rows have a "group" */
-    char *label;  /* the group as JSON text */
+    uint64_t key;  /* equal for equal "group" values; 0 where the file gives none */
+    uint64_t twin; /* the key of the same id written as the other type (1 and "1"); 0: it has none */
+    bool named;    /* the rows have a "group" */
+    bool text;     /* a string, not an integer */
+    char *label;   /* the group as JSON text */
     struct audit_row *rows;
     int64_t n_rows, rows_room;
     float *columns[AUDIT_COLUMNS];
     uint8_t *mask;
+    int64_t *ids; /* "tokens" where has_ids; texts as their hash */
     int64_t n_tokens, tokens_room;
 };
 

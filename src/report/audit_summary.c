@@ -16,7 +16,8 @@ opsm_status audit_summary_start(struct audit_summary *summary, const struct audi
     for (int k = 0; k < options->n_deltas; k++) summary->thresholds[k].delta = options->deltas[k];
     summary->negatives = (struct audit_sample){mem_alloc(SAMPLE_ROOM, sizeof(double)), 0, 1, 0};
     summary->positives = (struct audit_sample){mem_alloc(SAMPLE_ROOM, sizeof(double)), 0, 1, 0};
-    if (summary->negatives.drifts && summary->positives.drifts) return OPSM_OK;
+    summary->findings = mem_zalloc(DOCTOR_CHECKS, sizeof *summary->findings);
+    if (summary->negatives.drifts && summary->positives.drifts && summary->findings) return OPSM_OK;
     audit_summary_free(summary);
     return mem_exhausted(err, "the drift samples", 2 * SAMPLE_ROOM * sizeof(double));
 }
@@ -24,6 +25,8 @@ opsm_status audit_summary_start(struct audit_summary *summary, const struct audi
 void audit_summary_free(struct audit_summary *summary) {
     mem_free(summary->negatives.drifts);
     mem_free(summary->positives.drifts);
+    mem_free(summary->findings);
+    summary->findings = NULL;
     summary->negatives.drifts = summary->positives.drifts = NULL;
 }
 
@@ -73,6 +76,7 @@ void audit_summary_add(struct audit_summary *summary, const opsm_sequence *recor
     if (record->tokens < summary->length_min) summary->length_min = record->tokens;
     if (record->tokens > summary->length_max) summary->length_max = record->tokens;
     if (!record->keep) worst_add(summary, record, line);
+    summary->dropped_likelier += !record->keep && record->advantage < 0 && record->drift_k1 < 0;
     if (!isfinite(record->drift) || record->advantage == 0) return;
     bool positive = record->advantage > 0;
     sample_add(positive ? &summary->positives : &summary->negatives, record->drift);

@@ -48,9 +48,10 @@ static double delta_in_force(const struct audit_options *options, const struct a
 static void print_objective(const struct audit_options *options, const struct audit_summary *summary, FILE *out) {
     const opsm_metrics *m = &summary->metrics;
     const opsm_objective *config = &options->config;
-    fprintf(out, "\nObjective: %s, rule %s, delta %.4g%s (%s), %s\n", opsm_surrogate_name(config->surrogate_name),
+    fprintf(out, "\nObjective: %s, rule %s, delta %.4g%s (%s%s), %s\n", opsm_surrogate_name(config->surrogate_name),
             opsm_rule_name(config->mask_rule), delta_in_force(options, summary),
             delta_by_sequence(config) ? " on average" : "", opsm_policy_name(config->mask_policy),
+            config->mask_policy == OPSM_POLICY_AUTO ? ", at full trust" : "",
             opsm_aggregation_name(config->aggregation));
     fprintf(out, "  loss %.6g = surrogate %.6g + penalty %.6g", m->loss, m->surrogate, m->penalty);
     if (!isnan(m->kl_ref)) fprintf(out, "   KL to the reference %.4g nats/token", m->kl_ref);
@@ -262,31 +263,39 @@ void audit_advice(const struct audit_options *options, const struct audit_summar
             "The effective sample size is %.2f of the sequences: fewer optimiser steps per rollout, fresher "
             "rollouts, or guard = ess.",
             m->ess);
-    if (m->drift_k3 > 1e-12 && m->drift_negative_p10 > 0.02 && m->drift_positive_p10 > 0.02)
-        say(&advice,
-            "Nearly every sequence drifts upwards, whatever its sign: check that both log-probs are at the same "
-            "temperature and over the same kept tokens (top-p 0.95 alone adds 0.051).");
 }
 
-/* Wraps at 96 columns. */
-static void print_wrapped(FILE *out, const char *text) {
+/* Wraps at 96 columns; lines after the first are indented. */
+static void print_wrapped(FILE *out, const char *text, int indent) {
     int column = 0;
     while (*text) {
         int word = (int)strcspn(text, " ");
-        if (column > 0 && column + 1 + word > 96) {
+        if (column > indent && column + 1 + word > 96) {
             fputc('\n', out);
-            column = 0;
+            column = fprintf(out, "%*s", indent, "");
         }
-        column += fprintf(out, "%s%.*s", column ? " " : "", word, text);
+        column += fprintf(out, "%s%.*s", column > indent ? " " : "", word, text);
         text += word;
         while (*text == ' ') text++;
     }
     fputc('\n', out);
 }
 
+void audit_print_findings(const struct audit_summary *summary, FILE *out) {
+    fputs(summary->n_findings ? "\nDoctor\n" : "\nDoctor: nothing found\n", out);
+    for (int k = 0; k < summary->n_findings; k++) {
+        char text[sizeof summary->findings[k].sentence + sizeof summary->findings[k].advice + 64];
+        snprintf(text, sizeof text, "%s: %s %s", summary->findings[k].id, summary->findings[k].sentence,
+                 summary->findings[k].advice);
+        fputs("  ", out);
+        print_wrapped(out, text, 4);
+    }
+}
+
 void audit_print_text(const struct audit_options *options, const struct audit_summary *summary, FILE *out) {
     char advice[2000];
     print_head(options, summary, out);
+    audit_print_findings(summary, out);
     print_objective(options, summary, out);
     print_drift(summary, out);
     print_histogram(summary, out);
@@ -296,5 +305,5 @@ void audit_print_text(const struct audit_options *options, const struct audit_su
     print_worst(summary, out);
     audit_advice(options, summary, advice, sizeof advice);
     fputc('\n', out);
-    print_wrapped(out, advice);
+    print_wrapped(out, advice, 0);
 }

@@ -70,8 +70,8 @@ assert "interleaved" in audit(mixed)
 
 # Per-token advantages, by sequence and by token.
 pt = [row(1, [-1, 2], [-1, -1], [-2, -2]), row(1, [1, -2], [-1, -1], [-2, -2])]
-assert [s["keep"] for s in audit(pt, "--json")["sequences"]] == [True, False]
-assert [s["dropped_tokens"] for s in audit(pt, "--json", "mask.sign=token")["sequences"]] == [1, 1]
+assert [s["keep"] for s in audit(pt, "--json", "mask.delta=0.05")["sequences"]] == [True, False]
+assert [s["dropped_tokens"] for s in audit(pt, "--json", "mask.delta=0.05", "mask.sign=token")["sequences"]] == [1, 1]
 
 # Pairs of a group; the loser's drift rejects them.
 dpo = [row(1, 1, [-1], [-1], logp_reference=[-2]), row(1, -1, [-3], [-3], logp_reference=[-1])]
@@ -94,8 +94,11 @@ out = audit(auto, "--json", "mask.policy=auto")
 assert [s["delta"] for s in out["sequences"]] == [0.5, 0.5, 0.25]
 assert [s["keep"] for s in out["sequences"]] == [True, True, False]
 assert out["metrics"]["delta"] == 0.375 and "delta = 0.375 " in out["advice"], out["advice"]
-assert "delta 0.375 on average (auto)" in audit(auto, "mask.policy=auto")
-assert "delta 0.05 (fixed)" in audit(auto)
+# It is the default, as in `train`: a delta alone makes the threshold fixed, a policy that is named stays.
+assert "delta 0.375 on average (auto, at full trust)" in audit(auto)
+assert "delta 0.3 (fixed)" in audit(auto, "mask.delta=0.3") and "delta 0.3 (fixed)" in audit(auto, "--delta", "0.3")
+assert "delta 0.05 (fixed)" in audit(auto, "mask.policy=fixed")
+assert "(auto, at full trust)" in audit(auto, "mask.delta=0.3", "mask.policy=auto")
 
 # Broken files: a sentence with file and line, exit code 1; wrong words: 2.
 nob = [{"group": 1, "advantage": -1, "logp_current": [-1, -1]}]

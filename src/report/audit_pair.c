@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report/audit_pair.h"
+#include <math.h>
+#include <string.h>
+
+static const double STEP = 1e-3;     /* drifts nearer to 0 have no sign */
+static const double WEIGHT_CAP = 20; /* so that one token cannot make the mean */
+const double pair_bases[PAIR_BASES] = {0.43429448, 1.44269504, 2.30258509, 0.69314718};
+enum { ROW_MIN = 24 }; /* tokens that a row's own correlation needs */
+
+static void add(struct moments *m, double x, double y) {
+    m->n++;
+    m->x += x;
+    m->y += y;
+    m->xx += x * x;
+    m->yy += y * y;
+    m->xy += x * y;
+}
+
+static double covariance(double n, double x, double y, double xy) {
+    return n > 1 ? (xy - x * y / n) / (n - 1) : 0;
+}
+
+double moments_mean(const struct moments *m) {
+    return m->n > 0 ? m->x / m->n : 0;
+}
+
+double moments_variance(const struct moments *m) {
+    return fmax(covariance(m->n, m->x, m->x, m->xx), 0);
+}
+
+double moments_difference(const struct moments *m) {
+    double x = covariance(m->n, m->x, m->x, m->xx), y = covariance(m->n, m->y, m->y, m->yy);
+    return sqrt(fmax(x + y - 2 * covariance(m->n, m->x, m->y, m->xy), 0));
+}
+
+double moments_correlation(const struct moments *m) {
+    double x = covariance(m->n, m->x, m->x, m->xx), y = covariance(m->n, m->y, m->y, m->yy);
+    return x > 0 && y > 0 ? covariance(m->n, m->x, m->y, m->xy) / sqrt(x * y) : 0;
+}
+
+double moments_slope(const struct moments *m) {
+    double x = covariance(m->n, m->x, m->x, m->xx), y = covariance(m->n, m->y, m->y, m->yy);
+    return x > 0 && y > 0 ? sqrt(x / y) : 1;
+}
+
+double moments_scatter(const struct moments *m) {
+    double x = covariance(m->n, m->x, m->x, m->xx), y = covariance(m->n, m->y, m->y, m->yy);
+    double both = covariance(m->n, m->x, m->y, m->xy), a = moments_slope(m);
+    double difference = x + y - 2 * both, left = x + a * a * y - 2 * a * both;
+    return difference > 0 ? fmax(left, 0) / difference : 1;
+}
+
+/* By probability under c: likely tokens repeat more often, so that only tokens alike are compared. */
+static int stratum(double c) {
+    return c > -0.1 ? 0 : c > -0.5 ? 1 : c > -1.5 ? 2 : c > -4 ? 3 : 4;
+}
+
+static double log_odds(double logp) {
+    return logp - log1p(-exp(logp));
+}
+
+static void add_token(struct audit_pair *pair, double b, double c, bool known, bool repeated) {
+    double d = b - c;
+    pair->tokens++;
+    pair->above += d > STEP;
+    pair->below += d < -STEP;
+    pair->certain_b += b > -1e-6 && c < -0.005 && c > -1;
+    pair->certain_c += c > -1e-6 && b < -0.005 && b > -1;
+    add(&pair->values, b, c);
+    if (b < -0.05 && c < -0.05) {
+        pair->scaled++;
+        for (int k = 0; k < PAIR_BASES; k++) pair->bases[k] += fabs(b / (c * pair_bases[k]) - 1) < 0.03;
+    }
+    double weight = fmin(exp(-d), WEIGHT_CAP), inverse = fmin(exp(d), WEIGHT_CAP);
+    pair->weights += weight;
+    pair->weight_squares += weight * weight;
+    pair->inverse += inverse;
+    pair->inverse_squares += inverse * inverse;
+    if (known) add(repeated ? &pair->repeated[stratum(c)] : &pair->fresh[stratum(c)], d, 0);
+    bool open = b < -1e-3 && c < -1e-3 && b > -30 && c > -30;
+    if (open && !(known && repeated)) add(&pair->odds, log_odds(b), log_odds(c));
+}
+
+/* What the row says as a whole. */
+static void add_row(struct audit_pair *pair, const struct moments *row, double low, double high, bool equal) {
+    if (row->n == 0) return;
+    pair->rows++;
+    pair->equal_rows += equal;
+    double largest = fmax(fabs(low), fabs(high));
+    if (row->n >= 4 && largest > 1e-4 && high - low <= 1e-5 * fmax(largest, 1)) {
+        pair->flat_rows++;
+        pair->flat_above += low > 0;
+    }
+    if (row->n < ROW_MIN || !(covariance(row->n, row->x, row->x, row->xx) > 0.01)) return;
+    if (!(covariance(row->n, row->y, row->y, row->yy) > 0.01)) return;
+    pair->measured++;
+    pair->unrelated += moments_correlation(row) < 0.3;
+}
+
+void audit_pair_add(struct audit_pair *pair, const float *b, const float *c, const uint8_t *mask,
+                    const uint8_t *repeated, int64_t n) {
+    struct moments row = {0};
+    double low = INFINITY, high = -INFINITY;
+    bool equal = true, before = false;
+    for (int64_t t = 0; t < n; t++) {
+        bool use = mask[t] && isfinite(b[t]) && isfinite(c[t]);
+        if (use) {
+            double d = (double)b[t] - (double)c[t];
+            add_token(pair, (double)b[t], (double)c[t], repeated != NULL, repeated && repeated[t]);
+            add(&row, (double)b[t], (double)c[t]);
+            equal = equal && b[t] == c[t];
+            low = fmin(low, d);
+            high = fmax(high, d);
+            if (before) {
+                add(&pair->ahead, (double)b[t - 1], (double)c[t]);
+                add(&pair->behind, (double)b[t], (double)c[t - 1]);
+            }
+        }
+        before = use;
+    }
+    add_row(pair, &row, low, high, equal);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Two log-probs of the same tokens side by side, as sums over a file: the behaviour log-prob b and another one, c. What is
+ * wrong with how they were recorded shows in how they differ.
+ *
+ * Two facts carry most of it. For any sampler b and any other distribution c over the same tokens, the mean of exp(c - b)
+ * is 1: noise and stale weights obey that, a sampler that was cut to its likeliest tokens does not. And a temperature
+ * stretches log-odds, while noise and stale weights scatter them.
+ */
+#ifndef OPSM_REPORT_AUDIT_PAIR_H
+#define OPSM_REPORT_AUDIT_PAIR_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct moments {
+    double n, x, y, xx, yy, xy;
+};
+
+enum { PAIR_STRATA = 5, PAIR_BASES = 4 };
+
+/* b / c where one of them is not a natural logarithm: log10 b, log2 b, log10 c, log2 c. */
+extern const double pair_bases[PAIR_BASES];
+
+struct audit_pair {
+    int64_t rows, equal_rows;          /* with a token to compare; of these, equal bit for bit */
+    int64_t tokens, above, below;      /* b - c more than PAIR_STEP above or below 0 */
+    int64_t certain_b, certain_c;      /* one of the two says 1 where the other does not */
+    int64_t measured, unrelated;       /* rows long enough for a correlation; of these, with next to none */
+    int64_t flat_rows, flat_above;     /* rows of one b - c at every token, not 0; of these, with b > c */
+    int64_t scaled, bases[PAIR_BASES]; /* tokens far enough from 0 to tell; of these, with b / c at that base */
+    struct moments values;             /* b, c */
+    struct moments odds;               /* log-odds of b and c at tokens new to their row */
+    struct moments ahead, behind;      /* b against the next c, and the one before */
+    double weights, weight_squares, inverse, inverse_squares; /* sums of exp(c - b), exp(b - c), capped */
+    struct moments repeated[PAIR_STRATA], fresh[PAIR_STRATA]; /* x = b - c, by how likely the token was under c */
+};
+
+/* One row of n tokens; those with mask 0 or a value that is not finite do not count. `repeated` (NULL: unknown) marks
+ * tokens that occurred earlier in the row. */
+void audit_pair_add(struct audit_pair *pair, const float *b, const float *c, const uint8_t *mask,
+                    const uint8_t *repeated, int64_t n);
+
+double moments_mean(const struct moments *m);       /* of x */
+double moments_variance(const struct moments *m);   /* of x */
+double moments_difference(const struct moments *m); /* standard deviation of x - y */
+double moments_correlation(const struct moments *m);
+double moments_slope(const struct moments *m); /* sd of x over sd of y */
+/* Of the variance of x - y, the share that is left when y is stretched to the spread of x. */
+double moments_scatter(const struct moments *m);
+
+#endif
