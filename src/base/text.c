@@ -65,6 +65,20 @@ void text_number(struct text *text, double value) {
     text_puts(text, digits);
 }
 
+char *text_readable(char out[TEXT_NUMBER_ROOM], double value) {
+    char digits[TEXT_NUMBER_ROOM];
+    int places = 0; /* behind the point of d.ddde+n */
+    do snprintf(digits, sizeof digits, "%.*e", places, value);
+    while (strtod(digits, NULL) != value && ++places < 17);
+    char *e = strchr(digits, 'e'); /* infinity has none */
+    int power = e ? (int)strtol(e + 1, NULL, 10) : 0;
+    if (!e || (power >= -4 && power < 16))
+        snprintf(out, TEXT_NUMBER_ROOM, "%.*f", places > power ? places - power : 0, value);
+    else
+        snprintf(out, TEXT_NUMBER_ROOM, "%.*se%d", (int)(e - digits), digits, power);
+    return out;
+}
+
 size_t text_utf8_length(const char *bytes, size_t length) {
     const unsigned char *s = (const unsigned char *)bytes;
     if (length == 0) return 0;

@@ -51,8 +51,9 @@ static int read_value(const char *command, const struct option *option, const ch
         break;
     case OPTION_REAL:
         if (!cli_parse_real(text, option->low, option->high, option->value))
-            return cli_usage(command, "%s: expected a number from %g to %g, found '%s'", option->name, option->low,
-                             option->high, text);
+            return cli_usage(command, "%s: expected a number from %s to %s, found '%s'", option->name,
+                             text_readable((char[TEXT_NUMBER_ROOM]){0}, option->low),
+                             text_readable((char[TEXT_NUMBER_ROOM]){0}, option->high), text);
         break;
     case OPTION_TEXT:
         *(const char **)option->value = text;

@@ -329,7 +329,6 @@ static opsm_status read_expectations(struct reader *r) {
 static void forget_unused(struct run_config *c) {
     struct run_config defaults;
     config_defaults(&defaults);
-    mem_free(c->train.save_type);
     c->seed = defaults.seed;
     c->schedule = defaults.schedule;
     c->objective = defaults.objective;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/config.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "train/config_keys.h"
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +25,7 @@ void config_defaults(struct run_config *config) {
                     .top_p = 1.0},
         .schedule = {.minibatches = 16, .epochs = 1},
         .optim = {.lr = 1e-5, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip_norm = 1.0},
-        .train = {.iterations = 100,
-                  .eval_every = 10,
-                  .checkpoint_every = 10,
-                  .keep = 2,
-                  .micro_batch = 2048,
-                  .lora_alpha = 16},
+        .train = {.iterations = 100, .eval_every = 10, .checkpoint_every = 10, .keep = 2, .micro_batch = 2048},
         .eval = {.problems = 128, .samples = 1, .temperature = 0},
         .sft = {.steps = 1000,
                 .batch = 64,
@@ -64,10 +60,6 @@ struct verifier_spec config_verifier(const struct config_reward *reward) {
 
 /* ---- checks across keys ------------------------------------------------------------------------------------------ */
 
-static bool known_save_type(const char *type) {
-    return !type || !strcmp(type, "f32") || !strcmp(type, "f16") || !strcmp(type, "bf16") || !strcmp(type, "q8_0");
-}
-
 opsm_status config_check(const struct run_config *config, opsm_error *err) {
     if (!config->model && !config->sft.init.dim)
         return opsm_fail(err, OPSM_INVALID, "model: expected the path of a GGUF file, found nothing");
@@ -83,12 +75,6 @@ opsm_status config_check(const struct run_config *config, opsm_error *err) {
     if (config->schedule.minibatches > (int64_t)config->rollout.prompts * config->rollout.group)
         return opsm_fail(err, OPSM_INVALID, "schedule.minibatches is %d: more than the %lld sequences of an iteration",
                          config->schedule.minibatches, (long long)config->rollout.prompts * config->rollout.group);
-    if (!known_save_type(config->train.save_type))
-        return opsm_fail(err, OPSM_INVALID, "train.save_type: expected f32, f16, bf16 or q8_0, found '%s'",
-                         config->train.save_type);
-    if (config->train.lora_rank > 0)
-        return opsm_fail(err, OPSM_UNSUPPORTED, "train.lora.rank is %d: low-rank adapters are not available yet; use 0",
-                         config->train.lora_rank);
     if (!config->data.template_prefix != !config->data.template_suffix)
         return opsm_fail(err, OPSM_INVALID, "data.template_prefix and data.template_suffix go together: give both");
     if (config->data.template_prefix && config->data.template != TEMPLATE_AUTO)
@@ -167,6 +153,18 @@ char *config_text(const struct run_config *config) {
     return copy;
 }
 
+/* What nobody comes to is no bound worth a line: "0 or more". */
+static void print_range(const struct config_key *key, FILE *out) {
+    const double beyond = 1 << 30;
+    char low[TEXT_NUMBER_ROOM], high[TEXT_NUMBER_ROOM];
+    text_readable(low, key->low);
+    text_readable(high, key->high);
+    if (key->kind == KEY_INT && key->high >= beyond)
+        fprintf(out, " [%s or more]", low);
+    else
+        fprintf(out, " [%s to %s]", low, high);
+}
+
 void config_help(FILE *out) {
     struct run_config defaults;
     config_defaults(&defaults);
@@ -180,8 +178,7 @@ void config_help(FILE *out) {
         config_key_print(&defaults, key, out);
         fprintf(out, ")\n    %s", key->doc);
         if (key->choices) fprintf(out, " [%s]", key->choices);
-        if (key->kind == KEY_INT || key->kind == KEY_REAL || key->kind == KEY_PAIR)
-            fprintf(out, " [%g to %g]", key->low, key->high);
+        if (key->kind == KEY_INT || key->kind == KEY_REAL || key->kind == KEY_PAIR) print_range(key, out);
         putc('\n', out);
     }
     fputs("reward ([])\n    list of maps; empty: the task's own verifier; each with\n", out);

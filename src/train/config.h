@@ -30,6 +30,8 @@ struct config_strings {
 
 enum config_style { STYLE_AUTO, STYLE_BARE, STYLE_WORDS };        /* AUTO: words for a model with a chat template */
 enum config_weights { WEIGHTS_SAME, WEIGHTS_BF16, WEIGHTS_INT8 }; /* what the sampler runs on */
+enum config_recompute { RECOMPUTE_AUTO, RECOMPUTE_YES, RECOMPUTE_NO }; /* AUTO: where memory is too small otherwise */
+enum config_save { SAVE_F32, SAVE_F16, SAVE_BF16, SAVE_Q8_0 };
 enum config_template { TEMPLATE_CHAT, TEMPLATE_PLAIN, TEMPLATE_AUTO };
 
 /* One verifier of the weighted sum; fields as in struct verifier_spec. Strings are owned. */
@@ -92,9 +94,8 @@ struct run_config {
     struct {
         int32_t iterations, eval_every, checkpoint_every, keep;
         int32_t micro_batch; /* tokens whose activations are held at once */
-        char *save_type;     /* type of RUN/model.gguf: f32, f16, bf16, q8_0 */
-        int32_t lora_rank;
-        double lora_alpha;
+        enum config_recompute recompute;
+        enum config_save save_type; /* of RUN/model.gguf */
     } train;
 
     struct {

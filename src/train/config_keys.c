@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/config_keys.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -76,9 +77,13 @@ const struct config_key config_keys[] = {
     INT("train.keep", train.keep, 1, 1000, "checkpoints to keep"),
     INT("train.micro_batch", train.micro_batch, 16, 1 << 24,
         "tokens whose activations are held at once: bounds memory"),
-    TEXT("train.save_type", train.save_type, "number format of OUTPUT/model.gguf: f32, f16, bf16 or q8_0"),
-    INT("train.lora.rank", train.lora_rank, 0, 4096, "rank of low-rank adapters; 0: train all weights"),
-    REAL("train.lora.alpha", train.lora_alpha, 1e-6, 1e6, "scale of low-rank adapters"),
+    CHOICE(
+        "train.recompute", train.recompute, "auto|true|false",
+        "run each layer again before its backward pass instead of keeping what it computed: a fraction of the memory "
+        "for about a quarter more time, the same bits; auto: where memory is too small otherwise"),
+    CHOICE("train.save_type", train.save_type, "f32|f16|bf16|q8_0",
+           "number format of the matrices in OUTPUT/model.gguf, whatever the format of `model` was: 4, 2, 2 or 1.06 "
+           "bytes a weight; only f32 keeps all that was learnt"),
 
     INT("eval.problems", eval.problems, 1, 1 << 20, "held-out problems per evaluation"),
     INT("eval.samples", eval.samples, 1, 4096, "responses per problem; more than one: pass@k too, k being this"),
@@ -147,7 +152,9 @@ opsm_status config_parse_real(const char *path, const char *text, double low, do
     double x = strtod(text, &end);
     if (end == text || *end) return opsm_fail(err, OPSM_INVALID, "%s: expected a number, found '%s'", path, text);
     if (!(x >= low && x <= high))
-        return opsm_fail(err, OPSM_INVALID, "%s: expected a number from %g to %g, found %s", path, low, high, text);
+        return opsm_fail(err, OPSM_INVALID, "%s: expected a number from %s to %s, found %s", path,
+                         text_readable((char[TEXT_NUMBER_ROOM]){0}, low),
+                         text_readable((char[TEXT_NUMBER_ROOM]){0}, high), text);
     *value = x;
     return OPSM_OK;
 }
@@ -257,14 +264,8 @@ void config_print_text(const char *text, FILE *out) {
     putc('"', out);
 }
 
-/* The shortest text that reads back as the same double. */
 static void print_real(double x, FILE *out) {
-    char text[32];
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, x);
-        if (strtod(text, NULL) == x) break;
-    }
-    fputs(text, out);
+    fputs(text_readable((char[TEXT_NUMBER_ROOM]){0}, x), out);
 }
 
 static void print_choice(const char *choices, const void *slot, FILE *out) {

@@ -37,11 +37,15 @@ int32_t run_max_prompt(const struct run_config *config, const struct model *mode
     return config->rollout.max_prompt < left ? config->rollout.max_prompt : left;
 }
 
+enum activations_keep run_keep(const struct run_config *config) {
+    return config->train.recompute == RECOMPUTE_YES ? ACTIVATIONS_RECOMPUTE : ACTIVATIONS_ALL;
+}
+
 void run_log_memory(const struct run *run, int32_t micro_batch, size_t rollout, size_t others) {
     const struct model *m = run->model;
     double mb = 1.0 / (1 << 20), weights = (double)m->n_params * 4 * mb,
            optimiser = (double)optim_bytes(m->n_params) * mb;
-    double acts = (double)activations_bytes(m, micro_batch, true) * mb;
+    double acts = (double)activations_bytes(m, micro_batch, run_keep(run->config)) * mb;
     double rest = (double)(rollout + others) * mb;
     log_line(LOG_INFO, "model %s: %lld weights, %s (%s)", run->config->model ? run->config->model : "(fresh)",
              (long long)m->n_weights, m->precision == DTYPE_BF16 ? "bf16" : "f32", gemm_implementation(m->precision));
@@ -57,10 +61,6 @@ opsm_status run_open(struct run *run, const struct run_config *config, const str
                      bool fresh, opsm_error *err) {
     *run = (struct run){.config = config, .options = options, .lock = -1, .started = clock_seconds()};
     if (!config->output) return opsm_fail(err, OPSM_INVALID, "output is not set: name a directory for the run");
-    if (config->train.lora_rank > 0)
-        return opsm_fail(err, OPSM_UNSUPPORTED,
-                         "train.lora.rank is %d: low-rank adapters are not there yet, set it to 0",
-                         config->train.lora_rank);
     run->config_text = config_text(config);
     if (!run->config_text) return mem_exhausted(err, "the configuration", 0);
     opsm_status status = file_make_dirs(config->output, err);
@@ -189,19 +189,42 @@ opsm_status run_guarded(struct run *run, opsm_status status, opsm_error *err) {
                      run->config->output, run->position.steps);
 }
 
+/* The type of most of the file's bytes. */
+static const char *main_type(const struct gguf *file, size_t *bytes) {
+    enum { TYPES_MAX = 64 }; /* what has a larger number could not be read */
+    size_t of_type[TYPES_MAX] = {0};
+    unsigned most = 0;
+    *bytes = 0;
+    for (int64_t i = 0; i < gguf_tensor_count(file); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(file, i);
+        *bytes += t->size;
+        if ((unsigned)t->type >= TYPES_MAX) continue;
+        of_type[t->type] += t->size;
+        if (of_type[t->type] > of_type[most]) most = t->type;
+    }
+    return quant_traits((enum quant_type)most)->name;
+}
+
+static void log_written(const struct run *run, const char *path, enum quant_type type) {
+    struct stat st;
+    size_t before;
+    const char *type_before = main_type(run->model->file, &before);
+    double megabytes = stat(path, &st) == 0 ? (double)st.st_size / 1e6 : 0;
+    if (before == 0)
+        log_line(LOG_INFO, "wrote %s: %s, %.1f MB", path, quant_traits(type)->name, megabytes);
+    else
+        log_line(LOG_INFO, "wrote %s: %s, %.1f MB (the model read was %s, %.1f MB); train.save_type chooses", path,
+                 quant_traits(type)->name, megabytes, type_before, (double)before / 1e6);
+}
+
 opsm_status run_finish(struct run *run, opsm_error *err) {
-    static const struct {
-        const char *name;
-        enum quant_type type;
-    } types[] = {{"f32", QUANT_F32}, {"f16", QUANT_F16}, {"bf16", QUANT_BF16}, {"q8_0", QUANT_Q8_0}};
-    const char *wanted = run->config->train.save_type ? run->config->train.save_type : "f32";
+    static const enum quant_type types[] = {
+        [SAVE_F32] = QUANT_F32, [SAVE_F16] = QUANT_F16, [SAVE_BF16] = QUANT_BF16, [SAVE_Q8_0] = QUANT_Q8_0};
+    enum quant_type type = types[run->config->train.save_type];
     char *path = file_join(run->config->output, "model.gguf");
     if (!path) return mem_exhausted(err, "a file name", 0);
-    opsm_status status =
-        opsm_fail(err, OPSM_INVALID, "train.save_type is '%s': expected f32, f16, bf16 or q8_0", wanted);
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (!strcmp(wanted, types[i].name)) status = model_save(run->model, path, types[i].type, err);
-    if (status == OPSM_OK) log_line(LOG_INFO, "wrote %s", path);
+    opsm_status status = model_save(run->model, path, type, err);
+    if (status == OPSM_OK) log_written(run, path, type);
     mem_free(path);
     return status;
 }

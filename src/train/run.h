@@ -31,6 +31,9 @@ struct run {
 opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options, bool judged,
                      bool fresh, opsm_error *err);
 
+/* What a forward pass of the trainer leaves for its backward pass. */
+enum activations_keep run_keep(const struct run_config *config);
+
 /* Says what the run is about to allocate, in bytes; micro_batch in tokens. */
 void run_log_memory(const struct run *run, int32_t micro_batch, size_t rollout, size_t others);
 

@@ -17,7 +17,7 @@ opsm_status trainer_create(struct trainer *t, struct model *model, const opsm_ob
     t->micro_batch = limits->micro_batch > limits->longest ? limits->micro_batch : limits->longest;
     opsm_status status = opsm_threshold_start(objective, &t->threshold, err);
     if (status == OPSM_OK) status = optim_create(&t->optim, model->n_params, err);
-    if (status == OPSM_OK) status = activations_create(&t->acts, model, t->micro_batch, true, err);
+    if (status == OPSM_OK) status = activations_create(&t->acts, model, t->micro_batch, limits->keep, err);
     if (status == OPSM_OK) status = packer_reserve(&t->packer, 2 * (int64_t)t->micro_batch, err);
     if (status == OPSM_OK)
         status = minibatch_reserve(&t->mb, limits->minibatch_sequences, limits->minibatch_tokens, err);

@@ -17,6 +17,7 @@ struct trainer_limits {
     int32_t longest;             /* prompt + response of one sequence */
     int32_t minibatch_sequences; /* the largest minibatch */
     int64_t minibatch_tokens;
+    enum activations_keep keep; /* ACTIVATIONS_ALL, ACTIVATIONS_RECOMPUTE */
 };
 
 /* What turns a minibatch into new weights. */

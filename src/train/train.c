@@ -89,7 +89,8 @@ static opsm_status create_trainer(struct training *t, opsm_error *err) {
     struct trainer_limits limits = {.micro_batch = c->train.micro_batch,
                                     .longest = longest_sequence(t),
                                     .minibatch_sequences = sequences,
-                                    .minibatch_tokens = (int64_t)sequences * c->rollout.max_tokens};
+                                    .minibatch_tokens = (int64_t)sequences * c->rollout.max_tokens,
+                                    .keep = run_keep(c)};
     return trainer_create(&t->run.trainer, t->run.model, &c->objective, &optim, &limits, err);
 }
 

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "check.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,31 @@ static void text_remembers_that_memory_ran_out(void **state) {
     mem_fail_at(0);
     assert_memory_equal(text.data, "kept", 4);
     text_free(&text);
+}
+
+static void numbers_are_written_as_a_person_does(void **state) {
+    (void)state;
+    static const struct {
+        double value;
+        const char *text;
+    } rows[] = {{0, "0"},
+                {1 << 20, "1048576"},
+                {1e9, "1000000000"},
+                {-1e6, "-1000000"},
+                {0.9999999, "0.9999999"},
+                {0.1, "0.1"},
+                {0.05, "0.05"},
+                {1e-4, "0.0001"},
+                {1e-6, "1e-6"},
+                {1.5e-8, "1.5e-8"},
+                {1e-30, "1e-30"},
+                {1e300, "1e300"},
+                {1.0 / 3, "0.3333333333333333"},
+                {INFINITY, "inf"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[TEXT_NUMBER_ROOM];
+        assert_string_equal(text_readable(text, rows[i].value), rows[i].text);
+    }
 }
 
 static void numbers_read_back_the_same(void **state) {
@@ -100,6 +126,7 @@ int main(void) {
         cmocka_unit_test(text_grows_and_formats),
         cmocka_unit_test(text_remembers_that_memory_ran_out),
         cmocka_unit_test(numbers_read_back_the_same),
+        cmocka_unit_test(numbers_are_written_as_a_person_does),
         cmocka_unit_test(json_strings),
         cmocka_unit_test(distances),
         cmocka_unit_test(nearest_names),

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "check.h"
 #include "train/config_diff.h"
+#include "train/config_keys.h"
 #include "train/config_yaml.h"
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +54,7 @@ static const char complete[] =
     "  penalty: {beta: 0.001, estimator: k3}\n"
     "  aggregation: token_mean\n"
     "optim: {lr: 1.0e-5, betas: [0.9, 0.99], clip_norm: 1.0}\n"
-    "train: {iterations: 7, lora: {rank: 0, alpha: 16}}\n";
+    "train: {iterations: 7, keep: 16}\n";
 
 static void a_complete_file_is_read(void **state) {
     (void)state;
@@ -221,13 +222,13 @@ static void differences_are_named(void **state) {
     assert_string_equal(text, same);
     assert_false(config_diff_next(&(struct config_diff){.a = text, .b = same}));
     assert_ok(config_override(&other, "rollout.group=4", &err));
-    assert_ok(config_override(&other, "train.lora.alpha=2", &err));
+    assert_ok(config_override(&other, "train.keep=2", &err));
     assert_ok(config_override(&other, "reward=[{type: exact}]", &err)); /* one line instead of three */
     assert_ok(config_override(&other, "objective.mask.delta=1", &err));
     char *changed = config_text(&other);
     struct config_diff diff = {.a = text, .b = changed};
     next_difference_is(&diff, "rollout.group", "8", "4");
-    next_difference_is(&diff, "train.lora.alpha", "16", "2");
+    next_difference_is(&diff, "train.keep", "16", "2");
     assert_true(config_diff_next(&diff) && !strcmp(diff.path, "reward") && diff.aligned);
     assert_non_null(strstr(diff.value_b, "- {type: \"exact\""));
     next_difference_is(&diff, "objective.mask.delta", "0.03", "1");
@@ -296,8 +297,91 @@ static void keys_that_contradict_each_other(void **state) {
     refused("model: m\noutput: o\ntask: {name: x}\nrollout: {group: 1}\n", "use at least 2");
     refused("model: m\noutput: o\ntask: {name: x}\nrollout: {prompts: 1, group: 2}\nschedule: {minibatches: 3}\n",
             "more than the 2 sequences");
-    refused("model: m\noutput: o\ntask: {name: x}\ntrain: {save_type: q4}\n", "train.save_type");
-    refused("model: m\noutput: o\ntask: {name: x}\ntrain: {lora: {rank: 8}}\n", "low-rank adapters");
+    refused("model: m\noutput: o\ntask: {name: x}\ntrain: {save_type: q4}\n",
+            "train.save_type: expected one of f32|f16|bf16|q8_0");
+    refused("model: m\noutput: o\ntask: {name: x}\ntrain: {lora: {rank: 8}}\n", "unknown key 'train.lora'");
+    refused("optim: {betas: [0.9, 1]}\n", "expected a number from 0 to 0.9999999, found 1");
+    refused("optim: {clip_norm: -1}\n", "expected a number from 0 to 1000000000, found -1");
+    refused("optim: {eps: 0}\n", "expected a number from 1e-30 to 1, found 0");
+    refused("rollout: {top_p: 0}\n", "expected a number from 1e-6 to 1, found 0");
+}
+
+/* A value that the table allows and the default is not. */
+static void another_value(const struct config_key *key, const struct run_config *defaults, char *value, size_t room) {
+    const char *slot = (const char *)defaults + key->offset;
+    int32_t n;
+    double x;
+    unsigned choice;
+    switch (key->kind) {
+    case KEY_INT:
+        memcpy(&n, slot, sizeof n);
+        snprintf(value, room, "%d", n < (int32_t)key->high ? n + 1 : n - 1);
+        break;
+    case KEY_REAL:
+        memcpy(&x, slot, sizeof x);
+        snprintf(value, room, "%.17g", x != key->high ? (x + key->high) / 2 : (x + key->low) / 2);
+        break;
+    case KEY_PAIR:
+        snprintf(value, room, "[0.5, 0.75]");
+        break;
+    case KEY_BOOL:
+        snprintf(value, room, *slot ? "false" : "true");
+        break;
+    case KEY_CHOICE: /* the last word, or the first */
+        memcpy(&choice, slot, sizeof choice);
+        snprintf(value, room, "%.*s", choice ? (int)strcspn(key->choices, "|") : 20,
+                 choice ? key->choices : strrchr(key->choices, '|') + 1);
+        break;
+    case KEY_TEXTS:
+        snprintf(value, room, "[a, b]");
+        break;
+    default:
+        snprintf(value, room, "7");
+    }
+}
+
+/* Help lists no key that the program then refuses: each alone may be set, or the sentence names the keys it needs. */
+static void every_key_of_the_table_can_be_used(void **state) {
+    (void)state;
+    struct run_config defaults;
+    config_defaults(&defaults);
+    for (int i = 0; i < config_n_keys; i++) {
+        const struct config_key *key = &config_keys[i];
+        opsm_error err = {0};
+        struct run_config c;
+        char value[64], assignment[128];
+        assert_ok(load(&c, "model: m\noutput: o\ntask: {name: addition}\n", &err));
+        another_value(key, &defaults, value, sizeof value);
+        snprintf(assignment, sizeof assignment, "%s=%s", key->path, value);
+        assert_ok(config_override(&c, assignment, &err));
+        opsm_status status = config_check(&c, &err);
+        bool names_another = false;
+        for (int k = 0; k < config_n_keys; k++)
+            names_another = names_another || (k != i && strstr(err.text, config_keys[k].path));
+        if (status != OPSM_OK && (status != OPSM_INVALID || !names_another)) {
+            print_error("%s is refused: %s\n", assignment, err.text);
+            fail();
+        }
+        config_free(&c);
+    }
+    config_free(&defaults);
+}
+
+static void ranges_are_written_as_a_person_does(void **state) {
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    config_help(out);
+    fclose(out);
+    assert_null(strstr(text, "e+0"));
+    assert_null(strstr(text, "e-0"));
+    assert_non_null(strstr(text, "[1 to 1048576]"));
+    assert_non_null(strstr(text, "[0 to 0.9999999]"));
+    assert_non_null(strstr(text, "[1 or more]"));
+    assert_non_null(strstr(text, "train.save_type (f32)"));
+    assert_null(strstr(text, "lora"));
+    free(text);
 }
 
 static void running_out_of_memory_leaks_nothing(void **state) {
@@ -326,6 +410,8 @@ int main(void) {
         cmocka_unit_test(a_delta_that_is_taken_back_leaves_no_trace),
         cmocka_unit_test(bad_files_get_line_and_reason),
         cmocka_unit_test(keys_that_contradict_each_other),
+        cmocka_unit_test(every_key_of_the_table_can_be_used),
+        cmocka_unit_test(ranges_are_written_as_a_person_does),
         cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
