@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WRITE_BUFFER = 1 << 20, PATH_LIMIT = 4096 };
+enum { WRITE_BUFFER = 1 << 20, PATH_LIMIT = 4096, WRITER_WAIT_MS = 5000, WRITER_TICK_MS = 20 };
 
 static atomic_llong fail_countdown;
 
@@ -28,11 +29,23 @@ static bool injected_failure(void) {
 }
 
 static opsm_status io_error(opsm_error *err, const char *doing, const char *path) {
-    return opsm_fail(err, OPSM_IO, "cannot %s '%s': %s", doing, path, strerror(errno));
+    /* What open says of a socket, and of a device that is not there. */
+    if (errno == ENXIO)
+        return opsm_fail(err, OPSM_IO, "cannot %s '%s': it is a socket, or a device that is not there", doing, path);
+    const char *hint = errno == EFBIG ? " for the limit on file sizes in force (ulimit -f)" : "";
+    return opsm_fail(err, OPSM_IO, "cannot %s '%s': %s%s", doing, path, strerror(errno), hint);
 }
 
-static opsm_status not_regular(opsm_error *err, const char *path) {
-    return opsm_fail(err, OPSM_IO, "'%s' is not a regular file", path);
+static const char *kind_of(mode_t mode) {
+    return S_ISDIR(mode)    ? "a directory"
+           : S_ISFIFO(mode) ? "a pipe"
+           : S_ISSOCK(mode) ? "a socket"
+           : S_ISREG(mode)  ? "a file"
+                            : "a device";
+}
+
+static opsm_status not_regular(opsm_error *err, const char *path, mode_t mode) {
+    return opsm_fail(err, OPSM_IO, "'%s' is not a regular file but %s", path, kind_of(mode));
 }
 
 opsm_status file_map_open(struct file_map *map, const char *path, opsm_error *err) {
@@ -44,7 +57,7 @@ opsm_status file_map_open(struct file_map *map, const char *path, opsm_error *er
     if (fstat(fd, &st) != 0)
         status = io_error(err, "stat", path);
     else if (!S_ISREG(st.st_mode))
-        status = not_regular(err, path);
+        status = not_regular(err, path, st.st_mode);
     else if (st.st_size > 0) {
         void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
@@ -190,32 +203,83 @@ void file_abort(struct file_out *out) {
     file_out_free(out);
 }
 
-static opsm_status read_fd(int fd, const char *path, size_t limit, char **data, size_t *size, opsm_error *err) {
-    size_t room = 65536, used = 0;
+/* ---- reading once --------------------------------------------------------------------------------------------------
+ */
+
+opsm_status file_in_open(struct file_in *in, const char *path, const char *name, opsm_error *err) {
+    *in = (struct file_in){.fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), .name = name};
+    struct stat st;
+    if (in->fd < 0) return io_error(err, "open", name);
+    opsm_status status = OPSM_OK;
+    if (fstat(in->fd, &st) != 0)
+        status = io_error(err, "stat", name);
+    else if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
+        status = opsm_fail(err, OPSM_IO, "'%s' is %s: expected a file or a pipe", name, kind_of(st.st_mode));
+    else
+        in->unopened = S_ISFIFO(st.st_mode);
+    if (status != OPSM_OK) file_in_close(in);
+    return status;
+}
+
+opsm_status file_in_standard(struct file_in *in, opsm_error *err) {
+    *in = (struct file_in){.fd = STDIN_FILENO, .name = "standard input"};
+    struct stat st;
+    if (fstat(in->fd, &st) != 0) return io_error(err, "read", in->name);
+    if (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) return OPSM_OK;
+    return opsm_fail(err, OPSM_IO, "standard input is %s: expected a file or a pipe",
+                     isatty(in->fd) ? "a terminal" : kind_of(st.st_mode));
+}
+
+opsm_status file_in_read(struct file_in *in, void *data, size_t room, size_t *size, opsm_error *err) {
+    *size = 0;
+    for (int waited = 0;;) {
+        ssize_t n = read(in->fd, data, room);
+        if (n > 0 || (n == 0 && !in->unopened)) {
+            in->unopened = false;
+            *size = (size_t)n;
+            return OPSM_OK;
+        }
+        if (n == 0 && waited >= WRITER_WAIT_MS)
+            return opsm_fail(err, OPSM_IO, "nobody writes to the pipe '%s': waited %d seconds for a writer", in->name,
+                             WRITER_WAIT_MS / 1000);
+        if (n == 0) {
+            poll(NULL, 0, WRITER_TICK_MS);
+            waited += WRITER_TICK_MS;
+        } else if (errno == EAGAIN) { /* a writer that has nothing yet: it may take its time */
+            in->unopened = false;
+            poll(&(struct pollfd){.fd = in->fd, .events = POLLIN}, 1, -1);
+        } else if (errno != EINTR) {
+            return io_error(err, "read", in->name);
+        }
+    }
+}
+
+void file_in_close(struct file_in *in) {
+    if (in->fd > STDERR_FILENO) close(in->fd);
+    in->fd = -1;
+}
+
+static opsm_status read_all(struct file_in *in, size_t limit, char **data, size_t *size, opsm_error *err) {
+    size_t room = 65536, used = 0, n;
     char *buffer = mem_alloc(room, 1);
-    if (!buffer) return mem_exhausted(err, path, room);
-    for (;;) {
+    opsm_status status = buffer ? OPSM_OK : mem_exhausted(err, in->name, room);
+    while (status == OPSM_OK) {
         if (used + 1 == room) {
             char *bigger = mem_resize(buffer, room, room * 2, 1);
-            if (!bigger) {
-                mem_free(buffer);
-                return mem_exhausted(err, path, room * 2);
-            }
+            if (!bigger) status = mem_exhausted(err, in->name, room * 2);
+            if (!bigger) break;
             buffer = bigger;
             room *= 2;
         }
-        ssize_t n = read(fd, buffer + used, room - used - 1);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) {
-            mem_free(buffer);
-            return io_error(err, "read", path);
-        }
-        if (n == 0) break;
-        used += (size_t)n;
-        if (used > limit) {
-            mem_free(buffer);
-            return opsm_fail(err, OPSM_FORMAT, "'%s' is larger than the %zu bytes expected at most", path, limit);
-        }
+        status = file_in_read(in, buffer + used, room - used - 1, &n, err);
+        if (status != OPSM_OK || n == 0) break;
+        used += n;
+        if (used > limit)
+            status = opsm_fail(err, OPSM_FORMAT, "'%s' is larger than the %zu bytes expected at most", in->name, limit);
+    }
+    if (status != OPSM_OK) {
+        mem_free(buffer);
+        return status;
     }
     buffer[used] = '\0';
     *data = buffer;
@@ -224,11 +288,59 @@ static opsm_status read_fd(int fd, const char *path, size_t limit, char **data, 
 }
 
 opsm_status file_read(const char *path, size_t limit, char **data, size_t *size, opsm_error *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return io_error(err, "open", path);
-    opsm_status status = read_fd(fd, path, limit, data, size, err);
-    close(fd);
+    struct file_in in;
+    opsm_status status = file_in_open(&in, path, path, err);
+    if (status != OPSM_OK) return status;
+    status = read_all(&in, limit, data, size, err);
+    file_in_close(&in);
     return status;
+}
+
+/* ---- growing files --------------------------------------------------------------------------------------------------
+ */
+
+opsm_status file_append_open(int *fd, const char *path, opsm_error *err) {
+    *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+    struct stat st;
+    if (*fd < 0) return io_error(err, "append to", path);
+    if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode)) return OPSM_OK;
+    close(*fd);
+    *fd = -1;
+    return not_regular(err, path, st.st_mode);
+}
+
+opsm_status file_still_there(int fd, const char *path, opsm_error *err) {
+    struct stat open_file, named;
+    if (fstat(fd, &open_file) == 0 && stat(path, &named) == 0 && open_file.st_ino == named.st_ino &&
+        open_file.st_dev == named.st_dev)
+        return OPSM_OK;
+    return opsm_fail(err, OPSM_IO, "'%s' has been removed or replaced while it was in use", path);
+}
+
+opsm_status file_put(int fd, const char *name, const void *data, size_t size, size_t *written, opsm_error *err) {
+    size_t done = 0;
+    opsm_status status = OPSM_OK;
+    while (status == OPSM_OK && done < size) {
+        ssize_t n = injected_failure() ? -1 : write(fd, (const uint8_t *)data + done, size - done);
+        if (n < 0 && errno != EINTR) status = io_error(err, "write", name);
+        if (n > 0) done += (size_t)n;
+    }
+    if (written) *written = done;
+    return status;
+}
+
+opsm_status file_append(int fd, const char *path, const void *data, size_t size, size_t *written, opsm_error *err) {
+    opsm_status status = file_put(fd, path, data, size, written, err);
+    return status == OPSM_OK ? file_still_there(fd, path, err) : status;
+}
+
+/* ---- directories ----------------------------------------------------------------------------------------------------
+ */
+
+opsm_status file_make_dir(const char *path, opsm_error *err) {
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) return io_error(err, "create directory", path);
+    if (!file_is_dir(path)) return opsm_fail(err, OPSM_IO, "'%s' exists and is not a directory", path);
+    return OPSM_OK;
 }
 
 opsm_status file_make_dirs(const char *path, opsm_error *err) {
@@ -291,7 +403,7 @@ bool file_exists(const char *path) {
 opsm_status file_find(const char *path, bool *there, opsm_error *err) {
     struct stat st;
     *there = stat(path, &st) == 0;
-    return *there && !S_ISREG(st.st_mode) ? not_regular(err, path) : OPSM_OK;
+    return *there && !S_ISREG(st.st_mode) ? not_regular(err, path, st.st_mode) : OPSM_OK;
 }
 
 bool file_is_dir(const char *path) {

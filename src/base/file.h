@@ -32,12 +32,40 @@ opsm_status file_commit(struct file_out *out, opsm_error *err);
 /* Removes the temporary file and frees `out`; NULL is allowed. */
 void file_abort(struct file_out *out);
 
+/* An input that is read once, from front to back: a file or a pipe. Directories, devices and sockets are refused; a
+ * pipe that nobody opens for writing is waited for a few seconds, not for ever. */
+struct file_in {
+    int fd;
+    bool unopened;    /* a pipe at which no writer has been seen yet */
+    const char *name; /* for sentences, borrowed */
+};
+
+opsm_status file_in_open(struct file_in *in, const char *path, const char *name, opsm_error *err);
+/* Standard input, which may be a socket too, and is closed by nobody. */
+opsm_status file_in_standard(struct file_in *in, opsm_error *err);
+opsm_status file_in_read(struct file_in *in, void *data, size_t room, size_t *size, opsm_error *err); /* 0: the end */
+void file_in_close(struct file_in *in);
+
+/* A file that grows. file_append fails too when `path` is not that file any more: what goes into a removed file is lost
+ * without a word. *written receives the bytes that went out, also on failure; may be NULL. */
+opsm_status file_append_open(int *fd, const char *path, opsm_error *err);
+opsm_status file_append(int fd, const char *path, const void *data, size_t size, size_t *written, opsm_error *err);
+
+/* All of `data` to an open file, whatever its name is by now. */
+opsm_status file_put(int fd, const char *name, const void *data, size_t size, size_t *written, opsm_error *err);
+
+/* OPSM_IO when `path` is not the name, or no longer, of the open file `fd`. */
+opsm_status file_still_there(int fd, const char *path, opsm_error *err);
+
 /* The whole file as NUL-terminated memory (the NUL is not counted in size); release with mem_free. Refuses more than
  * `limit` bytes. */
 opsm_status file_read(const char *path, size_t limit, char **data, size_t *size, opsm_error *err);
 
 /* mkdir -p. */
 opsm_status file_make_dirs(const char *path, opsm_error *err);
+
+/* A directory in one that must be there: what was removed is not brought back. One that exists is fine. */
+opsm_status file_make_dir(const char *path, opsm_error *err);
 
 /* Removes a directory tree; missing is not an error. Refuses to follow symbolic links. */
 opsm_status file_remove_tree(const char *path, opsm_error *err);

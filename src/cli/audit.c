@@ -5,12 +5,9 @@
 #include "report/audit.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include <errno.h>
+#include "cli/spool.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static const double default_deltas[] = {0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.3, 0.5};
 enum { N_DEFAULT_DELTAS = sizeof default_deltas / sizeof default_deltas[0] };
@@ -70,50 +67,17 @@ static opsm_status parse_word(struct audit_options *options, int argc, char **ar
     return OPSM_OK;
 }
 
-static opsm_status copy_all(int from, int to, opsm_error *err) {
-    char buffer[1 << 16];
-    for (ssize_t n; (n = read(from, buffer, sizeof buffer)) != 0;) {
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return opsm_fail(err, OPSM_IO, "cannot read the rollouts: %s", strerror(errno));
-        for (ssize_t done = 0, wrote; done < n; done += wrote) {
-            wrote = write(to, buffer + done, (size_t)(n - done));
-            if (wrote < 0 && errno == EINTR) wrote = 0;
-            if (wrote < 0) return opsm_fail(err, OPSM_IO, "cannot write a temporary copy: %s", strerror(errno));
-        }
-    }
-    return OPSM_OK;
-}
-
-/* A pipe cannot be read twice: it goes through a temporary file, whose name is left in `path` for the caller to remove
- * (empty when none was needed). */
-static opsm_status spool(const char *given, char path[64], opsm_error *err) {
-    struct stat status;
-    bool standard = !strcmp(given, "-");
-    path[0] = '\0';
-    if (!standard && (stat(given, &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))) return OPSM_OK;
-    const char *dir = getenv("TMPDIR");
-    snprintf(path, 64, "%s/opsm-audit-XXXXXX", dir && strlen(dir) < 40 ? dir : "/tmp");
-    FILE *in = standard ? stdin : fopen(given, "rb");
-    if (!in) return opsm_fail(err, OPSM_IO, "cannot open '%.200s': %s", given, strerror(errno));
-    int to = mkstemp(path);
-    opsm_status result = to < 0 ? opsm_fail(err, OPSM_IO, "cannot create '%s': %s", path, strerror(errno))
-                                : copy_all(fileno(in), to, err);
-    if (to < 0) path[0] = '\0';
-    if (to >= 0) close(to);
-    if (!standard) fclose(in);
-    return result;
-}
-
 static int run(struct audit_options *options) {
     opsm_error err = {0};
-    char temporary[64];
+    struct spool spool;
     opsm_status status = opsm_objective_check(&options->config, &err);
     if (status != OPSM_OK) return cli_fail(status, &err);
     options->name = !strcmp(options->path, "-") ? "standard input" : options->path;
-    status = spool(options->path, temporary, &err);
-    if (temporary[0]) options->path = temporary;
-    if (status == OPSM_OK) status = audit_run(options, stdout, &err);
-    if (temporary[0]) unlink(temporary);
+    status = spool_open(&spool, options->path, &err);
+    if (status != OPSM_OK) return cli_fail(status, &err);
+    options->path = spool.path;
+    status = audit_run(options, stdout, &err);
+    spool_close(&spool);
     return status == OPSM_OK ? 0 : cli_fail(status, &err);
 }
 

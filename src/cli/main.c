@@ -164,6 +164,7 @@ int main(int argc, char **argv) {
     argc = take_verbosity(argc, argv);
     log_install(print_log, NULL);
     signal(SIGPIPE, SIG_DFL); /* `| head` ends a command silently, whatever its parent ignores */
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes becomes a write error, with its sentence */
     opsm_error err = {0};
     opsm_status status = cpu_check_environment(&err);
     if (status == OPSM_OK) status = threads_check_environment(&err);

@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { CONTEXT_DEFAULT = 8192, READ_BYTES = 1 << 16 };
+enum { CONTEXT_DEFAULT = 8192, TEXT_LIMIT = 1 << 26, READ_BYTES = 1 << 16 };
 
 struct options {
     const char *model;
@@ -50,7 +50,10 @@ static int parse(int argc, char **argv, struct options *o) {
 static opsm_status read_stdin(struct text *text, opsm_error *err) {
     static char block[READ_BYTES];
     size_t n;
-    while ((n = fread(block, 1, sizeof block, stdin)) > 0) text_append(text, block, n);
+    while (text->length <= TEXT_LIMIT && (n = fread(block, 1, sizeof block, stdin)) > 0) text_append(text, block, n);
+    if (text->length > TEXT_LIMIT)
+        return opsm_fail(err, OPSM_INVALID, "the text on stdin is longer than %d MiB: score it in parts",
+                         TEXT_LIMIT >> 20);
     if (ferror(stdin)) return opsm_fail(err, OPSM_IO, "cannot read the text from stdin: %s", strerror(errno));
     return text->failed ? mem_exhausted(err, "the text", text->length) : OPSM_OK;
 }

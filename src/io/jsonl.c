@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/jsonl.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "io/json_lenient.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { FIRST_ROOM = 1 << 16 };
 
 /* A window into the input: bytes [start, end) of the buffer are read but not yet handed out. */
 struct jsonl {
     char *path;
-    int fd;                /* -1: the bytes come from memory */
+    struct file_in in;     /* fd -1: the bytes come from memory */
     const uint8_t *memory; /* what is left of them */
     size_t memory_left;
     size_t limit;
@@ -30,7 +28,7 @@ struct jsonl {
 static struct jsonl *create(const char *name, size_t limit, opsm_error *err) {
     struct jsonl *lines = mem_zalloc(1, sizeof *lines);
     if (lines) {
-        lines->fd = -1;
+        lines->in.fd = -1;
         lines->limit = limit;
         lines->path = mem_strdup(name);
         lines->buffer = mem_alloc(FIRST_ROOM, 1);
@@ -46,11 +44,10 @@ opsm_status jsonl_open_as(struct jsonl **result, const char *path, const char *n
     *result = NULL;
     struct jsonl *lines = create(name, limit, err);
     if (!lines) return OPSM_NOMEM;
-    lines->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (lines->fd < 0) {
-        opsm_fail(err, OPSM_IO, "cannot open '%.300s': %s", path, strerror(errno));
+    opsm_status status = file_in_open(&lines->in, path, lines->path, err);
+    if (status != OPSM_OK) {
         jsonl_close(lines);
-        return OPSM_IO;
+        return status;
     }
     *result = lines;
     return OPSM_OK;
@@ -71,7 +68,7 @@ opsm_status jsonl_open_memory(struct jsonl **result, const void *data, size_t si
 
 void jsonl_close(struct jsonl *lines) {
     if (!lines) return;
-    if (lines->fd >= 0) close(lines->fd);
+    file_in_close(&lines->in);
     mem_free(lines->path);
     mem_free(lines->buffer);
     mem_free(lines);
@@ -113,7 +110,7 @@ static opsm_status fill(struct jsonl *lines, opsm_error *err) {
     opsm_status status = make_room(lines, err);
     if (status != OPSM_OK) return status;
     size_t wanted = lines->room - lines->end;
-    if (lines->fd < 0) {
+    if (lines->in.fd < 0) {
         size_t n = lines->memory_left < wanted ? lines->memory_left : wanted;
         if (n > 0) memcpy(lines->buffer + lines->end, lines->memory, n);
         if (n > 0) lines->memory += n;
@@ -122,11 +119,10 @@ static opsm_status fill(struct jsonl *lines, opsm_error *err) {
         lines->at_end = n == 0;
         return OPSM_OK;
     }
-    ssize_t n;
-    do n = read(lines->fd, lines->buffer + lines->end, wanted);
-    while (n < 0 && errno == EINTR);
-    if (n < 0) return opsm_fail(err, OPSM_IO, "cannot read '%.300s': %s", lines->path, strerror(errno));
-    lines->end += (size_t)n;
+    size_t n;
+    status = file_in_read(&lines->in, lines->buffer + lines->end, wanted, &n, err);
+    if (status != OPSM_OK) return status;
+    lines->end += n;
     lines->at_end = n == 0;
     return OPSM_OK;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "report/metrics.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "report/tensorboard.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -38,9 +37,7 @@ static const char *kind_name(enum metrics_kind kind) {
 static opsm_status open_append(struct metrics *metrics, const char *path, opsm_error *err) {
     metrics->path = mem_strdup(path);
     if (!metrics->path) return mem_exhausted(err, "a file name", strlen(path));
-    metrics->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (metrics->fd < 0) return opsm_fail(err, OPSM_IO, "cannot open '%.300s' to append: %s", path, strerror(errno));
-    return OPSM_OK;
+    return file_append_open(&metrics->fd, path, err);
 }
 
 opsm_status metrics_open(struct metrics **result, const char *path, const char *tensorboard_dir, int64_t keep_iteration,
@@ -160,20 +157,11 @@ void metrics_group_end(struct metrics *metrics) {
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 static opsm_status write_line(struct metrics *metrics, opsm_error *err) {
-    const char *at = metrics->line.data;
-    size_t left = metrics->line.length;
-    while (left > 0) {
-        ssize_t n = write(metrics->fd, at, left);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) {
-            metrics->torn |= at != metrics->line.data;
-            return opsm_fail(err, OPSM_IO, "cannot write '%.300s': %s", metrics->path, strerror(errno));
-        }
-        at += n;
-        left -= (size_t)n;
-    }
-    metrics->torn = false;
-    return OPSM_OK;
+    size_t written;
+    opsm_status status =
+        file_append(metrics->fd, metrics->path, metrics->line.data, metrics->line.length, &written, err);
+    metrics->torn = written < metrics->line.length && (metrics->torn || written > 0);
+    return status;
 }
 
 /* TensorBoard reads no further than a torn record: after a failure there is no point in going on. */

@@ -112,18 +112,8 @@ void tensorboard_scalar(struct tensorboard *board, const char *tag, int64_t step
 static opsm_status write_records(struct tensorboard *board, opsm_error *err) {
     opsm_status status = OPSM_OK;
     if (board->records.failed) status = mem_exhausted(err, "TensorBoard events", board->records.room);
-    const char *at = board->records.data;
-    size_t left = status == OPSM_OK ? board->records.length : 0;
-    while (left > 0) {
-        ssize_t n = write(board->fd, at, left);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) {
-            status = opsm_fail(err, OPSM_IO, "cannot write '%.300s': %s", board->path, strerror(errno));
-            break;
-        }
-        at += n;
-        left -= (size_t)n;
-    }
+    if (status == OPSM_OK)
+        status = file_append(board->fd, board->path, board->records.data, board->records.length, NULL, err);
     text_clear(&board->records);
     return status;
 }

@@ -63,7 +63,7 @@ static opsm_status in_directory(const char *dir, const char *name, const struct 
 
 static opsm_status write_directory(const char *dir, const struct checkpoint *c, opsm_error *err) {
     opsm_status status = file_remove_tree(dir, err);
-    if (status == OPSM_OK) status = file_make_dirs(dir, err);
+    if (status == OPSM_OK) status = file_make_dir(dir, err);
     if (status == OPSM_OK) status = in_directory(dir, "config.yaml", c, write_config, err);
     if (status == OPSM_OK) status = in_directory(dir, "queue.bin", c, write_queue, err);
     if (status == OPSM_OK) status = in_directory(dir, "state.bin", c, write_state, err);

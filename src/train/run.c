@@ -107,15 +107,31 @@ static opsm_status write_config(const struct run *run, opsm_error *err) {
 /* Cuts a file of the record to what the checkpoint knows; what the steps after it had written will be written again. */
 static opsm_status cut_back(const char *path, uint64_t bytes, opsm_error *err) {
     struct stat st;
-    if (stat(path, &st) != 0 || (uint64_t)st.st_size <= bytes || truncate(path, (off_t)bytes) == 0) return OPSM_OK;
+    uint64_t there = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    if (there < bytes)
+        log_line(LOG_WARN,
+                 "'%s' has lost some of what the run had written: %" PRIu64 " bytes, the checkpoint knows %" PRIu64,
+                 path, there, bytes);
+    if (there <= bytes || truncate(path, (off_t)bytes) == 0) return OPSM_OK;
     return opsm_fail(err, OPSM_IO, "cannot cut '%s' back to the checkpoint: %s", path, strerror(errno));
 }
 
+/* *bytes: the size of RUN/name, 0 where it is not there. */
+static opsm_status size_of(const struct run *run, const char *name, uint64_t *bytes, opsm_error *err) {
+    char *path = file_join(run->config->output, name);
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    struct stat st;
+    *bytes = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    mem_free(path);
+    return OPSM_OK;
+}
+
 /* A run that starts anew leaves nothing of an earlier one. */
-static opsm_status cut_samples(const struct run *run, bool resumed, opsm_error *err) {
+static opsm_status cut_samples(struct run *run, bool resumed, opsm_error *err) {
     char *path = file_join(run->config->output, "samples.jsonl");
     if (!path) return mem_exhausted(err, "a file name", 0);
     opsm_status status = cut_back(path, resumed ? run->position.samples_bytes : 0, err);
+    if (status == OPSM_OK) status = size_of(run, "samples.jsonl", &run->position.samples_bytes, err);
     mem_free(path);
     return status;
 }
@@ -150,27 +166,39 @@ opsm_status run_resume(struct run *run, opsm_error *err) {
     return status;
 }
 
-/* *bytes: the size of RUN/name, 0 where it is not there. */
-static opsm_status size_of(const struct run *run, const char *name, uint64_t *bytes, opsm_error *err) {
-    char *path = file_join(run->config->output, name);
-    if (!path) return mem_exhausted(err, "a file name", 0);
+/* A run whose files are taken away ends: nobody would find what it goes on to learn. */
+static opsm_status check_files(const struct run *run, opsm_error *err) {
+    char *lock = file_join(run->config->output, "lock"), *config = file_join(run->config->output, "config.yaml");
+    char *samples = file_join(run->config->output, "samples.jsonl");
+    opsm_status status =
+        lock && config && samples ? file_still_there(run->lock, lock, err) : mem_exhausted(err, "a file name", 0);
     struct stat st;
-    *bytes = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
-    mem_free(path);
-    return OPSM_OK;
+    if (status == OPSM_OK && stat(config, &st) != 0)
+        status = opsm_fail(err, OPSM_IO, "'%s' has been removed while the run was going on", config);
+    uint64_t bytes = status == OPSM_OK && stat(samples, &st) == 0 ? (uint64_t)st.st_size : 0;
+    if (status == OPSM_OK && bytes < run->position.samples_bytes)
+        status = opsm_fail(err, OPSM_IO, "'%s' has lost what the run had written to it", samples);
+    mem_free(lock);
+    mem_free(config);
+    mem_free(samples);
+    return status;
 }
 
-opsm_status run_write_samples(const struct run *run, const struct batch *batch, opsm_error *err) {
+opsm_status run_write_samples(struct run *run, const struct batch *batch, opsm_error *err) {
     if (!batch->verdict) return OPSM_OK;
     char *path = file_join(run->config->output, "samples.jsonl");
     if (!path) return mem_exhausted(err, "a file name", 0);
-    opsm_status status = samples_write(path, run->config, run->model->tokenizer, run->position.iteration, batch, err);
+    opsm_status status = check_files(run, err);
+    if (status == OPSM_OK)
+        status = samples_write(path, run->config, run->model->tokenizer, run->position.iteration, batch, err);
+    if (status == OPSM_OK) status = size_of(run, "samples.jsonl", &run->position.samples_bytes, err);
     mem_free(path);
     return status;
 }
 
 opsm_status run_save(struct run *run, opsm_error *err) {
-    opsm_status status = size_of(run, "metrics.jsonl", &run->position.metrics_bytes, err);
+    opsm_status status = check_files(run, err);
+    if (status == OPSM_OK) status = size_of(run, "metrics.jsonl", &run->position.metrics_bytes, err);
     if (status == OPSM_OK) status = size_of(run, "samples.jsonl", &run->position.samples_bytes, err);
     if (status != OPSM_OK) return status;
     run->position.version = run->model->version;

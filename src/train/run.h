@@ -43,7 +43,7 @@ opsm_status run_resume(struct run *run, opsm_error *err);
 opsm_status run_save(struct run *run, opsm_error *err);
 
 /* Appends transcripts of the batch trained on in this iteration to RUN/samples.jsonl, where they are due. */
-opsm_status run_write_samples(const struct run *run, const struct batch *batch, opsm_error *err);
+opsm_status run_write_samples(struct run *run, const struct batch *batch, opsm_error *err);
 
 /* Passes `status` on; an interrupted run is saved first. */
 opsm_status run_guarded(struct run *run, opsm_status status, opsm_error *err);

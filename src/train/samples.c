@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/samples.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "objective/names.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -178,15 +177,10 @@ static void put_sequence(struct text *line, const struct run_config *config, con
 }
 
 static opsm_status append(const char *path, const struct text *lines, opsm_error *err) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (fd < 0) return opsm_fail(err, OPSM_IO, "cannot open '%.300s' to append: %s", path, strerror(errno));
-    opsm_status status = OPSM_OK;
-    for (size_t done = 0; status == OPSM_OK && done < lines->length;) {
-        ssize_t n = write(fd, lines->data + done, lines->length - done);
-        if (n < 0 && errno != EINTR)
-            status = opsm_fail(err, OPSM_IO, "cannot write '%.300s': %s", path, strerror(errno));
-        if (n > 0) done += (size_t)n;
-    }
+    int fd;
+    opsm_status status = file_append_open(&fd, path, err);
+    if (status != OPSM_OK) return status;
+    status = file_append(fd, path, lines->data, lines->length, NULL, err);
     close(fd);
     return status;
 }

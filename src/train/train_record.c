@@ -174,7 +174,7 @@ opsm_status dump_batch(const char *output, const struct batch *batch, opsm_error
     char name[64];
     snprintf(name, sizeof name, "%06" PRId64 ".jsonl", batch->index);
     char *dir = file_join(output, "rollouts"), *path = dir ? file_join(dir, name) : NULL;
-    opsm_status status = path ? file_make_dirs(dir, err) : mem_exhausted(err, "a file name", sizeof name);
+    opsm_status status = path ? file_make_dir(dir, err) : mem_exhausted(err, "a file name", sizeof name);
     if (status == OPSM_OK) status = batch_dump(batch, path, err);
     mem_free(dir);
     mem_free(path);

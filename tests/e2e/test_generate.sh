@@ -48,5 +48,7 @@ code 2 eval "$model" --task modsum --max-tokens 128
 grep -q "leaves no room" log
 code 1 eval missing.gguf --task modsum
 code 2 train
-code 2 train /dev/null
+: >empty.yaml
+code 2 train empty.yaml
+code 1 train /dev/null
 echo "generate and eval: accuracy $accuracy"

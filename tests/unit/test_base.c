@@ -6,6 +6,7 @@
 #include "check.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char scratch[64];
@@ -128,6 +129,57 @@ static void bad_paths_get_a_sentence(void **state) {
     mem_free(path);
 }
 
+/* What goes into a file that has been taken away is lost: it is said. */
+static void growing_files_must_stay(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    char *path = file_join(scratch, "grows"), *other = file_join(scratch, "other");
+    int fd;
+    size_t written;
+    assert_ok(file_append_open(&fd, path, &err));
+    assert_ok(file_append(fd, path, "abc", 3, &written, &err));
+    assert_int_equal(written, 3);
+    assert_int_equal(rename(path, other), 0);
+    assert_int_equal(file_append(fd, path, "d", 1, NULL, &err), OPSM_IO);
+    assert_non_null(strstr(err.text, "removed or replaced"));
+    assert_ok(write_two(path, "not the same", &err));
+    assert_int_equal(file_append(fd, path, "e", 1, NULL, &err), OPSM_IO);
+    close(fd);
+    file_fail_at(1);
+    assert_ok(file_append_open(&fd, path, &err));
+    assert_int_equal(file_append(fd, path, "f", 1, &written, &err), OPSM_IO);
+    file_fail_at(0);
+    assert_int_equal(written, 0);
+    close(fd);
+    assert_int_equal(file_append_open(&fd, "/dev/null", &err), OPSM_IO);
+    mem_free(path);
+    mem_free(other);
+}
+
+/* A pipe is read when somebody writes to it, however late; nobody is not waited for for ever. */
+static void pipes_need_a_writer(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    char *path = file_join(scratch, "pipe"), *data;
+    size_t size;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(file_read(path, 100, &data, &size, &err), OPSM_IO);
+    assert_non_null(strstr(err.text, "nobody writes"));
+    struct file_map map;
+    assert_int_equal(file_map_open(&map, path, &err), OPSM_IO);
+    char command[160];
+    snprintf(command, sizeof command, "(sleep 0.2; exec >'%s'; sleep 0.2; echo late) &", path);
+    assert_int_equal(system(command), 0);
+    assert_ok(file_read(path, 100, &data, &size, &err));
+    assert_string_equal(data, "late\n");
+    mem_free(data);
+    assert_int_equal(file_read("/dev/zero", 100, &data, &size, &err), OPSM_IO);
+    assert_non_null(strstr(err.text, "is a device"));
+    assert_int_equal(file_read(scratch, 100, &data, &size, &err), OPSM_IO);
+    assert_non_null(strstr(err.text, "is a directory"));
+    mem_free(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(philox_known_answers),
@@ -135,6 +187,8 @@ int main(void) {
         cmocka_unit_test(memory_refuses_overflow_and_fails_on_demand),
         cmocka_unit_test_setup_teardown(files_are_whole_or_old, make_scratch, remove_scratch),
         cmocka_unit_test_setup_teardown(bad_paths_get_a_sentence, make_scratch, remove_scratch),
+        cmocka_unit_test_setup_teardown(growing_files_must_stay, make_scratch, remove_scratch),
+        cmocka_unit_test_setup_teardown(pipes_need_a_writer, make_scratch, remove_scratch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/spool.h"
+#include "base/file.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const long long SPOOL_LIMIT = 4ll << 30;
+
+static opsm_status copy_all(struct file_in *in, int to, const char *path, opsm_error *err) {
+    char buffer[1 << 16];
+    size_t n;
+    for (long long total = 0;;) {
+        opsm_status status = file_in_read(in, buffer, sizeof buffer, &n, err);
+        if (status != OPSM_OK || n == 0) return status;
+        total += (long long)n;
+        if (total > SPOOL_LIMIT)
+            return opsm_fail(
+                err, OPSM_IO,
+                "'%s' gives more than %lld GiB: a pipe is read through a temporary file; write the rows to "
+                "a file of your own and name that",
+                in->name, SPOOL_LIMIT >> 30);
+        status = file_put(to, path, buffer, n, NULL, err);
+        if (status != OPSM_OK) return status;
+    }
+}
+
+static opsm_status copy_pipe(struct spool *spool, struct file_in *in, opsm_error *err) {
+    const char *dir = getenv("TMPDIR");
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/opsm-XXXXXX", dir && *dir ? dir : "/tmp");
+    if (n >= (int)sizeof path) return opsm_fail(err, OPSM_IO, "TMPDIR is too long a name: '%.60s...'", dir);
+    spool->fd = mkstemp(path);
+    if (spool->fd < 0)
+        return opsm_fail(err, OPSM_IO, "cannot create the temporary file '%s': %s", path, strerror(errno));
+    unlink(path);
+    snprintf(spool->name, sizeof spool->name, "/proc/self/fd/%d", spool->fd);
+    spool->path = spool->name;
+    return copy_all(in, spool->fd, path, err);
+}
+
+opsm_status spool_open(struct spool *spool, const char *given, opsm_error *err) {
+    *spool = (struct spool){.fd = -1, .path = given};
+    struct stat st;
+    struct file_in in;
+    bool standard = !strcmp(given, "-");
+    if (!standard && stat(given, &st) == 0 && S_ISREG(st.st_mode)) return OPSM_OK;
+    opsm_status status = standard ? file_in_standard(&in, err) : file_in_open(&in, given, given, err);
+    if (status != OPSM_OK) return status;
+    status = copy_pipe(spool, &in, err);
+    file_in_close(&in);
+    if (status != OPSM_OK) spool_close(spool);
+    return status;
+}
+
+void spool_close(struct spool *spool) {
+    if (spool->fd >= 0) close(spool->fd);
+    spool->fd = -1;
+}

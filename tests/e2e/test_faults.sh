@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What the outside does to a run and to its inputs: devices and pipes without a writer, files that are taken away, full
+# disks. A sentence and exit code 1, in time, and what was good stays good.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$SCRATCH"
+export OPSM_THREADS=1
+
+. "$here/base.sh"
+
+# refused CODE WORDS COMMAND...: ends in time with the code and a sentence that has the words.
+refused() {
+  local expected=$1 words=$2 code=0
+  shift 2
+  timeout 20 "$OPSM" "$@" >out 2>err </dev/null || code=$?
+  if [ "$code" != "$expected" ] || ! grep -q -- "$words" err || [ "$(grep -c '^opsm: ' err)" != 1 ]; then
+    echo "opsm $*: exit code $code, expected $expected and a sentence with '$words':"
+    cat err
+    exit 1
+  fi
+}
+
+# ---- inputs that are no files
+mkfifo pipe
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
+for input in /dev/zero socket .; do
+  for command in train sft lab audit; do refused 1 "$input" $command $input; done
+done
+for input in /dev/zero socket; do
+  refused 1 "$input" info $input
+  refused 1 "$input" generate $input -p x
+done
+refused 1 "nobody writes" train pipe
+refused 1 "nobody writes" audit pipe
+refused 1 "is a pipe\|but a pipe" info pipe
+refused 1 "is a device" audit -
+cat >data.yaml <<'YAML'
+model: base/model.gguf
+output: data
+rollout: {max_tokens: 8, max_prompt: 8}
+YAML
+refused 1 "nobody writes" train data.yaml data.file=pipe data.prompt=p data.answer=a
+refused 1 "is a device" train data.yaml data.file=/dev/zero data.prompt=p data.answer=a
+
+# A pipe that is read twice leaves no file behind, even when it is killed.
+mkdir tmp
+(echo '{"prompt":'; sleep 5) | TMPDIR=$PWD/tmp "$OPSM" audit - >/dev/null 2>&1 &
+sleep 0.5
+[ -z "$(ls tmp)" ]
+kill %1
+wait 2>/dev/null || true
+
+# ---- a run that loses its files
+cat >run.yaml <<'YAML'
+model: base/model.gguf
+precision: f32
+task: {name: modsum, difficulty: 4}
+rollout: {prompts: 8, group: 8, max_tokens: 8, max_prompt: 8, save: true}
+schedule: {minibatches: 4}
+train: {iterations: 100000, eval_every: 0, checkpoint_every: 1}
+YAML
+loses() { # NAME OF WHAT IS LOST
+  rm -rf lost
+  "$OPSM" -q train run.yaml output=lost >/dev/null 2>err &
+  local pid=$! code=0
+  until [ -n "$(ls -d lost/checkpoint-?* 2>/dev/null | grep -v tmp)" ]; do sleep 0.05; done
+  rm -rf "$1"
+  for ((i = 0; i < 100; i++)); do
+    kill -0 $pid 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -9 $pid 2>/dev/null && { echo "goes on without $1"; exit 1; }
+  wait $pid || code=$?
+  [ "$code" = 1 ] && grep -q "^opsm: .*lost" err || { echo "exit code $code without $1:"; cat err; exit 1; }
+  echo "$1: $(cat err)"
+}
+loses lost
+[ ! -e lost ]
+loses lost/metrics.jsonl
+loses lost/samples.jsonl
+loses lost/lock
+loses lost/config.yaml
+loses lost/tensorboard
+ls lost/checkpoint-*/state.bin >/dev/null
+
+# ---- a limit on file sizes, which would end the program by a signal
+code=0
+(ulimit -f 4; "$OPSM" -q train run.yaml output=small >/dev/null 2>err) || code=$?
+[ "$code" = 1 ]
+grep -q "ulimit -f" err
+code=0
+(ulimit -f 1; yes '{"a":1}' | head -c 100000 | "$OPSM" audit - >/dev/null 2>err) || code=$?
+[ "$code" = 1 ]
+grep -q "ulimit -f" err
