@@ -3,8 +3,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "base/threads.h"
 #include "cli/cli.h"
+#include "cli/model_path.h"
 #include "cli/options.h"
 #include "kernels/gemm_bench.h"
 #include "model/decode.h"
@@ -13,38 +15,50 @@
 #include <string.h>
 
 struct setup {
-    const char *model_path;
-    int64_t in_flight, prompt, length, groups, group;
+    const char *model_path, *precision;
+    int64_t in_flight, prompt, tokens, groups, group; /* prompt, tokens 0: what is usual, as far as the model goes */
     double seconds;
-    const char *precision;
     bool json;
     enum dtype type;
     struct gemm_bench_ceiling ceiling;
 };
 
-static const struct setup defaults = {
-    .in_flight = 64, .prompt = 48, .length = 64, .groups = 4, .group = 8, .seconds = 5, .precision = "bf16"};
+enum { PROMPT_DEFAULT = 48, TOKENS_DEFAULT = 64, LENGTH_MAX = 1 << 20 };
 
-/* Reads the options, loads the model (where there is one) and measures the ceiling. Returns 0 or an exit code. */
-static int start(struct setup *s, int argc, char **argv, struct model **model, bool trainable, opsm_error *err) {
-    const struct option table[] = {{"--in-flight", OPTION_INT, &s->in_flight, 1, 4096},
-                                   {"--prompt", OPTION_INT, &s->prompt, 1, 4096},
-                                   {"--length", OPTION_INT, &s->length, 2, 4096},
-                                   {"--groups", OPTION_INT, &s->groups, 1, 1024},
-                                   {"--group", OPTION_INT, &s->group, 1, 1024},
-                                   {"--seconds", OPTION_REAL, &s->seconds, 0.1, 600},
-                                   {"--precision", OPTION_TEXT, &s->precision, 0, 0},
-                                   {"--json", OPTION_FLAG, &s->json, 0, 0},
-                                   {NULL, OPTION_FLAG, NULL, 0, 0}};
-    const char *names[] = {"MODEL"};
-    int code = options_read(argc, argv, table, &s->model_path, model ? 1 : 0, names);
+static const struct setup defaults = {.in_flight = 64, .groups = 4, .group = 8, .seconds = 5, .precision = "bf16"};
+
+/* Lengths that nobody gave; those that were given must fit. */
+static opsm_status settle_lengths(struct setup *s, const struct model *m, opsm_error *err) {
+    int64_t context = m->config.context;
+    bool given = s->prompt || s->tokens;
+    if (!s->tokens) s->tokens = TOKENS_DEFAULT;
+    if (!s->prompt) s->prompt = PROMPT_DEFAULT;
+    if (s->prompt + s->tokens <= context) return OPSM_OK;
+    if (given)
+        return opsm_fail(err, OPSM_INVALID,
+                         "--prompt %lld and --tokens %lld do not fit into the model's context of %lld tokens",
+                         (long long)s->prompt, (long long)s->tokens, (long long)context);
+    s->tokens = context / 2;
+    s->prompt = context - s->tokens;
+    return OPSM_OK;
+}
+
+/* Reads the options, loads the model and measures the ceiling. Returns 0 or an exit code. */
+static int start(struct setup *s, int argc, char **argv, const struct option *table, struct model **model,
+                 bool trainable, opsm_error *err) {
+    static const char *const names[] = {"the model (a GGUF file or the directory of a run)"};
+    int code = options_read(argc, argv, table, &s->model_path, 1, names);
     if (code) return code;
     if (strcmp(s->precision, "f32") != 0 && strcmp(s->precision, "bf16") != 0)
         return cli_usage("bench", "--precision: expected f32 or bf16, found '%.40s'", s->precision);
     s->type = !strcmp(s->precision, "f32") ? DTYPE_F32 : DTYPE_BF16;
-    opsm_status status = model ? model_load(model, s->model_path, s->type, trainable, err) : OPSM_OK;
+    opsm_status status = cli_load_model(model, s->model_path, s->type, trainable, err);
+    if (status == OPSM_OK) status = settle_lengths(s, *model, err);
     if (status == OPSM_OK) status = gemm_bench_ceiling(&s->ceiling, s->type, 0.5, err);
-    return status == OPSM_OK ? 0 : cli_fail(status, err);
+    if (status == OPSM_OK) return 0;
+    model_free(*model);
+    *model = NULL;
+    return cli_fail(status, err);
 }
 
 /* Weights that a token is multiplied with, without the head: every matrix but the embedding. */
@@ -60,32 +74,23 @@ static double head_weights(const struct model *m) {
     return (double)m->config.n_vocab * m->config.dim;
 }
 
-static void report(const struct setup *s, const char *what, double tokens, double seconds, double flop) {
+/* `settings`: what is special to this benchmark, as JSON or as words. */
+static void report(const struct setup *s, const char *what, const char *settings, double tokens, double seconds,
+                   double flop) {
     double gflops = flop / seconds * 1e-9, share = gflops / s->ceiling.gflops;
-    if (s->json)
-        printf("{\"bench\":\"%s\",\"precision\":\"%s\",\"threads\":%d,\"tokens_per_second\":%.1f,\"gflops\":%.1f,"
-               "\"ceiling_gflops\":%.1f,\"share\":%.4f}\n",
-               what, s->precision, threads_count(), tokens / seconds, gflops, s->ceiling.gflops, share);
-    else
-        printf("%s: %.0f tokens/s in %s on %d threads; products %.0f GFLOP/s, %.0f%% of the %.0f GFLOP/s ceiling\n",
-               what, tokens / seconds, s->precision, threads_count(), gflops, 100 * share, s->ceiling.gflops);
-}
-
-int bench_gemm(int argc, char **argv) {
-    opsm_error err = {0};
-    struct setup s = defaults;
-    int code = start(&s, argc, argv, NULL, false, &err);
-    if (code) return code;
-    const struct gemm_bench_ceiling *c = &s.ceiling;
-    if (s.json)
+    if (!s->json) {
         printf(
-            "{\"bench\":\"gemm\",\"precision\":\"%s\",\"threads\":%d,\"ceiling_gflops\":%.1f,\"tiled_gflops\":%.1f}\n",
-            s.precision, threads_count(), c->gflops, c->tiled_gflops);
-    else
-        printf("gemm: ceiling %.0f GFLOP/s in %s on %d threads (%lld x %lld x %lld), our tiles %.0f\n%s\n", c->gflops,
-               s.precision, threads_count(), (long long)c->shape.m, (long long)c->shape.n_out, (long long)c->shape.n_in,
-               c->tiled_gflops, gemm_implementation(s.type));
-    return 0;
+            "%s: %.0f tokens/s in %s on %d threads (%s); products %.0f GFLOP/s, %.0f%% of the %.0f GFLOP/s ceiling\n",
+            what, tokens / seconds, s->precision, threads_count(), settings, gflops, 100 * share, s->ceiling.gflops);
+        return;
+    }
+    struct text model = {0};
+    text_json_string(&model, s->model_path, strlen(s->model_path));
+    printf("{\"bench\":\"%s\",\"model\":%s,\"precision\":\"%s\",\"threads\":%d,%s,\"seconds\":%.2f,"
+           "\"tokens_per_second\":%.1f,\"gflops\":%.1f,\"ceiling_gflops\":%.1f,\"share\":%.4f}\n",
+           what, model.data ? model.data : "null", s->precision, threads_count(), settings, seconds, tokens / seconds,
+           gflops, s->ceiling.gflops, share);
+    text_free(&model);
 }
 
 /* ---- generate -------------------------------------------------------------------------------------------------------
@@ -114,7 +119,7 @@ static opsm_status allocate_generation(struct generation *g, const struct setup 
         return mem_exhausted(err, "logits", (size_t)n * vocab * sizeof(float));
     opsm_status status = sampler_create(&g->sampler, m->config.n_vocab, n, false, err);
     if (status != OPSM_OK) return status;
-    return kv_cache_create(&g->cache, m, 1, (int32_t)s->prompt, n, (int32_t)s->length, err);
+    return kv_cache_create(&g->cache, m, 1, (int32_t)s->prompt, n, (int32_t)s->tokens, err);
 }
 
 static void free_generation(struct generation *g) {
@@ -142,12 +147,12 @@ static opsm_status generate_once(struct generation *g, const struct setup *s, co
             memcpy(g->logits + (size_t)i * (size_t)m->config.n_vocab, g->logits,
                    (size_t)m->config.n_vocab * sizeof(float));
     }
-    for (uint32_t t = 0; status == OPSM_OK && t < (uint32_t)s->length; t++) {
+    for (uint32_t t = 0; status == OPSM_OK && t < (uint32_t)s->tokens; t++) {
         for (int32_t i = 0; i < n; i++)
             g->keys[i] = (struct sample_key){.iteration = round, .sample = (uint32_t)i, .token = t};
         status = sampler_draw(g->sampler, &sampling, n, g->logits, m->config.n_vocab, g->keys, g->draws, err);
         for (int32_t i = 0; status == OPSM_OK && i < n; i++) g->tokens[i] = g->draws[i].token;
-        if (status == OPSM_OK && t + 1 < (uint32_t)s->length)
+        if (status == OPSM_OK && t + 1 < (uint32_t)s->tokens)
             status = decode_step(g->cache, m, n, g->samples, g->tokens, g->logits, err);
     }
     return status;
@@ -158,11 +163,28 @@ static void random_tokens(int32_t *tokens, int64_t n, int32_t n_vocab) {
     for (int64_t i = 0; i < n; i++) tokens[i] = (int32_t)rng_below(&r, (uint32_t)n_vocab);
 }
 
+static void report_generate(const struct setup *s, const struct model *m, uint32_t rounds, double seconds) {
+    char settings[160];
+    snprintf(settings, sizeof settings,
+             s->json ? "\"prompt\":%lld,\"tokens\":%lld,\"in_flight\":%lld"
+                     : "prompt %lld, %lld new tokens, %lld sequences in flight",
+             (long long)s->prompt, (long long)s->tokens, (long long)s->in_flight);
+    double tokens = (double)rounds * (double)(s->in_flight * s->tokens);
+    report(s, "generate", settings, tokens, seconds, 2 * tokens * (body_weights(m) + head_weights(m)));
+}
+
 int bench_generate(int argc, char **argv) {
     opsm_error err = {0};
     struct setup s = defaults;
     struct model *model = NULL;
-    int code = start(&s, argc, argv, &model, false, &err);
+    const struct option table[] = {{"--prompt", OPTION_INT, &s.prompt, 1, LENGTH_MAX},
+                                   {"--tokens", OPTION_INT, &s.tokens, 1, LENGTH_MAX},
+                                   {"--in-flight", OPTION_INT, &s.in_flight, 1, 65536},
+                                   {"--seconds", OPTION_REAL, &s.seconds, 0.1, 3600},
+                                   {"--precision", OPTION_TEXT, &s.precision, 0, 0},
+                                   {"--json", OPTION_FLAG, &s.json, 0, 0},
+                                   {NULL, OPTION_FLAG, NULL, 0, 0}};
+    int code = start(&s, argc, argv, table, &model, false, &err);
     if (code || !model) return code;
     struct generation g = {0};
     opsm_status status = allocate_generation(&g, &s, model, &err);
@@ -174,10 +196,7 @@ int bench_generate(int argc, char **argv) {
         status = generate_once(&g, &s, model, ++rounds, &err);
         elapsed = clock_seconds() - begin;
     }
-    if (status == OPSM_OK) {
-        double tokens = (double)rounds * (double)(s.in_flight * s.length);
-        report(&s, "generate", tokens, elapsed, 2 * tokens * (body_weights(model) + head_weights(model)));
-    }
+    if (status == OPSM_OK) report_generate(&s, model, rounds, elapsed);
     free_generation(&g);
     model_free(model);
     return status == OPSM_OK ? 0 : cli_fail(status, &err);
@@ -196,7 +215,7 @@ struct training {
 
 /* `groups` groups of one prompt and `group` responses; the head predicts every response token. */
 static opsm_status fill_training(struct training *t, const struct setup *s, const struct model *m, opsm_error *err) {
-    int64_t longest = s->prompt > s->length ? s->prompt : s->length, n = s->groups * s->group * s->length;
+    int64_t longest = s->prompt > s->tokens ? s->prompt : s->tokens, n = s->groups * s->group * s->tokens;
     int32_t *tokens = mem_alloc((size_t)longest, sizeof *tokens);
     t->rows = mem_alloc((size_t)n, sizeof *t->rows);
     t->targets = mem_alloc((size_t)n, sizeof *t->targets);
@@ -211,7 +230,7 @@ static opsm_status fill_training(struct training *t, const struct setup *s, cons
         int32_t prompt, own;
         status = pack_add(&t->pack, tokens, (int32_t)s->prompt, -1, &prompt, err);
         for (int64_t k = 0; status == OPSM_OK && k < s->group; k++) {
-            status = pack_add(&t->pack, tokens, (int32_t)s->length, prompt, &own, err);
+            status = pack_add(&t->pack, tokens, (int32_t)s->tokens, prompt, &own, err);
             if (status != OPSM_OK) break;
             const struct pack_segment *p = &t->pack.segments[prompt], *r = &t->pack.segments[own];
             for (int32_t i = 0; i < r->length; i++, t->n++) {
@@ -233,25 +252,41 @@ static opsm_status train_once(struct training *t, const struct model *m, opsm_er
     return status;
 }
 
+static void report_train(const struct setup *s, const struct model *m, const struct training *t, double rounds,
+                         double seconds) {
+    char settings[160];
+    snprintf(settings, sizeof settings,
+             s->json ? "\"prompt\":%lld,\"tokens\":%lld,\"groups\":%lld,\"group\":%lld"
+                     : "prompt %lld, %lld tokens a response, %lld groups of %lld",
+             (long long)s->prompt, (long long)s->tokens, (long long)s->groups, (long long)s->group);
+    double tokens = t->pack.n_tokens, flop = 6 * (tokens * body_weights(m) + (double)t->n * head_weights(m));
+    report(s, "train", settings, rounds * tokens, seconds, rounds * flop);
+}
+
 int bench_train(int argc, char **argv) {
     opsm_error err = {0};
     struct setup s = defaults;
     struct model *model = NULL;
-    int code = start(&s, argc, argv, &model, true, &err);
+    const struct option table[] = {{"--prompt", OPTION_INT, &s.prompt, 1, LENGTH_MAX},
+                                   {"--tokens", OPTION_INT, &s.tokens, 1, LENGTH_MAX},
+                                   {"--groups", OPTION_INT, &s.groups, 1, 1 << 16},
+                                   {"--group", OPTION_INT, &s.group, 1, 4096},
+                                   {"--seconds", OPTION_REAL, &s.seconds, 0.1, 3600},
+                                   {"--precision", OPTION_TEXT, &s.precision, 0, 0},
+                                   {"--json", OPTION_FLAG, &s.json, 0, 0},
+                                   {NULL, OPTION_FLAG, NULL, 0, 0}};
+    int code = start(&s, argc, argv, table, &model, true, &err);
     if (code || !model) return code;
     struct training t = {0};
     opsm_status status = fill_training(&t, &s, model, &err);
-    if (status == OPSM_OK) status = activations_create(&t.acts, model, t.pack.n_tokens, true, &err);
+    if (status == OPSM_OK) status = activations_create(&t.acts, model, t.pack.n_tokens, ACTIVATIONS_ALL, &err);
     if (status == OPSM_OK) status = train_once(&t, model, &err); /* warm-up */
     double begin = clock_seconds(), elapsed = 0, rounds = 0;
     for (; status == OPSM_OK && elapsed < s.seconds; rounds++) {
         status = train_once(&t, model, &err);
         elapsed = clock_seconds() - begin;
     }
-    if (status == OPSM_OK) {
-        double tokens = t.pack.n_tokens, flop = 6 * (tokens * body_weights(model) + (double)t.n * head_weights(model));
-        report(&s, "train", rounds * tokens, elapsed, rounds * flop);
-    }
+    if (status == OPSM_OK) report_train(&s, model, &t, rounds, elapsed);
     activations_free(t.acts);
     pack_free(&t.pack);
     mem_free(t.grads);

@@ -2,9 +2,8 @@
 #ifndef OPSM_CLI_BENCH_MODEL_H
 #define OPSM_CLI_BENCH_MODEL_H
 
-/* opsm bench gemm [MODEL], opsm bench generate MODEL, opsm bench train MODEL; argv[0] is the benchmark's name. Each
- * measures the GEMM ceiling of the machine in the same run. Returns the exit code. */
-int bench_gemm(int argc, char **argv);
+/* opsm bench generate MODEL, opsm bench train MODEL; argv[0] is "bench". Each measures the GEMM ceiling of the machine
+ * in the same run. Returns the exit code. */
 int bench_generate(int argc, char **argv);
 int bench_train(int argc, char **argv);
 

@@ -149,18 +149,22 @@ static const struct cli_text texts[] = {
      "RUN is the output directory of `opsm train` or `opsm sft`, LAB that of `opsm lab`. Runs that differ in seed and\n"
      "output only are drawn as one arm: the mean of its seeds, and a band from the lowest to the highest of them.\n"
      "docs/report.md explains the page.\n"},
-    {"bench", "gemm|generate|train|objective [MODEL] [options]", "throughput and share of the machine's ceiling",
-     "Measures tokens a second of generation or training, or the GEMM ceiling of this machine, in one run.\n\n"
-     "  --prompt N           generate, train: tokens of a prompt (default 48)\n"
-     "  --length N           generate, train: tokens of a response (default 64); objective: of a sequence (default "
-     "512)\n"
+    {"bench", "gemm|generate|train|objective [MODEL] [options] [key=value ...]",
+     "throughput and share of the machine's ceiling",
+     "Measures tokens a second of generation or training, the products of a model's shapes, or the objective alone, "
+     "each beside what this machine can do, measured in the same run. MODEL is a GGUF file or the directory of a run; "
+     "gemm without it measures the ceiling alone, objective takes keys of the objective instead.\n\n"
+     "  --prompt N           generate, train: tokens of a prompt (default 48, less where the context is short)\n"
+     "  --tokens N           generate, train: tokens of a response (default 64, less where the context is short)\n"
      "  --in-flight N        generate: sequences decoded side by side (default 64)\n"
      "  --groups N           train: prompts (default 4)\n"
      "  --group N            train: responses per prompt (default 8)\n"
+     "  --rows N             gemm: rows that go through a matrix (default 2048)\n"
+     "  --length N           objective: tokens of a sequence (default 512)\n"
      "  --sequences N        objective: sequences (default 512)\n"
      "  --repeats N          objective: measurements, of which the median counts (default 21)\n"
-     "  --seconds X          least time to measure (default 5)\n"
-     "  --precision f32|bf16  GEMM inputs (default bf16)\n"
+     "  --seconds X          gemm, generate, train: how long to measure, about (default 5)\n"
+     "  --precision f32|bf16  gemm, generate, train: GEMM inputs (default bf16)\n"
      "  --json               one JSON object instead of text\n"},
 };
 

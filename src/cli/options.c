@@ -94,5 +94,5 @@ int options_read(int argc, char **argv, const struct option *table, const char *
         int code = read_value(command, option, value ? value : argv[++i]);
         if (code) return code;
     }
-    return n == n_words ? 0 : cli_usage(command, "%s is missing", word_names[n]);
+    return n == n_words || !word_names[n] ? 0 : cli_usage(command, "%s is missing", word_names[n]);
 }

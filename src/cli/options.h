@@ -26,8 +26,8 @@ struct option {
     double low, high;
 };
 
-/* Reads argv; words that are no options go to words [n_words] in order, all of which must be there. Returns 0, or 2
- * after a sentence on stderr. `table` ends with a NULL name. */
+/* Reads argv; words that are no options go to words [n_words] in order, all of which must be there but those whose name
+ * is NULL. Returns 0, or 2 after a sentence on stderr. `table` ends with a NULL name. */
 int options_read(int argc, char **argv, const struct option *table, const char **words, int n_words,
                  const char *const *word_names);
 
