@@ -133,10 +133,13 @@ static const struct cli_text texts[] = {
     {"audit", "ROLLOUTS.jsonl [--delta D ...] [--json] [--gradient] [key=value ...]",
      "what the objective and the mask do to recorded rollouts",
      "Reads rollouts of any trainer, one sequence a line, and reports drift by sign of the advantage, what each\n"
-     "threshold would drop, loss and gradient, and what follows from them. '-' reads stdin.\n\n"
+     "threshold would drop, loss and gradient, and what follows from them. '-' reads stdin. What looks wrong with the\n"
+     "rollouts themselves stands first, with what to do: log-probs that are missing, copied, shifted, of other "
+     "tokens,\n"
+     "at another temperature, renormalised or penalised; truncated rows; groups without signal.\n\n"
      "  --delta D            a candidate threshold; may be given several times. A single one, without mask.delta=, is\n"
-     "                       also the threshold in force\n"
-     "  --json               one JSON object: sequences, loss, metrics, thresholds, advice\n"
+     "                       also the threshold in force (default: mask.policy auto, as in train)\n"
+     "  --json               one JSON object: sequences, loss, metrics, thresholds, advice, findings\n"
      "  --gradient           with --json: d loss / d logp_current of every token\n\n"
      "Keys are those of `objective:` without the prefix, e.g. mask.delta=0.3 surrogate.name=is. docs/audit.md shows "
      "how\n"

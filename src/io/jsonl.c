@@ -21,6 +21,7 @@ struct jsonl {
     size_t room, start, end;
     int64_t line;
     bool at_end;       /* the input has no more bytes */
+    bool open_line;    /* the line in hand has no line end */
     opsm_status stuck; /* an error that going on cannot cure */
 };
 
@@ -147,6 +148,7 @@ static opsm_status next_line(struct jsonl *lines, const char **text, size_t *len
         }
         if (whole) {
             lines->line++;
+            lines->open_line = !newline;
             lines->start += n + (newline ? 1 : 0);
             *text = from;
             *length = content;
@@ -183,11 +185,13 @@ static opsm_status parse_row(struct jsonl *lines, const char *text, size_t lengt
         lines->stuck = OPSM_NOMEM;
         return mem_exhausted(err, "a line of JSON", length);
     }
-    if (!row && lenient)
-        return jsonl_fail(lines, err, OPSM_FORMAT, "%s; every line must be one JSON object", problem.text);
+    bool cut = lines->open_line && !row && json_error_code(&problem) == json_error_premature_end_of_input;
+    const char *rule = cut ? "the file ends inside this line: it was cut off or is still being written"
+                           : "every line must be one JSON object";
+    if (!row && lenient) return jsonl_fail(lines, err, OPSM_FORMAT, "%s; %s", problem.text, rule);
     if (!row)
-        return jsonl_fail(lines, err, OPSM_FORMAT, "column %d: %s; every line must be one JSON object",
-                          problem.column > 0 ? problem.column : 1, problem.text);
+        return jsonl_fail(lines, err, OPSM_FORMAT, "column %d: %s; %s", problem.column > 0 ? problem.column : 1,
+                          problem.text, rule);
     if (!json_is_object(row)) {
         json_decref(row);
         return jsonl_fail(lines, err, OPSM_FORMAT, "column 1: a JSON array; every line must be one JSON object");

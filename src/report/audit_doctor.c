@@ -57,13 +57,13 @@ static bool check_copied_behavior(const struct doctor_case *sick, struct finding
     /* At the first step equality is what an exact engine gives. */
     if (pair->rows == 0 || pair->equal_rows < pair->rows || sick->facts->first_step_rows == sick->facts->rows)
         return false;
-    return found(
-        f, pair->equal_rows, pair->rows,
-        "Record logp_current at the second or a later optimiser step of the batch, and logp_behavior from the "
-        "engine; mark rows of the first step with \"step\": 0.",
-        "logp_behavior equals logp_current bit for bit in all %lld rows: either every row is fresh and the engine "
-        "exact, or it was filled with the current log-probs; then the mask can never fire.",
-        (count_t)pair->rows);
+    return found(f, pair->equal_rows, pair->rows,
+                 "Record logp_current at the second or a later optimiser step of the batch, and logp_behavior from the "
+                 "engine; mark rows of the first step with \"step\": 0.",
+                 "logp_behavior equals logp_current bit for bit in all %lld rows: either no optimiser step lies "
+                 "between them and "
+                 "the engine is exact, or it was filled with the current log-probs; then the mask can never fire.",
+                 (count_t)pair->rows);
 }
 
 static bool check_positive_logps(const struct doctor_case *sick, struct finding *f) {
@@ -141,14 +141,17 @@ static bool check_retokenised(const struct doctor_case *sick, struct finding *f)
             "%lld rows were scored on other tokens than were sampled: %lld elements of tokens and tokens_behavior "
             "differ.",
             (count_t)facts->differing_rows, (count_t)facts->differing);
-    const struct audit_pair *pair = &facts->current;
-    if (pair->unrelated == 0 || is_shifted(pair, &here, &best)) return false;
-    if ((double)pair->unrelated < 0.01 * (double)pair->measured) return false;
+    bool stale;
+    const struct audit_pair *pair = evidence(sick, &stale);
+    /* A run that collapses pushes its tokens down until nothing is left of what they were, but it pushes one way. */
+    int64_t rows = stale ? pair->crossed : pair->unrelated;
+    if (rows == 0 || (double)rows < 0.01 * (double)pair->measured || is_shifted(&facts->current, &here, &best))
+        return false;
     return found(
-        f, pair->unrelated, pair->measured, advice,
-        "In %lld of %lld rows that are long enough to tell, behaviour and current log-probs have next to nothing in "
-        "common (correlation below 0.3): they are not of the same tokens, as when a text is tokenised again.",
-        (count_t)pair->unrelated, (count_t)pair->measured);
+        f, rows, pair->measured, advice,
+        "In %lld of %lld rows that are long enough to tell, logp_behavior and %s have next to nothing in common "
+        "(correlation below 0.3): they are not of the same tokens, as when a text is tokenised again.",
+        (count_t)rows, (count_t)pair->measured, other_name(sick, pair));
 }
 
 static bool check_shifted(const struct doctor_case *sick, struct finding *f) {
@@ -404,7 +407,7 @@ static bool check_duplicates(const struct doctor_case *sick, struct finding *f) 
 
 static bool check_no_signal(const struct doctor_case *sick, struct finding *f) {
     const struct audit_group_counts *groups = &sick->groups;
-    if (groups->groups == 0 || !((double)groups->silent > 0.9 * (double)groups->groups)) return false;
+    if (groups->groups == 0 || !((double)groups->silent > 0.95 * (double)groups->groups)) return false;
     static const char *const advice =
         "Check the verifier on responses that are right and wrong (opsm reward); take problems that the model solves "
         "sometimes, or larger groups.";

@@ -82,36 +82,47 @@ static void add_token(struct audit_pair *pair, double b, double c, bool known, b
     if (open && !(known && repeated)) add(&pair->odds, log_odds(b), log_odds(c));
 }
 
-/* What the row says as a whole. */
-static void add_row(struct audit_pair *pair, const struct moments *row, double low, double high, bool equal) {
-    if (row->n == 0) return;
+/* Sums over one row. */
+struct row_sums {
+    struct moments values;
+    double low, high; /* of b - c */
+    int64_t far_above, far_below;
+    bool equal;
+};
+
+static void add_row(struct audit_pair *pair, const struct row_sums *row) {
+    const struct moments *m = &row->values;
+    if (m->n == 0) return;
     pair->rows++;
-    pair->equal_rows += equal;
-    double largest = fmax(fabs(low), fabs(high));
-    if (row->n >= 4 && largest > 1e-4 && high - low <= 1e-5 * fmax(largest, 1)) {
+    pair->equal_rows += row->equal;
+    double largest = fmax(fabs(row->low), fabs(row->high));
+    if (m->n >= 4 && largest > 1e-4 && row->high - row->low <= 1e-5 * fmax(largest, 1)) {
         pair->flat_rows++;
-        pair->flat_above += low > 0;
+        pair->flat_above += row->low > 0;
     }
-    if (row->n < ROW_MIN || !(covariance(row->n, row->x, row->x, row->xx) > 0.01)) return;
-    if (!(covariance(row->n, row->y, row->y, row->yy) > 0.01)) return;
+    if (m->n < ROW_MIN || !(covariance(m->n, m->x, m->x, m->xx) > 0.01)) return;
+    if (!(covariance(m->n, m->y, m->y, m->yy) > 0.01)) return;
     pair->measured++;
-    pair->unrelated += moments_correlation(row) < 0.3;
+    if (moments_correlation(m) >= 0.3) return;
+    pair->unrelated++;
+    pair->crossed += (double)row->far_above > 0.08 * m->n && (double)row->far_below > 0.08 * m->n;
 }
 
 void audit_pair_add(struct audit_pair *pair, const float *b, const float *c, const uint8_t *mask,
                     const uint8_t *repeated, int64_t n) {
-    struct moments row = {0};
-    double low = INFINITY, high = -INFINITY;
-    bool equal = true, before = false;
+    struct row_sums row = {.low = INFINITY, .high = -INFINITY, .equal = true};
+    bool before = false;
     for (int64_t t = 0; t < n; t++) {
         bool use = mask[t] && isfinite(b[t]) && isfinite(c[t]);
         if (use) {
             double d = (double)b[t] - (double)c[t];
             add_token(pair, (double)b[t], (double)c[t], repeated != NULL, repeated && repeated[t]);
-            add(&row, (double)b[t], (double)c[t]);
-            equal = equal && b[t] == c[t];
-            low = fmin(low, d);
-            high = fmax(high, d);
+            add(&row.values, (double)b[t], (double)c[t]);
+            row.equal = row.equal && b[t] == c[t];
+            row.low = fmin(row.low, d);
+            row.high = fmax(row.high, d);
+            row.far_above += d > 1;
+            row.far_below += d < -1;
             if (before) {
                 add(&pair->ahead, (double)b[t - 1], (double)c[t]);
                 add(&pair->behind, (double)b[t], (double)c[t - 1]);
@@ -119,5 +130,5 @@ void audit_pair_add(struct audit_pair *pair, const float *b, const float *c, con
         }
         before = use;
     }
-    add_row(pair, &row, low, high, equal);
+    add_row(pair, &row);
 }

@@ -22,10 +22,11 @@ enum { PAIR_STRATA = 5, PAIR_BASES = 4 };
 extern const double pair_bases[PAIR_BASES];
 
 struct audit_pair {
-    int64_t rows, equal_rows;          /* with a token to compare; of these, equal bit for bit */
-    int64_t tokens, above, below;      /* b - c more than PAIR_STEP above or below 0 */
-    int64_t certain_b, certain_c;      /* one of the two says 1 where the other does not */
-    int64_t measured, unrelated;       /* rows long enough for a correlation; of these, with next to none */
+    int64_t rows, equal_rows;     /* with a token to compare; of these, equal bit for bit */
+    int64_t tokens, above, below; /* b - c more than PAIR_STEP above or below 0 */
+    int64_t certain_b, certain_c; /* one of the two says 1 where the other does not */
+    int64_t measured, unrelated;  /* rows long enough for a correlation; of these, with next to none */
+    int64_t crossed;              /* of the unrelated, with tokens that b and c each find far likelier than the other */
     int64_t flat_rows, flat_above;     /* rows of one b - c at every token, not 0; of these, with b > c */
     int64_t scaled, bases[PAIR_BASES]; /* tokens far enough from 0 to tell; of these, with b / c at that base */
     struct moments values;             /* b, c */

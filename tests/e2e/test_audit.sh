@@ -2,7 +2,33 @@
 # opsm audit on files whose numbers are known, on broken files, on interleaved groups, and on one far larger than memory
 # it may use.
 set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
 cd "$SCRATCH"
+. "$here/base.sh"
+
+# Rollouts of real runs, stale, solved or collapsed, are nobody's fault in recording: at most nothing is left to learn from
+# them, so that weights stand still, or a collapsed policy does not end.
+for rule in opsm none; do
+    "$OPSM" -q train /dev/stdin >/dev/null <<YAML
+model: base/model.gguf
+output: $rule
+precision: f32
+task: {name: modsum, difficulty: 4}
+rollout: {prompts: 32, group: 8, max_tokens: 12, save: true}
+schedule: {minibatches: 8, epochs: 1, staleness: 4}
+objective: {advantage: mean, surrogate: {name: reinforce}, mask: {rule: $rule}, aggregation: token_mean}
+optim: {lr: 3.0e-3}
+train: {iterations: 10, eval_every: 0, checkpoint_every: 0}
+YAML
+    for file in "$rule"/rollouts/*.jsonl; do
+        "$OPSM" audit "$file" --json | python3 -c '
+import json, sys
+found = {f["id"] for f in json.load(sys.stdin)["findings"]}
+assert found <= {"no_signal", "truncated"} | ({"copied_behavior"} if "no_signal" in found else set()), (sys.argv[1], found)
+' "$file"
+    done
+done
+
 python3 - "$OPSM" <<'PY'
 import json, math, resource, subprocess, sys
 
@@ -98,6 +124,7 @@ assert out["metrics"]["delta"] == 0.375 and "delta = 0.375 " in out["advice"], o
 assert "delta 0.375 on average (auto, at full trust)" in audit(auto)
 assert "delta 0.3 (fixed)" in audit(auto, "mask.delta=0.3") and "delta 0.3 (fixed)" in audit(auto, "--delta", "0.3")
 assert "delta 0.05 (fixed)" in audit(auto, "mask.policy=fixed")
+assert "delta 0.5 on average (auto" in audit(auto[:1])  # without negatives: at the mean length
 assert "(auto, at full trust)" in audit(auto, "mask.delta=0.3", "mask.policy=auto")
 
 # Broken files: a sentence with file and line, exit code 1; wrong words: 2.
@@ -122,6 +149,52 @@ for text, part in [
 ]:
     message = audit([], text=text, code=1)
     assert part in message and len(message.strip().splitlines()) == 1, (text, message)
+# Hostile text: not JSON, not finite, deep, huge; and what is harmless.
+good = json.dumps(case8[0])
+for text, part in [
+    (good[:-20], "cut off or is still being written"),
+    (good + "\n" + good[:50] + "\n" + good, "line 2"),
+    (good.replace("-1.5", "NaN"), "line 1"),
+    (good.replace("-1.5", '"NaN"'), "element 0"),
+    (good.replace('"group": 1', '"group": 1.5'), "neither an integer nor a string"),
+    ("[" * 100000, "line 1"),
+    (good.replace('"group": 1', '"group": ' + "[" * 5000 + "]" * 5000), "line 1"),
+    (good.replace('"group": 1', '"group": 1, "tokens_behavior": [1]'), "tokenised again"),
+    (good.replace('"group": 1', '"group": 1, "tokens": [1, 2, 3]'), "tokenised again"),
+]:
+    message = audit([], text=text, code=1)
+    assert part in message and len(message.strip().splitlines()) == 1, (text[:200], message)
+for text in [
+    "\n".join(json.dumps(dict(r, group=10**30)) for r in case8),
+    "\ufeff" + "\r\n".join(json.dumps(r) for r in case8),
+    "\n\n" + "\n \n".join(json.dumps(r) for r in case8) + "\n\n",
+    "\n".join(json.dumps(dict(r, tokens=[{}, None], tokens_behavior="x", finish=3, finished="no", drift=[], keep=1, step="0",
+                               version={}, other=[[1]])) for r in case8),
+]:
+    near(audit([], "--json", "mask.delta=0.3", text=text)["loss"], -0.303265)
+
+# The doctor, in the text, in the JSON, and where the objective refuses the file.
+lone = [dict(row(1, None, [-1], [-1.1]), reward=1), dict(row(1, None, [-1], [-1.2]), reward=0),
+        dict(row("1", None, [-1], [-1.1]), reward=1)]
+out = audit(lone, "--json")
+assert [f["id"] for f in out["findings"]] == ["singleton_groups", "mixed_ids"], out["findings"]
+assert out["findings"][0]["count"] == 1 and out["findings"][0]["of"] == 2
+assert "singleton_groups: 1 of 2 groups have a single row" in audit(lone)
+assert "Doctor: nothing found" in audit(case8)
+with open("nob.jsonl", "w") as f:
+    f.write(json.dumps(nob[0]) + "\n")
+refused = subprocess.run([OPSM, "audit", "nob.jsonl", "--json"], capture_output=True, text=True)
+assert refused.returncode == 1 and refused.stderr.count("\n") == 1, refused.stderr
+refused = json.loads(refused.stdout)
+assert [f["id"] for f in refused["findings"]] == ["no_behavior"] and "logp_behavior" in refused["error"], refused
+refused = subprocess.run([OPSM, "audit", "nob.jsonl"], capture_output=True, text=True)
+assert refused.returncode == 1 and "no_behavior: 1 of 1 rows" in refused.stdout, refused.stdout
+
+# A statistic without sign drops what became likelier; the paper's does not.
+likelier = [row(1, -1, [-2] * 4, [-1.5, -1.2, -1.4, -1.3]), row(1, 1, [-2] * 4, [-1.9, -2.1, -2, -2.05])]
+ids = lambda *words: [f["id"] for f in audit(likelier, "--json", "mask.delta=0.1", *words)["findings"]]
+assert ids() == [] and ids("mask.estimator=abs") == ["absolute_mean"] and ids("mask.estimator=k2") == ["absolute_mean"]
+
 dropped = audit([row(1, -1, [-1], [None]), row(1, 1, [-1], [-1])], "--json")
 assert dropped["sequences"][0]["keep"] is False and dropped["metrics"]["nonfinite"] == 1
 assert dropped["sequences"][0]["drift"] is None
