@@ -1,76 +1,213 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A model's accuracy on problems. What to ask and how to judge comes from a configuration (the run's own, --config, or
+ * the defaults); options stand for keys of it and win.
+ */
+#include "base/file.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/model_path.h"
 #include "cli/options.h"
+#include "train/config_keys.h"
 #include "train/evaluate.h"
+#include "train/problem_rows.h"
 #include <jansson.h>
 #include <string.h>
 
+/* X(option, key of the configuration) */
+#define EVAL_KEYS(X)                                                                                                   \
+    X("--task", "task.name")                                                                                           \
+    X("--difficulty", "task.difficulty")                                                                               \
+    X("--style", "task.style")                                                                                         \
+    X("--data", "data.file")                                                                                           \
+    X("--prompt", "data.prompt")                                                                                       \
+    X("--answer", "data.answer")                                                                                       \
+    X("--on-bad-row", "data.on_bad_row")                                                                               \
+    X("--template", "data.template")                                                                                   \
+    X("--system", "data.system")                                                                                       \
+    X("-n", "eval.problems")                                                                                           \
+    X("--samples", "eval.samples")                                                                                     \
+    X("--temperature", "eval.temperature")                                                                             \
+    X("--max-tokens", "rollout.max_tokens")                                                                            \
+    X("--max-prompt", "rollout.max_prompt")                                                                            \
+    X("--in-flight", "rollout.in_flight")                                                                              \
+    X("--seed", "seed")                                                                                                \
+    X("--precision", "precision")
+
+enum eval_key {
+    TASK,
+    DIFFICULTY,
+    STYLE,
+    DATA,
+    PROMPT,
+    ANSWER,
+    ON_BAD_ROW,
+    TEMPLATE,
+    SYSTEM,
+    PROBLEMS,
+    SAMPLES,
+    TEMPERATURE,
+    MAX_TOKENS,
+    MAX_PROMPT,
+    IN_FLIGHT,
+    SEED,
+    PRECISION,
+    N_EVAL_KEYS
+};
+
+static const struct {
+    const char *option, *key;
+} eval_keys[N_EVAL_KEYS] = {
+#define EVAL_KEY(option, key) {option, key},
+    EVAL_KEYS(EVAL_KEY)
+#undef EVAL_KEY
+};
+
 struct eval_options {
-    const char *task, *data, *prompt, *answer, *style, *precision, *verifier, *pattern;
-    int64_t problems, samples, difficulty, max_tokens, max_prompt, in_flight, seed;
-    double temperature, top_p;
+    const char *model, *config, *verifier;
+    const char *values[N_EVAL_KEYS]; /* NULL: not given */
+    double top_p;
     struct option_texts stop;
     bool json, train_split;
 };
 
-static bool parse_precision(const char *text, enum dtype *precision) {
-    *precision = !strcmp(text, "f32") ? DTYPE_F32 : DTYPE_BF16;
-    return !strcmp(text, "f32") || !strcmp(text, "bf16");
+/* Longest prompt of a built-in task that gets memory; no task comes near. */
+enum { TASK_PROMPT_MAX = 1024, DEFAULT_MAX_TOKENS = 256 };
+
+/* ---- the configuration -------------------------------------------------------------------------------------------- */
+
+/* The configuration to begin with; *found: there is one. A run brings its own. */
+static opsm_status load_config(struct run_config *config, const struct eval_options *o, bool *found, opsm_error *err) {
+    char *own = NULL;
+    opsm_status status = OPSM_OK;
+    config_defaults(config);
+    config->rollout.max_tokens = DEFAULT_MAX_TOKENS;
+    *found = o->config != NULL;
+    if (!o->config && file_is_dir(o->model)) {
+        own = file_join(o->model, "config.yaml");
+        status = own ? file_find(own, found, err) : mem_exhausted(err, "a file name", 0);
+    }
+    if (status == OPSM_OK && *found) status = config_load(config, o->config ? o->config : own, err);
+    mem_free(own);
+    return status;
 }
 
-/* The part of a run's configuration that says which problems and which verifier. */
-static opsm_status fill_config(struct run_config *config, const char *model, const struct eval_options *o,
-                               opsm_error *err) {
-    const struct {
-        const char *key, *value;
-    } texts[] = {{"model", model},           {"task.name", o->task},     {"data.file", o->data},
-                 {"data.prompt", o->prompt}, {"data.answer", o->answer}, {"task.style", o->style}};
-    config_defaults(config);
-    config->seed = (uint64_t)o->seed;
-    config->task.difficulty = (int32_t)o->difficulty;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        if (!texts[i].value) continue;
-        char *assignment = mem_alloc(strlen(texts[i].key) + strlen(texts[i].value) + 4, 1);
-        if (!assignment) return mem_exhausted(err, "the configuration", 0);
-        sprintf(assignment, "%s=%s", texts[i].key, texts[i].value);
-        opsm_status status = config_override(config, assignment, err);
-        mem_free(assignment);
-        if (status != OPSM_OK) return status;
+/* The value of an option is taken as it stands, not as YAML; sentences name the option. */
+static opsm_status apply_options(struct run_config *config, const struct eval_options *o, opsm_error *err) {
+    opsm_status status = OPSM_OK;
+    bool problems = o->values[TASK] || o->values[DATA];
+    if (problems) status = config_replace_text(&config->task.name, NULL, err);
+    if (problems) status = config_replace_text(&config->data.file, NULL, err);
+    if (problems) status = config_replace_text(&config->data.eval_file, NULL, err);
+    for (int i = 0; status == OPSM_OK && i < N_EVAL_KEYS; i++) {
+        struct config_key key = *config_key_find(config_keys, config_n_keys, eval_keys[i].key);
+        key.path = eval_keys[i].option;
+        if (o->values[i]) status = config_key_set(config, &key, o->values[i], err);
     }
+    return status;
+}
+
+static opsm_status apply_stop(struct run_config *config, const struct option_texts *stop, opsm_error *err) {
+    struct config_strings *list = &config->rollout.stop;
+    opsm_status status = OPSM_OK;
+    for (int32_t i = 0; i < list->count && stop->count; i++) mem_free(list->items[i]);
+    if (stop->count) *list = (struct config_strings){0};
+    for (int32_t i = 0; status == OPSM_OK && i < stop->count; i++) {
+        status = config_replace_text(&list->items[i], stop->items[i], err);
+        list->count = i + 1;
+    }
+    return status;
+}
+
+static opsm_status apply_verifier(struct run_config *config, const char *type, opsm_error *err) {
+    if (!type) return OPSM_OK;
+    for (int32_t i = 0; i < config->n_rewards; i++)
+        config_keys_release(&config->rewards[i], config_reward_keys, config_n_reward_keys);
+    config->n_rewards = 1;
+    config->rewards[0] = (struct config_reward){.weight = 1};
+    return config_replace_text(&config->rewards[0].type, type, err);
+}
+
+static opsm_status fill_config(struct run_config *config, const struct eval_options *o, bool *found, opsm_error *err) {
+    opsm_status status = load_config(config, o, found, err);
+    if (status == OPSM_OK) status = apply_options(config, o, err);
+    if (status == OPSM_OK) status = apply_stop(config, &o->stop, err);
+    if (status == OPSM_OK) status = apply_verifier(config, o->verifier, err);
+    if (status == OPSM_OK) status = config_replace_text(&config->model, o->model, err);
+    if (status != OPSM_OK) return status;
+    if (!config->task.name == !config->data.file)
+        return opsm_fail(err, OPSM_INVALID,
+                         "nothing to evaluate on: give --task NAME or --data FILE, or a configuration with problems "
+                         "(--config FILE, or the directory of a run instead of the model)");
+    if (o->train_split && o->values[DATA])
+        return opsm_fail(err, OPSM_INVALID,
+                         "--train-split is for tasks and runs: --data evaluates on every row of its file");
+    if (config->eval.temperature == 0 && config->eval.samples > 1)
+        return opsm_fail(err, OPSM_INVALID,
+                         "--samples %d at temperature 0 would give the same response every time: add --temperature 1",
+                         config->eval.samples);
     return OPSM_OK;
 }
 
-static opsm_status run_evaluation(const struct model *model, const struct run_config *config,
-                                  const struct eval_options *o, struct evaluation *e, opsm_error *err) {
-    int32_t context = model->config.context - (int32_t)o->max_tokens;
-    if (context < 1)
+/* What is not given fits itself into the model's context. */
+static opsm_status fit_context(struct run_config *config, const struct eval_options *o, bool from_config,
+                               const struct model *model, opsm_error *err) {
+    int32_t context = model->config.context;
+    if (!o->values[MAX_TOKENS] && config->rollout.max_tokens > context / 2) config->rollout.max_tokens = context / 2;
+    int32_t left = context - config->rollout.max_tokens;
+    if (left < 1)
         return opsm_fail(err, OPSM_INVALID,
-                         "--max-tokens %lld leaves no room for a prompt: the model's context is %d tokens",
-                         (long long)o->max_tokens, model->config.context);
-    struct problems problems;
-    opsm_status status = problems_open(&problems, config, model, true, err);
-    if (status != OPSM_OK) return status;
-    int64_t room = o->in_flight > o->samples ? o->in_flight : o->samples;
+                         "--max-tokens %d leaves no room for a prompt: the model's context is %d tokens",
+                         config->rollout.max_tokens, context);
+    /* A run's own problems keep the run's limit, for it decided which rows the run could use. */
+    bool own_problems = from_config && !o->values[TASK] && !o->values[DATA];
+    bool wanted = o->values[MAX_PROMPT] || own_problems;
+    if (!wanted || config->rollout.max_prompt > left) config->rollout.max_prompt = left;
+    return OPSM_OK;
+}
+
+/* ---- the evaluation ------------------------------------------------------------------------------------------------ */
+
+static opsm_status evaluate_problems(const struct model *model, const struct run_config *config,
+                                     const struct problems *problems, const struct eval_options *o,
+                                     struct evaluation *e, opsm_error *err) {
+    bool slice = o->values[PROBLEMS] || data_task(problems->source);
+    int32_t longest = problems->longest_prompt, prompt = config->rollout.max_prompt;
+    int32_t room = config->rollout.in_flight > config->eval.samples ? config->rollout.in_flight : config->eval.samples;
     struct evaluate_request request = {.split = o->train_split ? DATA_TRAIN : DATA_EVAL,
-                                       .problems = o->problems,
-                                       .samples = (int32_t)o->samples,
-                                       .sampling = {o->temperature, o->top_p, 0, 0},
-                                       .max_prompt = o->max_prompt < context ? (int32_t)o->max_prompt : context,
-                                       .max_tokens = (int32_t)o->max_tokens,
-                                       .stop = o->stop.items,
-                                       .n_stop = o->stop.count,
-                                       .seed = (uint64_t)o->seed,
+                                       .problems = slice ? config->eval.problems : INT64_MAX,
+                                       .samples = config->eval.samples,
+                                       .sampling = {config->eval.temperature, o->top_p, 0, 0},
+                                       .max_prompt = longest                    ? longest
+                                                     : prompt < TASK_PROMPT_MAX ? prompt
+                                                                                : TASK_PROMPT_MAX,
+                                       .max_tokens = config->rollout.max_tokens,
+                                       .stop = (const char *const *)config->rollout.stop.items,
+                                       .n_stop = config->rollout.stop.count,
+                                       .seed = config->seed,
                                        .interrupt = cli_catch_signals()};
-    struct generator_limits limits = {.in_flight = (int32_t)o->in_flight,
+    struct generator_limits limits = {.in_flight = config->rollout.in_flight,
                                       .max_prompt = request.max_prompt,
                                       .max_tokens = request.max_tokens,
-                                      .sequences = (int32_t)room,
+                                      .sequences = room,
                                       .truncating = sampling_truncates(&request.sampling)};
     struct generator *generator = NULL;
-    status = generator_create(&generator, model, &limits, err);
-    if (status == OPSM_OK) status = evaluate(generator, (int32_t)room, &problems, &request, e, err);
+    opsm_status status = generator_create(&generator, model, &limits, err);
+    if (status == OPSM_OK) status = evaluate(generator, room, problems, &request, e, err);
     generator_free(generator);
+    return status;
+}
+
+static opsm_status run_evaluation(const struct model *model, struct run_config *config, const struct eval_options *o,
+                                  bool from_config, struct evaluation *e, int64_t *skipped, opsm_error *err) {
+    opsm_status status = fit_context(config, o, from_config, model, err);
+    if (status != OPSM_OK) return status;
+    struct problems problems;
+    enum problems_use use = o->values[DATA] ? PROBLEMS_WHOLE_FILE : PROBLEMS_HELD_OUT;
+    status = problems_open(&problems, config, model, use, config->rollout.max_prompt, err);
+    if (status != OPSM_OK) return status;
+    *skipped = problem_rows_skipped(&problems);
+    status = evaluate_problems(model, config, &problems, o, e, err);
     problems_close(&problems);
     return status;
 }
@@ -92,7 +229,7 @@ static void print_text(const struct evaluation *e) {
            e->length_mean, 100 * e->finished, e->seconds, (double)e->tokens / e->seconds);
 }
 
-static int print_json(const struct evaluation *e) {
+static int print_json(const struct evaluation *e, int64_t skipped) {
     json_t *pass = json_object();
     for (int64_t k = 1; k; k = next_k(k, e->samples)) {
         struct interval i = interval_pass_at_k(e->right, e->problems, e->samples, k);
@@ -100,28 +237,30 @@ static int print_json(const struct evaluation *e) {
         snprintf(name, sizeof name, "%lld", (long long)k);
         json_object_set_new(pass, name, json_pack("[f, f, f]", i.estimate, i.low, i.high));
     }
-    json_t *o = json_pack("{s:I, s:I, s:f, s:[f, f], s:o, s:f, s:f, s:f, s:f, s:f, s:I}", "problems",
+    json_t *o = json_pack("{s:I, s:I, s:f, s:[f, f], s:o, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "problems",
                           (json_int_t)e->problems, "samples", (json_int_t)e->samples, "accuracy", e->accuracy.estimate,
                           "accuracy_ci95", e->accuracy.low, e->accuracy.high, "pass_at", pass, "distinct", e->distinct,
                           "reward_mean", e->reward_mean, "length_mean", e->length_mean, "finished", e->finished,
-                          "seconds", e->seconds, "tokens", (json_int_t)e->tokens);
+                          "seconds", e->seconds, "tokens", (json_int_t)e->tokens, "rows_skipped", (json_int_t)skipped);
     int code = o && json_dumpf(o, stdout, 0) == 0 ? 0 : 1;
     putchar('\n');
     json_decref(o);
     return code;
 }
 
-static int evaluate_model(const char *path, const struct eval_options *o, enum dtype precision) {
+static int evaluate_model(const struct eval_options *o) {
     opsm_error err = {0};
     struct run_config config;
     struct model *model = NULL;
     struct evaluation e = {0};
-    opsm_status status = fill_config(&config, path, o, &err);
-    if (status == OPSM_OK) status = model_load(&model, path, precision, false, &err);
-    if (status == OPSM_OK) status = run_evaluation(model, &config, o, &e, &err);
+    bool from_config;
+    int64_t skipped = 0;
+    opsm_status status = fill_config(&config, o, &from_config, &err);
+    if (status == OPSM_OK) status = cli_load_model(&model, o->model, config.precision, false, &err);
+    if (status == OPSM_OK) status = run_evaluation(model, &config, o, from_config, &e, &skipped, &err);
     int code = status == OPSM_OK ? 0 : cli_fail(status, &err);
     if (status == OPSM_OK && o->json)
-        code = print_json(&e);
+        code = print_json(&e, skipped);
     else if (status == OPSM_OK)
         print_text(&e);
     evaluation_free(&e);
@@ -131,44 +270,21 @@ static int evaluate_model(const char *path, const struct eval_options *o, enum d
 }
 
 int cmd_eval(int argc, char **argv) {
-    struct eval_options o = {.problems = 128,
-                             .samples = 1,
-                             .max_tokens = 256,
-                             .max_prompt = 1024,
-                             .in_flight = 64,
-                             .seed = 1,
-                             .top_p = 1,
-                             .precision = "bf16"};
-    const struct option table[] = {{"--task", OPTION_TEXT, &o.task, 0, 0},
-                                   {"--data", OPTION_TEXT, &o.data, 0, 0},
-                                   {"--prompt", OPTION_TEXT, &o.prompt, 0, 0},
-                                   {"--answer", OPTION_TEXT, &o.answer, 0, 0},
-                                   {"--style", OPTION_TEXT, &o.style, 0, 0},
-                                   {"--difficulty", OPTION_INT, &o.difficulty, 0, 1000},
-                                   {"-n", OPTION_INT, &o.problems, 1, 1 << 24},
-                                   {"--samples", OPTION_INT, &o.samples, 1, 4096},
-                                   {"--temperature", OPTION_REAL, &o.temperature, 0, 100},
-                                   {"--top-p", OPTION_REAL, &o.top_p, 1e-6, 1},
-                                   {"--max-tokens", OPTION_INT, &o.max_tokens, 1, 1 << 20},
-                                   {"--max-prompt", OPTION_INT, &o.max_prompt, 1, 1 << 20},
-                                   {"--in-flight", OPTION_INT, &o.in_flight, 1, 65536},
-                                   {"--stop", OPTION_TEXTS, &o.stop, 0, 0},
-                                   {"--seed", OPTION_INT, &o.seed, 0, 1e15},
-                                   {"--precision", OPTION_TEXT, &o.precision, 0, 0},
-                                   {"--train-split", OPTION_FLAG, &o.train_split, 0, 0},
-                                   {"--json", OPTION_FLAG, &o.json, 0, 0},
-                                   {NULL, OPTION_FLAG, NULL, 0, 0}};
-    const char *model, *const names[] = {"the model file"};
-    int code = options_read(argc, argv, table, &model, 1, names);
+    struct eval_options o = {.top_p = 1};
+    const struct option others[] = {{"--config", OPTION_TEXT, &o.config, 0, 0},
+                                    {"--verifier", OPTION_TEXT, &o.verifier, 0, 0},
+                                    {"--top-p", OPTION_REAL, &o.top_p, 1e-6, 1},
+                                    {"--stop", OPTION_TEXTS, &o.stop, 0, 0},
+                                    {"--train-split", OPTION_FLAG, &o.train_split, 0, 0},
+                                    {"--json", OPTION_FLAG, &o.json, 0, 0},
+                                    {NULL, OPTION_FLAG, NULL, 0, 0}};
+    struct option table[N_EVAL_KEYS + sizeof others / sizeof *others];
+    for (int i = 0; i < N_EVAL_KEYS; i++)
+        table[i] = (struct option){eval_keys[i].option, OPTION_TEXT, &o.values[i], 0, 0};
+    memcpy(table + N_EVAL_KEYS, others, sizeof others);
+    const char *const names[] = {"the model (a GGUF file or the directory of a run)"};
+    int code = options_read(argc, argv, table, &o.model, 1, names);
     if (code) return code;
-    if (!o.task == !o.data) return cli_usage(argv[0], "give either --task or --data");
-    enum dtype precision;
-    if (!parse_precision(o.precision, &precision))
-        return cli_usage(argv[0], "--precision: expected f32 or bf16, found '%s'", o.precision);
-    if (o.temperature == 0 && o.samples > 1)
-        return cli_usage(argv[0],
-                         "--samples %lld at temperature 0 would give the same response every time: add "
-                         "--temperature 1",
-                         (long long)o.samples);
-    return evaluate_model(model, &o, precision);
+    if (o.values[TASK] && o.values[DATA]) return cli_usage(argv[0], "give either --task or --data, not both");
+    return evaluate_model(&o);
 }

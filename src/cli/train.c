@@ -26,6 +26,7 @@ static void print_summary(const struct run_config *config, const struct train_su
     if (s->skipped) printf(" (%lld skipped)", (long long)s->skipped);
     if (!isnan(s->reward_first)) printf(", reward %.3f -> %.3f", s->reward_first, s->reward_last);
     if (!isnan(s->accuracy)) printf(", accuracy %.3f on held-out problems", s->accuracy);
+    if (s->rows_skipped) printf(", %lld rows left out", (long long)s->rows_skipped);
     printf(", %.0f s\n%s/model.gguf\n%s/metrics.jsonl\n", s->seconds, config->output, config->output);
 }
 

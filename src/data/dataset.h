@@ -17,10 +17,13 @@
  * Train and eval never share a conversation: without an eval file, a hash of the conversation decides (duplicates stay
  * together); with one, lines of the training file whose conversation is in the eval file are left out, and a warning
  * says how many.
+ *
+ * A row that cannot be used ends the loading with a sentence, or is left out and counted: dataset_spec.skip_bad.
  */
 #ifndef OPSM_DATA_DATASET_H
 #define OPSM_DATA_DATASET_H
 #include "data/problem.h"
+#include <stdbool.h>
 
 struct dataset_spec {
     const char *file;
@@ -29,15 +32,44 @@ struct dataset_spec {
     const char *prompt;    /* field or path; NULL: "messages" where a line has it, else "prompt" */
     const char *answer;    /* field or path, then required; NULL: "answer" where a line has it */
     const char *solution;  /* field or path, then required; NULL: the assistant's message, or else the answer */
+    bool skip_bad;         /* leave out and count what cannot be used */
 };
+
+/* Why a row cannot be used. X(id, what a person reads) */
+#define ROW_FAULTS(X)                                                                                                  \
+    X(UNREADABLE, "not JSON, or a field is missing or of the wrong kind")                                              \
+    X(BLANK, "the prompt is empty or blank")                                                                           \
+    X(ANSWER, "no answer that can be judged")                                                                          \
+    X(LENGTH, "too long")
+
+enum row_fault {
+#define ROW_FAULT_ENUM(id, text) ROW_##id,
+    ROW_FAULTS(ROW_FAULT_ENUM)
+#undef ROW_FAULT_ENUM
+        ROW_FAULT_COUNT
+};
+
+const char *row_fault_text(enum row_fault fault);
 
 struct dataset {
     struct problem *rows[2]; /* by enum data_split, in the order of the file; owned */
     int64_t count[2];
+    char *file[2]; /* where the rows of a split stand; owned */
+    bool skip_bad;
+    int64_t skipped[ROW_FAULT_COUNT];
+    opsm_error first[ROW_FAULT_COUNT]; /* the sentence about the first row of each */
 };
 
 /* Loads both splits. Sentences name file, line, what was expected and found. OPSM_FORMAT for a file without any row. */
 opsm_status dataset_load(struct dataset *dataset, const struct dataset_spec *spec, opsm_error *err);
 void dataset_free(struct dataset *dataset);
+
+/* Looks at one row, from any thread: OPSM_OK or *fault and a sentence; OPSM_NOMEM ends the check. */
+typedef opsm_status row_check(void *user, enum data_split split, const struct problem *problem, enum row_fault *fault,
+                              opsm_error *err);
+
+/* Runs `check` over all rows of both splits, in parallel. What it refuses is left out or, without skip_bad, the first of
+ * them is the error, with file and line. When nothing is left of a file, that is an error, too. */
+opsm_status dataset_check(struct dataset *dataset, row_check *check, void *user, opsm_error *err);
 
 #endif

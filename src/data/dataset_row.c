@@ -201,7 +201,7 @@ static opsm_status read_messages(const json_t *list, struct problem *parts, stru
                           "the conversation must have a message of the user, right before the assistant's last one "
                           "if there is one");
     if (is_blank((*messages)[n - 1].content))
-        return jsonl_fail(lines, err, OPSM_FORMAT, "message %zu, the user's last, is empty or blank", n);
+        return jsonl_fail(lines, err, OPSM_MISSING, "message %zu, the user's last, is empty or blank", n);
     if (n > INT32_MAX) return jsonl_fail(lines, err, OPSM_FORMAT, "too many messages");
     parts->messages = *messages;
     parts->n_messages = (int)n;
@@ -219,7 +219,7 @@ static opsm_status read_prompt(const json_t *row, const struct dataset_spec *spe
         return jsonl_fail(lines, err, OPSM_FORMAT, "field '%.60s' must be a text or a list of messages, found %s",
                           field, kind_of(value));
     parts->prompt = json_string_value(value);
-    if (is_blank(parts->prompt)) return jsonl_fail(lines, err, OPSM_FORMAT, "field '%.60s' is empty or blank", field);
+    if (is_blank(parts->prompt)) return jsonl_fail(lines, err, OPSM_MISSING, "field '%.60s' is empty or blank", field);
     return OPSM_OK;
 }
 
@@ -234,7 +234,7 @@ static opsm_status read_solution(const json_t *row, const struct dataset_spec *s
 
 static opsm_status read_row(const json_t *row, const struct dataset_spec *spec, struct row_memory *memory,
                             struct problem *problem, const struct jsonl *lines, opsm_error *err) {
-    struct problem parts = {0};
+    struct problem parts = {.line = jsonl_line(lines)};
     opsm_status status = read_prompt(row, spec, &parts, &memory->messages, lines, err);
     /* A field with a default name is optional, one that was named is not. */
     const json_t *answer = spec->answer ? find_field(row, spec->answer) : json_true();

@@ -8,7 +8,8 @@
 #include "data/dataset.h"
 #include "io/jsonl.h"
 
-/* `row` is the line that `lines` read last, which begins every sentence. The problem is the caller's. */
+/* `row` is the line that `lines` read last, which begins every sentence. The problem is the caller's. OPSM_MISSING: the
+ * prompt is blank. */
 opsm_status dataset_row(struct problem *problem, const struct dataset_spec *spec, const json_t *row,
                         const struct jsonl *lines, opsm_error *err);
 

@@ -56,6 +56,7 @@ opsm_status problem_copy(struct problem *problem, const struct problem *parts, o
     problem->numbers = parts->n_numbers ? numbers : NULL;
     problem->n_numbers = parts->n_numbers;
     problem->target = parts->target;
+    problem->line = parts->line;
     problem->memory = block;
     return OPSM_OK;
 }

@@ -27,6 +27,7 @@ struct problem {
     const int64_t *numbers; /* what a response is made of, where many are right; NULL: the problem has none */
     int n_numbers;
     int64_t target; /* what such a response must reach */
+    int64_t line;   /* of the file that it stands in; 0: it stands in none */
     void *memory;   /* owns all of the above; NULL: a view, valid as long as the source it came from */
 };
 

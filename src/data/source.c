@@ -54,7 +54,7 @@ opsm_status data_get(const struct data_source *source, enum data_split split, in
     if (source->is_task) return task_problem(&source->task, split, index, problem, err);
     int64_t count = source->dataset.count[split];
     if (count == 0)
-        return opsm_fail(err, OPSM_INVALID, "the dataset has no rows for %s; see data.eval_file and data.eval_share",
+        return opsm_fail(err, OPSM_INVALID, "the dataset has no rows for %s; see data.eval_file and train.eval_every",
                          data_split_name(split));
     if (index < 0 || (split == DATA_EVAL && index >= count))
         return opsm_fail(err, OPSM_INVALID, "the dataset has %" PRId64 " rows for %s, so there is no row %" PRId64,
@@ -65,6 +65,16 @@ opsm_status data_get(const struct data_source *source, enum data_split split, in
     *problem = source->dataset.rows[split][row];
     problem->memory = NULL; /* a view: the dataset keeps the memory */
     return OPSM_OK;
+}
+
+opsm_status data_check(struct data_source *source, row_check *check, void *user, opsm_error *err) {
+    return source->is_task ? OPSM_OK : dataset_check(&source->dataset, check, user, err);
+}
+
+int64_t data_skipped(const struct data_source *source, enum row_fault fault, const char **first) {
+    const struct dataset *dataset = &source->dataset; /* all zero for a task */
+    if (first) *first = dataset->first[fault].text;
+    return dataset->skipped[fault];
 }
 
 const char *data_verifier(const struct data_source *source) {

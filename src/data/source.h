@@ -26,6 +26,12 @@ int64_t data_count(const struct data_source *source, enum data_split split);
 opsm_status data_get(const struct data_source *source, enum data_split split, int64_t index, struct problem *problem,
                      opsm_error *err);
 
+/* dataset_check for a dataset; a task's problems are good. Before the source is used by several threads. */
+opsm_status data_check(struct data_source *source, row_check *check, void *user, opsm_error *err);
+
+/* Rows left out for this reason; *first, unless `first` is NULL, receives the sentence about the first of them. */
+int64_t data_skipped(const struct data_source *source, enum row_fault fault, const char **first);
+
 /* A task's natural verifier; NULL for a dataset. */
 const char *data_verifier(const struct data_source *source);
 

@@ -32,6 +32,7 @@ enum config_style { STYLE_AUTO, STYLE_BARE, STYLE_WORDS };        /* AUTO: words
 enum config_weights { WEIGHTS_SAME, WEIGHTS_BF16, WEIGHTS_INT8 }; /* what the sampler runs on */
 enum config_recompute { RECOMPUTE_AUTO, RECOMPUTE_YES, RECOMPUTE_NO }; /* AUTO: where memory is too small otherwise */
 enum config_save { SAVE_F32, SAVE_F16, SAVE_BF16, SAVE_Q8_0 };
+enum config_bad_row { BAD_ROW_STOP, BAD_ROW_SKIP };
 enum config_template { TEMPLATE_CHAT, TEMPLATE_PLAIN, TEMPLATE_AUTO };
 
 /* One verifier of the weighted sum; fields as in struct verifier_spec. Strings are owned. */
@@ -60,6 +61,7 @@ struct run_config {
     struct {
         char *file, *eval_file; /* JSON lines */
         char *prompt, *answer;  /* names of fields */
+        enum config_bad_row on_bad_row;
         enum config_template template;
         char *template_prefix, *template_suffix; /* around the prompt, instead of the model's own chat template */
         char *system;                            /* system message; NULL: the template's own default */

@@ -33,9 +33,15 @@ const struct config_key config_keys[] = {
            "how the problem is put: symbols, an instruction, or by whether the model has a chat template"),
 
     TEXT("data.file", data.file, "JSON-lines file of problems, instead of a task"),
-    TEXT("data.eval_file", data.eval_file, "JSON-lines file for evaluation"),
+    TEXT("data.eval_file", data.eval_file,
+         "JSON-lines file for evaluation; without one, 5% of the rows of data.file are held out for it, unless "
+         "train.eval_every is 0: then all are trained on"),
     TEXT("data.prompt", data.prompt, "field with the prompt"),
     TEXT("data.answer", data.answer, "field with the answer"),
+    CHOICE(
+        "data.on_bad_row", data.on_bad_row, "stop|skip",
+        "a row that cannot be used (not JSON, no prompt, no answer that can be judged, too long) ends the run before "
+        "it starts, or is left out and counted"),
     CHOICE("data.template", data.template, "chat|plain|auto",
            "put messages into the model's chat template, or join them by line breaks; auto: chat when it has one"),
     TEXT("data.template_prefix", data.template_prefix, "text before every prompt, instead of the chat template"),

@@ -39,7 +39,7 @@ static opsm_status find_bytes(const struct run_config *config, bool seen[256], o
     const char *const texts[] = {config->data.system, config->data.template_prefix, config->data.template_suffix};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) characters_mark(texts[i], seen);
     struct data_source *source;
-    opsm_status status = problems_source(&source, config, config->data.template_prefix, err);
+    opsm_status status = problems_source(&source, config, PROBLEMS_IMITATE, config->data.template_prefix, err);
     if (status != OPSM_OK) return status;
     const struct task_spec *task = data_task(source);
     for (int c = ' '; task && task->style == TASK_WORDS && c <= '~'; c++) seen[c] = true;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/problems.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "train/characters.h"
+#include "train/problem_rows.h"
 #include <string.h>
 
 static const struct chat_template plain; /* CHAT_PLAIN */
@@ -54,45 +56,81 @@ static opsm_status open_task(struct data_source **source, const struct run_confi
     return status == OPSM_OK ? data_open_task(source, &spec, err) : status;
 }
 
-static opsm_status open_file(struct data_source **source, const struct run_config *config, opsm_error *err) {
+/* Held out of a file that has no other for evaluation, where evaluations are wanted. */
+static const double HELD_OUT_SHARE = 0.05;
+
+static double eval_share(const struct run_config *config, enum problems_use use) {
+    if (use == PROBLEMS_WHOLE_FILE) return 1;
+    return config->data.eval_file || config->train.eval_every == 0 ? 0 : HELD_OUT_SHARE;
+}
+
+static opsm_status open_file(struct data_source **source, const struct run_config *config, enum problems_use use,
+                             opsm_error *err) {
     struct dataset_spec spec = {.file = config->data.file,
-                                .eval_file = config->data.eval_file,
-                                .eval_share = config->data.eval_file ? 0 : 0.05,
+                                .eval_file = use == PROBLEMS_WHOLE_FILE ? NULL : config->data.eval_file,
+                                .eval_share = eval_share(config, use),
                                 .prompt = config->data.prompt,
-                                .answer = config->data.answer};
+                                .answer = config->data.answer,
+                                .skip_bad = config->data.on_bad_row == BAD_ROW_SKIP};
     return data_open_file(source, &spec, config->seed, err);
 }
 
-opsm_status problems_source(struct data_source **source, const struct run_config *config, bool chat, opsm_error *err) {
+opsm_status problems_source(struct data_source **source, const struct run_config *config, enum problems_use use,
+                            bool chat, opsm_error *err) {
     *source = NULL;
     if (!config->task.name && !config->data.file)
         return opsm_fail(err, OPSM_INVALID, "no problems: set task.name or data.file");
-    return config->task.name ? open_task(source, config, chat, err) : open_file(source, config, err);
+    return config->task.name ? open_task(source, config, chat, err) : open_file(source, config, use, err);
 }
 
-static opsm_status check_split(const struct problems *p, enum data_split split, opsm_error *err) {
-    int64_t n = data_count(p->source, split);
-    opsm_status status = OPSM_OK;
-    for (int64_t i = 0; status == OPSM_OK && i < n; i++) {
-        struct problem problem;
-        status = data_get(p->source, split, i, &problem, err);
-        if (status == OPSM_OK) status = reward_check(p->reward, &problem, err);
+/* ---- the reward ---------------------------------------------------------------------------------------------------
+ */
+
+/* Whether the reward can judge every row that has an answer at all; *why: one that it cannot. */
+static opsm_status reads_every_answer(const struct problems *p, bool *every, opsm_error *why, opsm_error *err) {
+    *every = true;
+    for (int split = DATA_TRAIN; split <= DATA_EVAL; split++) {
+        for (int64_t i = 0; *every && i < data_count(p->source, (enum data_split)split); i++) {
+            struct problem problem;
+            opsm_status status = data_get(p->source, (enum data_split)split, i, &problem, err);
+            opsm_error inner = {0};
+            if (status == OPSM_OK) status = reward_check(p->reward, &problem, &inner);
+            if (status == OPSM_NOMEM) return opsm_fail(err, status, "%s", inner.text);
+            *every = status == OPSM_OK || status == OPSM_MISSING;
+            if (!*every) opsm_fail(why, status, "line %lld: %s", (long long)problem.line, inner.text);
+        }
     }
-    return status;
+    return OPSM_OK;
+}
+
+static bool has_answer(const struct problems *p) {
+    for (int split = DATA_TRAIN; split <= DATA_EVAL; split++) {
+        for (int64_t i = 0; i < data_count(p->source, (enum data_split)split); i++) {
+            struct problem problem;
+            if (data_get(p->source, (enum data_split)split, i, &problem, NULL) == OPSM_OK && *problem.answer)
+                return true;
+        }
+    }
+    return false;
 }
 
 /* What judges a dataset by itself: numeric where it can read every answer, else exact. */
-static opsm_status choose_reward(struct problems *p, opsm_error *err) {
-    static const char *const types[] = {"numeric", "exact"};
-    opsm_status status = OPSM_OK;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        reward_free(p->reward);
-        status = reward_create(&p->reward, &(struct verifier_spec){.type = types[i], .weight = 1}, 1, err);
-        if (status == OPSM_OK) status = check_split(p, DATA_TRAIN, err);
-        if (status == OPSM_OK) status = check_split(p, DATA_EVAL, err);
-        if (status == OPSM_OK || status == OPSM_NOMEM) break;
-    }
-    return status;
+static opsm_status choose_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
+    if (!has_answer(p))
+        return opsm_fail(err, OPSM_INVALID,
+                         "'%s' has rows without an answer only, so nothing can be judged by itself: name the verifiers "
+                         "under reward:, or the field with the answer in data.answer",
+                         config->data.file);
+    bool every;
+    opsm_error why = {0};
+    opsm_status status = reward_create(&p->reward, &(struct verifier_spec){.type = "numeric", .weight = 1}, 1, err);
+    if (status == OPSM_OK) status = reads_every_answer(p, &every, &why, err);
+    if (status != OPSM_OK || every) return status;
+    log_line(LOG_INFO,
+             "the reward is exact (the whole response equals the answer), for numeric cannot read every answer: %s",
+             why.text);
+    reward_free(p->reward);
+    return reward_create(&p->reward, &(struct verifier_spec){.type = "exact", .weight = 1}, 1, err);
 }
 
 static opsm_status open_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
@@ -104,29 +142,27 @@ static opsm_status open_reward(struct problems *p, const struct run_config *conf
         specs[0] = (struct verifier_spec){.type = data_verifier(p->source), .weight = 1};
         return reward_create(&p->reward, specs, 1, err);
     }
-    opsm_status status = choose_reward(p, err);
-    if (status != OPSM_MISSING) return status;
-    return opsm_fail(err, OPSM_INVALID,
-                     "'%s' has rows without an answer, so nothing can be judged by itself: name the verifiers under "
-                     "reward:, or the field with the answer in data.answer",
-                     config->data.file);
+    return choose_reward(p, config, err);
 }
 
 opsm_status problems_open_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
     *p = (struct problems){0};
-    opsm_status status = config->n_rewards > 0 ? OPSM_OK : problems_source(&p->source, config, false, err);
+    opsm_status status =
+        config->n_rewards > 0 ? OPSM_OK : problems_source(&p->source, config, PROBLEMS_WHOLE_FILE, false, err);
     if (status == OPSM_OK) status = open_reward(p, config, err);
     if (status != OPSM_OK) problems_close(p);
     return status;
 }
 
-opsm_status problems_open(struct problems *p, const struct run_config *config, const struct model *model, bool judged,
-                          opsm_error *err) {
+opsm_status problems_open(struct problems *p, const struct run_config *config, const struct model *model,
+                          enum problems_use use, int32_t max_prompt, opsm_error *err) {
     *p = (struct problems){.tokenizer = model->tokenizer};
+    bool judged = use != PROBLEMS_IMITATE || config->train.eval_every > 0;
     opsm_status status = choose_template(p, config, model, err);
     if (status == OPSM_OK) status = choose_system(p, config, err);
-    if (status == OPSM_OK) status = problems_source(&p->source, config, p->chat->kind != CHAT_PLAIN, err);
+    if (status == OPSM_OK) status = problems_source(&p->source, config, use, p->chat->kind != CHAT_PLAIN, err);
     if (status == OPSM_OK && judged) status = open_reward(p, config, err);
+    if (status == OPSM_OK) status = problem_rows_check(p, config, use, max_prompt, err);
     if (status == OPSM_OK) status = characters_check(p, err);
     if (status != OPSM_OK) problems_close(p);
     return status;

@@ -11,21 +11,32 @@
 #include "rollout/rollouts.h"
 #include "train/config.h"
 
+/* What the problems are wanted for decides which rows there are and what each must have. */
+enum problems_use {
+    PROBLEMS_TRAIN,     /* rewards; what evaluations need is held out */
+    PROBLEMS_IMITATE,   /* solutions; rewards where there are evaluations */
+    PROBLEMS_HELD_OUT,  /* evaluation of what a run with this configuration holds out */
+    PROBLEMS_WHOLE_FILE /* evaluation of every row of data.file */
+};
+
 struct problems {
     struct data_source *source;
     struct reward *reward;             /* NULL: supervised training needs none */
     const struct tokenizer *tokenizer; /* the model's */
     const struct chat_template *chat;  /* the model's, `custom`, or a plain one */
     struct chat_template custom;
-    const char *system; /* borrowed from the configuration; NULL: the template's own */
+    const char *system;     /* borrowed from the configuration; NULL: the template's own */
+    int32_t longest_prompt; /* of a dataset's rows, in tokens; 0: not known */
 };
 
 /* The problems of a configuration alone; `chat`: for a model that follows instructions. */
-opsm_status problems_source(struct data_source **source, const struct run_config *config, bool chat, opsm_error *err);
+opsm_status problems_source(struct data_source **source, const struct run_config *config, enum problems_use use,
+                            bool chat, opsm_error *err);
 
-/* Warns, once, when the tokenizer has no token for bytes of the problems. `config` and `model` are borrowed for as long as the problems are open. */
+/* Checks every row of a dataset (problem_rows.h), and warns, once, when the tokenizer has no token for bytes of the
+ * problems. `config` and `model` are borrowed for as long as the problems are open. */
 opsm_status problems_open(struct problems *problems, const struct run_config *config, const struct model *model,
-                          bool judged, opsm_error *err);
+                          enum problems_use use, int32_t max_prompt, opsm_error *err);
 
 /* The reward alone, by which `config` would judge; problems are read only where they decide it. */
 opsm_status problems_open_reward(struct problems *problems, const struct run_config *config, opsm_error *err);

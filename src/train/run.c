@@ -57,8 +57,8 @@ void run_log_memory(const struct run *run, int32_t micro_batch, size_t rollout, 
         (double)others * mb);
 }
 
-opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options, bool judged,
-                     bool fresh, opsm_error *err) {
+opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options,
+                     enum problems_use use, bool fresh, opsm_error *err) {
     *run = (struct run){.config = config, .options = options, .lock = -1, .started = clock_seconds()};
     if (!config->output) return opsm_fail(err, OPSM_INVALID, "output is not set: name a directory for the run");
     run->config_text = config_text(config);
@@ -74,7 +74,8 @@ opsm_status run_open(struct run *run, const struct run_config *config, const str
             opsm_fail(err, OPSM_INVALID,
                       "rollout.max_tokens is %d, but the model's context is %d tokens: nothing is left for a prompt",
                       config->rollout.max_tokens, run->model->config.context);
-    if (status == OPSM_OK) status = problems_open(&run->problems, config, run->model, judged, err);
+    if (status == OPSM_OK)
+        status = problems_open(&run->problems, config, run->model, use, run_max_prompt(config, run->model), err);
     if (status != OPSM_OK) return status;
     run->position.initial_sum = record_sum(run->model->params, (size_t)run->model->n_params * sizeof(float));
     return OPSM_OK;

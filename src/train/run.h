@@ -27,9 +27,9 @@ struct run {
     double last_saved;
 };
 
-/* Directory, lock, configuration text, model (`fresh`: from sft.init), problems (`judged`: with verifiers). */
-opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options, bool judged,
-                     bool fresh, opsm_error *err);
+/* Directory, lock, configuration text, model (`fresh`: from sft.init), problems. */
+opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options,
+                     enum problems_use use, bool fresh, opsm_error *err);
 
 /* What a forward pass of the trainer leaves for its backward pass. */
 enum activations_keep run_keep(const struct run_config *config);

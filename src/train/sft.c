@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "train/problem_rows.h"
 #include "train/run.h"
 #include "train/train.h"
 #include <inttypes.h>
@@ -31,7 +32,7 @@ struct sft {
 
 static opsm_status sft_open(struct sft *s, const struct run_config *c, const struct train_options *options,
                             opsm_error *err) {
-    opsm_status status = run_open(&s->run, c, options, c->train.eval_every > 0, c->sft.init.dim > 0, err);
+    opsm_status status = run_open(&s->run, c, options, PROBLEMS_IMITATE, c->sft.init.dim > 0, err);
     if (status != OPSM_OK) return status;
     struct optim_config optim = {c->optim.lr,           c->optim.beta1,     c->optim.beta2, c->optim.eps,
                                  c->optim.weight_decay, c->optim.clip_norm, c->optim.warmup};
@@ -198,6 +199,7 @@ static opsm_status write_line(struct run *run, opsm_error *err) {
     metrics_number(m, "tokens", tally[SUM_TOKENS]);
     metrics_number(m, "trained_per_second", tally[SUM_TOKENS] / busy);
     metrics_integer(m, "nonfinite_steps", run->trainer.optim.nonfinite);
+    if (!data_task(run->problems.source)) metrics_integer(m, "rows_skipped", problem_rows_skipped(&run->problems));
     metrics_group(m, "seconds");
     metrics_number(m, "forward", tally[SUM_FORWARD]);
     metrics_number(m, "backward", tally[SUM_BACKWARD]);
@@ -251,6 +253,7 @@ opsm_status sft_run(const struct run_config *config, const struct train_options 
     s.summary.steps = s.run.position.steps;
     s.summary.skipped = s.run.position.skipped;
     s.summary.seconds = run_seconds(&s.run);
+    if (s.run.problems.source) s.summary.rows_skipped = problem_rows_skipped(&s.run.problems);
     if (summary) *summary = s.summary;
     sft_close(&s);
     return status;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "train/problem_rows.h"
 #include "train/run.h"
 #include "train/samples.h"
 #include "train/train_record.h"
@@ -109,7 +110,7 @@ static opsm_status create_lists(struct training *t, opsm_error *err) {
 static opsm_status training_open(struct training *t, const struct run_config *config,
                                  const struct train_options *options, opsm_error *err) {
     opsm_status status = check_sizes(config, err);
-    if (status == OPSM_OK) status = run_open(&t->run, config, options, true, false, err);
+    if (status == OPSM_OK) status = run_open(&t->run, config, options, PROBLEMS_TRAIN, false, err);
     /* The weights are still the initial ones here; a checkpoint comes later. */
     if (status == OPSM_OK && opsm_objective_needs_reference(&config->objective))
         status = model_clone(&t->reference, t->run.model, config->precision, false, err);
@@ -318,7 +319,7 @@ static opsm_status iteration(struct training *t, opsm_error *err) {
     double reward = at->tallies[TALLY_REWARD_MEAN];
     if (isnan(t->summary.reward_first)) t->summary.reward_first = reward;
     t->summary.reward_last = reward;
-    status = write_iteration(run->metrics, at, run->problems.reward, err);
+    status = write_iteration(run->metrics, at, &run->problems, err);
     if (status == OPSM_OK) status = retire_batch(t, err);
     at->iteration++;
     at->iteration_steps = 0;
@@ -356,6 +357,7 @@ opsm_status train_run(const struct run_config *config, const struct train_option
     t.summary.steps = t.run.position.steps;
     t.summary.skipped = t.run.position.skipped;
     t.summary.seconds = run_seconds(&t.run);
+    if (t.run.problems.source) t.summary.rows_skipped = problem_rows_skipped(&t.run.problems);
     if (summary) *summary = t.summary;
     training_close(&t);
     return status;

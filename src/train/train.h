@@ -19,6 +19,7 @@ struct train_summary {
     double reward_first, reward_last; /* of the first and last rollouts of this process; NaN: there were none */
     double accuracy;                  /* of the last evaluation; NaN: none */
     double seconds;                   /* over the whole run */
+    int64_t rows_skipped;             /* of the dataset: data.on_bad_row */
 };
 
 /* Trains from config->model into config->output: metrics.jsonl, config.yaml, checkpoint-N/, model.gguf. Goes on from

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/train_record.h"
 #include "base/mem.h"
+#include "train/problem_rows.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -118,8 +119,9 @@ static double mean_dropped(const double *tally) {
     return steps > 0 ? tally[TALLY_DROPPED_SUM] / steps : NAN;
 }
 
-opsm_status write_iteration(struct metrics *m, const struct run_position *at, const struct reward *reward,
+opsm_status write_iteration(struct metrics *m, const struct run_position *at, const struct problems *problems,
                             opsm_error *err) {
+    const struct reward *reward = problems->reward;
     const double *tally = at->tallies;
     double train = tally[TALLY_SECONDS_FORWARD] + tally[TALLY_SECONDS_BACKWARD] + tally[TALLY_SECONDS_OPTIM];
     metrics_begin(m, METRICS_ITERATION, at->iteration, at->steps);
@@ -155,6 +157,7 @@ opsm_status write_iteration(struct metrics *m, const struct run_position *at, co
     metrics_group(m, "rewards");
     for (int i = 0; i < reward_count(reward); i++) metrics_number(m, reward_name(reward, i), tally[TALLY_SCORES + i]);
     metrics_group_end(m);
+    if (!data_task(problems->source)) metrics_integer(m, "rows_skipped", problem_rows_skipped(problems));
     metrics_integers(m, "drift_negative_histogram", at->drift.negative, DRIFT_BINS);
     metrics_integers(m, "drift_positive_histogram", at->drift.positive, DRIFT_BINS);
     return metrics_end(m, err);

@@ -10,6 +10,7 @@
 #include "reward/verifier.h"
 #include "rollout/generate.h"
 #include "train/checkpoint.h"
+#include "train/problems.h"
 #include "train/step.h"
 
 /* X(id, field of struct step_report): means over the iteration's steps that have this number. */
@@ -62,7 +63,7 @@ void record_step(struct run_position *at, const struct step_report *report, cons
 /* One line each; `at` is already past the step. */
 opsm_status write_step(struct metrics *metrics, const struct run_position *at, const struct batch *batch,
                        const int32_t *ids, int32_t n, const struct step_report *report, opsm_error *err);
-opsm_status write_iteration(struct metrics *metrics, const struct run_position *at, const struct reward *reward,
+opsm_status write_iteration(struct metrics *metrics, const struct run_position *at, const struct problems *problems,
                             opsm_error *err);
 
 struct progress_row progress_of(const struct run_position *at);

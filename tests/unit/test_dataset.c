@@ -225,7 +225,7 @@ static void faulty_files_get_a_sentence(void **state) {
         {"{\"messages\": [{\"role\": \"tool\", \"content\": \"a\"}]}\n", {0}, "has the role 'tool'; known are system"},
         {"{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}]}\n", {0}, "must have a message of the user"},
         {"{\"messages\": [{\"role\": \"system\", \"content\": \"a\"}]}\n", {0}, "must have a message of the user"},
-        {"{\"prompt\": \"a\"}\n", {.eval_share = 1.5}, "eval_share must be from 0 to 1"},
+        {"{\"prompt\": \"a\"}\n", {.eval_share = 1.5}, "share must be from 0 to 1"},
         {"{\"prompt\": \"a\"}\n", {.eval_share = 0.5, .eval_file = "x"}, "exclude each other"},
         {"{\"prompt\": \"a\"}\n", {.eval_file = "/nonexistent/eval"}, "/nonexistent/eval"},
     };

@@ -58,7 +58,7 @@ static void use_template(const char *source) {
 static void assert_prompt(const char *const *words, const char *expected) {
     struct run_config config = configure(words);
     struct problems problems;
-    assert_ok(problems_open(&problems, &config, model, true, &err));
+    assert_ok(problems_open(&problems, &config, model, PROBLEMS_WHOLE_FILE, 100, &err));
     bool held_out = data_count(problems.source, DATA_EVAL) > 0;
     struct problem problem;
     struct token_list tokens = {0};
@@ -100,7 +100,7 @@ static void a_system_message_that_cannot_take_effect_is_refused(void **state) {
     use_template(GEMMA2);
     struct run_config config = configure(WORDS("data.system=New"));
     struct problems problems;
-    assert_int_equal(problems_open(&problems, &config, model, true, &err), OPSM_INVALID);
+    assert_int_equal(problems_open(&problems, &config, model, PROBLEMS_WHOLE_FILE, 100, &err), OPSM_INVALID);
     assert_non_null(strstr(err.text, "data.system"));
     config_free(&config);
 }
@@ -115,7 +115,7 @@ static void the_style_of_a_task_follows_the_template(void **state) {
         struct problems problems;
         config_defaults(&config);
         assert_ok(config_override(&config, "task.name=addition", &err));
-        assert_ok(problems_open(&problems, &config, model, true, &err));
+        assert_ok(problems_open(&problems, &config, model, PROBLEMS_WHOLE_FILE, 100, &err));
         assert_int_equal(data_task(problems.source)->style, i ? TASK_WORDS : TASK_BARE);
         problems_close(&problems);
         config_free(&config);
@@ -156,16 +156,16 @@ static void left_out_characters_are_counted_once(void **state) {
     struct problems problems;
     log_install(note_warning, NULL);
     n_warnings = 0;
-    assert_ok(problems_open(&problems, &config, &small, true, &err));
+    assert_ok(problems_open(&problems, &config, &small, PROBLEMS_WHOLE_FILE, 100, &err));
     problems_close(&problems);
     assert_int_equal(n_warnings, 1); /* three times x, e t e of five bytes, euro of three, a tab */
     assert_non_null(strstr(warning, "12 bytes in 3 of 3 problems (the first: U+0078)"));
     config.data.system[0] = '1';
-    assert_ok(problems_open(&problems, &config, &small, true, &err));
+    assert_ok(problems_open(&problems, &config, &small, PROBLEMS_WHOLE_FILE, 100, &err));
     problems_close(&problems);
     assert_int_equal(n_warnings, 2);
     assert_non_null(strstr(warning, "9 bytes in 2 of 3 problems"));
-    assert_ok(problems_open(&problems, &config, model, true, &err)); /* with all bytes */
+    assert_ok(problems_open(&problems, &config, model, PROBLEMS_WHOLE_FILE, 100, &err)); /* with all bytes */
     problems_close(&problems);
     assert_int_equal(n_warnings, 2);
     log_install(NULL, NULL);
@@ -185,7 +185,7 @@ static int32_t fresh_vocabulary(const char *const *words) {
     log_install(note_warning, NULL);
     n_warnings = 0;
     assert_ok(fresh_model(&fresh, &config, &err));
-    assert_ok(problems_open(&problems, &config, fresh, true, &err));
+    assert_ok(problems_open(&problems, &config, fresh, PROBLEMS_WHOLE_FILE, 100, &err));
     assert_int_equal(n_warnings, 0);
     log_install(NULL, NULL);
     int32_t size = tokenizer_size(fresh->tokenizer);
