@@ -69,6 +69,10 @@ opsm_status file_map_open(struct file_map *map, const char *path, opsm_error *er
     return status;
 }
 
+void file_map_drop(const struct file_map *map) {
+    if (map->data) madvise((void *)(uintptr_t)map->data, map->size, MADV_DONTNEED);
+}
+
 void file_map_close(struct file_map *map) {
     if (map->data) munmap((void *)(uintptr_t)map->data, map->size);
     *map = (struct file_map){0};

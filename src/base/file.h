@@ -17,6 +17,8 @@ struct file_map {
 };
 
 opsm_status file_map_open(struct file_map *map, const char *path, opsm_error *err);
+/* Gives the pages read so far back to the system: they come again from the file when they are asked for. */
+void file_map_drop(const struct file_map *map);
 void file_map_close(struct file_map *map);
 
 /* A file being written. The first failing write sticks: later writes do nothing, and file_commit reports it. */

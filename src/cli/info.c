@@ -4,13 +4,14 @@
  */
 #include "base/cpu.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/info_run.h"
 #include "cli/options.h"
-#include "model/forward.h"
+#include "train/memory.h"
 
-enum { TYPES_MAX = 64, EXAMPLE_TOKENS = 1024 };
+enum { TYPES_MAX = 64 };
 
 static void print_string(const struct gguf *file, const char *key, const char *label) {
     struct gguf_string s;
@@ -67,23 +68,31 @@ static void print_text(const struct gguf *file) {
     chat_template_free(&chat);
 }
 
-static double gigabytes(double bytes) {
-    return bytes / 1e9;
-}
-
-/* Rough: what the parts take whose size is known before a run. */
-static void print_memory(const struct model_config *c, int64_t n_weights) {
-    for (int precision = DTYPE_F32; precision <= DTYPE_BF16; precision++) {
-        struct model sizes = {.config = *c, .precision = (enum dtype)precision};
-        double master = 4.0 * (double)n_weights, packed = (double)dtype_size(sizes.precision) * (double)n_weights;
-        double acts = (double)activations_bytes(&sizes, EXAMPLE_TOKENS, ACTIVATIONS_ALL);
-        double less = (double)activations_bytes(&sizes, EXAMPLE_TOKENS, ACTIVATIONS_RECOMPUTE);
-        printf("%-16s%s: %.2f GB to generate, %.2f GB to train with AdamW, %.2f GB per 1,024 tokens of a micro-batch "
-               "(%.2f GB when layers are recomputed); products by %s\n",
-               precision ? "" : "memory", precision ? "bf16" : "f32", gigabytes(master + packed),
-               gigabytes(4 * master + 2 * packed), gigabytes(acts), gigabytes(less),
+/* What the defaults take, and prompts of a few lines. */
+static opsm_status print_memory(const struct model_config *c, opsm_error *err) {
+    enum { PROMPT = 64 };
+    struct run_config defaults;
+    config_defaults(&defaults);
+    const struct generator_limits one = {
+        .in_flight = 1, .max_prompt = PROMPT, .max_tokens = defaults.rollout.max_tokens, .sequences = 1};
+    opsm_status status = OPSM_OK;
+    for (int precision = DTYPE_F32; precision <= DTYPE_BF16 && status == OPSM_OK; precision++) {
+        struct model sizes;
+        struct memory_need all, less;
+        char sizes_text[3][LIMITS_SIZE_ROOM];
+        status = model_sizes(&sizes, c, (enum dtype)precision, err);
+        if (status != OPSM_OK) break;
+        struct memory_job job = {.config = &defaults, .sizes = &sizes, .prompt = PROMPT};
+        memory_need(&all, &job, ACTIVATIONS_ALL);
+        memory_need(&less, &job, ACTIVATIONS_RECOMPUTE);
+        printf("%-16s%s: %s to generate, %s to train at the defaults (%s with train.recompute=true); products by %s\n",
+               precision ? "" : "memory", precision ? "bf16" : "f32",
+               limits_size(sizes_text[0], memory_generation(&sizes, &one, PROMPT)),
+               limits_size(sizes_text[1], all.total), limits_size(sizes_text[2], less.total),
                gemm_implementation(sizes.precision));
     }
+    config_free(&defaults);
+    return status;
 }
 
 static opsm_status print_info(const struct gguf *file, bool tensors, opsm_error *err) {
@@ -98,9 +107,9 @@ static opsm_status print_info(const struct gguf *file, bool tensors, opsm_error 
     opsm_status status = model_inspect(file, &config, &n_weights, err);
     if (status == OPSM_OK) {
         print_config(&config, n_weights);
-        print_memory(&config, n_weights);
-        printf("%-16sgenerate, score, eval, train, sft\n", "opsm can");
+        status = print_memory(&config, err);
     }
+    if (status == OPSM_OK) printf("%-16sgenerate, score, eval, train, sft\n", "opsm can");
     if (tensors) print_tensors(file);
     return status;
 }

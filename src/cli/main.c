@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cpu.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/threads.h"
 #include "cli/cli.h"
@@ -168,6 +169,7 @@ int main(int argc, char **argv) {
     opsm_error err = {0};
     opsm_status status = cpu_check_environment(&err);
     if (status == OPSM_OK) status = threads_check_environment(&err);
+    if (status == OPSM_OK) status = limits_check_environment(&err);
     if (status != OPSM_OK) return cli_fail(status, &err);
     if (argc < 2) {
         cli_print_overview(stderr);

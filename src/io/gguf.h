@@ -73,6 +73,9 @@ opsm_status gguf_open(struct gguf **file, const char *path, opsm_error *err);
 /* The same over bytes that the caller keeps alive (fuzzing, tests). `name` is used in sentences. */
 opsm_status gguf_open_memory(struct gguf **file, const void *data, size_t size, const char *name, opsm_error *err);
 
+/* Gives the pages of the map back to the system; they come again from the file when they are asked for. */
+void gguf_drop_pages(const struct gguf *file);
+
 void gguf_close(struct gguf *file); /* NULL is allowed */
 
 const char *gguf_path(const struct gguf *file);

@@ -410,6 +410,10 @@ opsm_status gguf_open_memory(struct gguf **result, const void *data, size_t size
     return status;
 }
 
+void gguf_drop_pages(const struct gguf *file) {
+    file_map_drop(&file->map);
+}
+
 void gguf_close(struct gguf *file) {
     if (!file) return;
     name_map_free(&file->keys);

@@ -131,6 +131,10 @@ size_t gemm_weight_bytes(const struct gemm_weight *weight) {
     return sizeof *weight + (size_t)f->cut.count * f->slice_stride + (size_t)b->cut.count * b->slice_stride;
 }
 
+size_t gemm_weight_estimate(int64_t n_out, int64_t n_in, enum dtype type, bool backward) {
+    return (size_t)n_out * (size_t)n_in * dtype_size(gemm_compute_type(type)) * (backward ? 2 : 1);
+}
+
 static int pack_slice(const struct side *side, int worker, int64_t slice, const float *w) {
     const struct gemm_packer *packer = slice < side->cut.n_full ? side->pack_full : side->pack_tail;
     return gemm_packer_run(packer, worker, w + slice * side->source_step,

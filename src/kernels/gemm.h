@@ -40,6 +40,9 @@ opsm_status gemm_weight_pack(struct gemm_weight *weight, const float *w, opsm_er
 
 size_t gemm_weight_bytes(const struct gemm_weight *weight);
 
+/* The same before it is created, but for the padding of narrow matrices. */
+size_t gemm_weight_estimate(int64_t n_out, int64_t n_in, enum dtype type, bool backward);
+
 /* y[m, n_out] = x[m, n_in] W^T (+ y where `accumulate`). x is in the weight's format, rows ldx elements apart; y f32,
  * rows ldy apart. Any m >= 0. Parallel inside; not to be called from a parallel region. */
 opsm_status gemm_forward(const struct gemm_weight *weight, int64_t m, const void *x, int64_t ldx, float *y, int64_t ldy,

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/activations.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "model/head.h"
 #include "model/layout.h"
 #include "model/packed.h"
+#include <stdio.h>
 
 enum { ALIGN = 64, TOKENS_MAX = 1 << 24 };
 
@@ -136,7 +138,15 @@ opsm_status activations_create_for(struct activations **acts, const struct model
     if (!x) return mem_exhausted(err, "activations", sizeof *x);
     *x = describe(model, max_tokens, keep);
     x->bytes = place(x, NULL, with_logits);
-    x->block = mem_alloc(x->bytes, 1);
+    char what[64];
+    snprintf(what, sizeof what, "a pass over %d tokens", max_tokens);
+    opsm_status status = limits_check(what, x->bytes, x->bytes, 0, "fewer tokens at a time need less", err);
+    if (status != OPSM_OK) {
+        mem_free(x);
+        return status;
+    }
+    /* Filled now: what a training step may need is there from its start, not taken when responses have grown. */
+    x->block = keep == ACTIVATIONS_NONE ? mem_alloc(x->bytes, 1) : mem_zalloc(x->bytes, 1);
     if (!x->block) {
         size_t bytes = x->bytes;
         mem_free(x);

@@ -35,6 +35,10 @@ static int32_t pass_rows(int32_t n_prompts, int32_t max_prompt, int32_t n_sample
     return rows > n_samples ? rows : n_samples;
 }
 
+size_t kv_cache_row_bytes(const struct model_config *c) {
+    return (size_t)c->n_layers * (size_t)row_floats(c) * sizeof(float);
+}
+
 size_t kv_cache_bytes(const struct model *model, int32_t n_prompts, int32_t max_prompt, int32_t n_samples,
                       int32_t max_new) {
     const struct model_config *c = &model->config;

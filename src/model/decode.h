@@ -13,6 +13,8 @@ struct kv_cache;
 opsm_status kv_cache_create(struct kv_cache **cache, const struct model *model, int32_t n_prompts, int32_t max_prompt,
                             int32_t n_samples, int32_t max_new, opsm_error *err);
 void kv_cache_free(struct kv_cache *cache);
+/* One token of a sequence. */
+size_t kv_cache_row_bytes(const struct model_config *config);
 size_t kv_cache_bytes(const struct model *model, int32_t n_prompts, int32_t max_prompt, int32_t n_samples,
                       int32_t max_new);
 

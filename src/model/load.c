@@ -4,6 +4,7 @@
  * de-quantised in parallel straight into the flat block, Q and K rows brought into rotate-half order on the way.
  */
 #include "model/load.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/threads.h"
 #include "model/layout.h"
@@ -150,33 +151,57 @@ opsm_status model_inspect(const struct gguf *file, struct model_config *config, 
     return status;
 }
 
-static opsm_status load_weights(struct model *m, opsm_error *err) {
+/* Everything but the weights. */
+static opsm_status read_header(struct model *m, opsm_error *err) {
     opsm_status status = model_config_read(&m->config, m->file, err);
     if (status == OPSM_OK) status = model_layout(m, err);
     if (status == OPSM_OK) status = check_tensors(m, m->file, err);
-    if (status == OPSM_OK) status = model_allocate(m, err);
-    if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, &m->config, m->file, err);
-    return status == OPSM_OK ? read_tensors(m, m->file, err) : status;
+    return status == OPSM_OK ? model_read_text(m, err) : status;
 }
 
-opsm_status model_load_file(struct model **model, struct gguf *file, enum dtype precision, bool trainable,
-                            opsm_error *err) {
+opsm_status model_open_file(struct model **model, struct gguf *file, enum dtype precision, opsm_error *err) {
     *model = NULL;
     struct model *m = model_new(file, precision, err);
     if (!m) {
         gguf_close(file);
         return OPSM_NOMEM;
     }
-    opsm_status status = load_weights(m, err);
-    if (status == OPSM_OK) status = model_read_text(m, err);
-    if (status == OPSM_OK) status = model_packed_create(m, trainable, err);
-    if (status == OPSM_OK) status = model_publish(m, err);
+    opsm_status status = read_header(m, err);
     if (status != OPSM_OK) {
         model_free(m);
         return status;
     }
     *model = m;
     return OPSM_OK;
+}
+
+opsm_status model_open(struct model **model, const char *path, enum dtype precision, opsm_error *err) {
+    *model = NULL;
+    struct gguf *file;
+    opsm_status status = gguf_open(&file, path, err);
+    return status == OPSM_OK ? model_open_file(model, file, precision, err) : status;
+}
+
+opsm_status model_read(struct model *m, bool trainable, opsm_error *err) {
+    size_t bytes = (size_t)m->n_params * sizeof *m->params + model_packed_bytes(m, trainable);
+    opsm_status status =
+        limits_check(gguf_path(m->file), bytes, bytes, 0, "take a smaller model or another precision", err);
+    if (status == OPSM_OK) status = model_allocate(m, err);
+    if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, &m->config, m->file, err);
+    if (status == OPSM_OK) status = read_tensors(m, m->file, err);
+    gguf_drop_pages(m->file); /* the weights are ours now: the map would count as memory of this process */
+    if (status == OPSM_OK) status = model_packed_create(m, trainable, err);
+    return status == OPSM_OK ? model_publish(m, err) : status;
+}
+
+opsm_status model_load_file(struct model **model, struct gguf *file, enum dtype precision, bool trainable,
+                            opsm_error *err) {
+    opsm_status status = model_open_file(model, file, precision, err);
+    if (status == OPSM_OK) status = model_read(*model, trainable, err);
+    if (status == OPSM_OK) return OPSM_OK;
+    model_free(*model);
+    *model = NULL;
+    return status;
 }
 
 opsm_status model_load(struct model **model, const char *path, enum dtype precision, bool trainable, opsm_error *err) {

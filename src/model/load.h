@@ -17,6 +17,9 @@ opsm_status model_allocate(struct model *model, opsm_error *err);
  * chat_problem. */
 opsm_status model_read_text(struct model *model, opsm_error *err);
 
+/* model_open from an open file, which is taken over, also on failure. */
+opsm_status model_open_file(struct model **model, struct gguf *file, enum dtype precision, opsm_error *err);
+
 /* model_load from an open file, which is taken over, also on failure. */
 opsm_status model_load_file(struct model **model, struct gguf *file, enum dtype precision, bool trainable,
                             opsm_error *err);

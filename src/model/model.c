@@ -105,6 +105,16 @@ opsm_status model_create(struct model **model, const struct model_config *config
     return OPSM_OK;
 }
 
+opsm_status model_sizes(struct model *sizes, const struct model_config *config, enum dtype precision, opsm_error *err) {
+    *sizes = (struct model){.config = *config, .precision = precision};
+    opsm_status status = model_layout(sizes, err);
+    mem_free(sizes->tensors);
+    mem_free(sizes->layers);
+    sizes->tensors = NULL;
+    sizes->layers = NULL;
+    return status;
+}
+
 static opsm_status fill_clone(struct model *m, const struct model *source, bool trainable, opsm_error *err) {
     m->config = source->config;
     opsm_status status = model_layout(m, err);

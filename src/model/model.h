@@ -69,6 +69,11 @@ struct model {
  * files whose tensors are missing, misshapen, or contradict the metadata. */
 opsm_status model_load(struct model **model, const char *path, enum dtype precision, bool trainable, opsm_error *err);
 
+/* The two halves of model_load: everything but the weights, which is little (sizes, tokenizer, chat template), then
+ * the weights. In between nothing can be computed with the model. */
+opsm_status model_open(struct model **model, const char *path, enum dtype precision, opsm_error *err);
+opsm_status model_read(struct model *model, bool trainable, opsm_error *err);
+
 /* What model_load checks before it reads a weight: configuration and tensors. Fills *config and *n_weights as far as it
  * came. */
 opsm_status model_inspect(const struct gguf *file, struct model_config *config, int64_t *n_weights, opsm_error *err);
@@ -86,6 +91,9 @@ opsm_status model_clone(struct model **copy, const struct model *model, enum dty
 /* copy's weights become `model`'s, rounded as model_save with this type and model_load would (F32, F16, BF16, Q8_0),
  * and are published under the version of `model`; `copy` is a clone of it. */
 opsm_status model_round(struct model *copy, const struct model *model, enum quant_type type, opsm_error *err);
+
+/* The sizes of such a model alone: configuration, precision, n_params, n_weights. Holds no memory. */
+opsm_status model_sizes(struct model *sizes, const struct model_config *config, enum dtype precision, opsm_error *err);
 
 void model_free(struct model *model); /* NULL is allowed */
 

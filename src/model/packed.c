@@ -24,6 +24,16 @@ opsm_status model_packed_create(struct model *m, bool trainable, opsm_error *err
     return status;
 }
 
+size_t model_packed_bytes(const struct model *m, bool trainable) {
+    const struct model_config *c = &m->config;
+    enum dtype type = m->precision;
+    size_t layer = gemm_weight_estimate(model_qkv_dim(c), c->dim, type, trainable) +
+                   gemm_weight_estimate(c->dim, model_q_dim(c), type, trainable) +
+                   gemm_weight_estimate(2 * (int64_t)c->ffn_dim, c->dim, type, trainable) +
+                   gemm_weight_estimate(c->dim, c->ffn_dim, type, trainable);
+    return gemm_weight_estimate(c->n_vocab, c->dim, type, trainable) + (size_t)c->n_layers * layer;
+}
+
 void model_packed_free(struct model_packed *p) {
     if (!p) return;
     for (int l = 0; p->layers && l < p->n_layers; l++) {

@@ -18,6 +18,8 @@ struct model_packed {
 };
 
 opsm_status model_packed_create(struct model *model, bool trainable, opsm_error *err);
+/* What it takes, known without the weights. */
+size_t model_packed_bytes(const struct model *model, bool trainable);
 void model_packed_free(struct model_packed *packed); /* NULL is allowed */
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rollout/generate.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "model/decode.h"
 #include "rollout/stop.h"
@@ -68,11 +69,31 @@ struct run {
     int32_t prefilled;     /* groups whose prompts have been computed */
 };
 
+static int32_t in_flight(const struct generator_limits *l) {
+    return l->in_flight < l->sequences ? l->in_flight : l->sequences;
+}
+
 size_t generator_bytes(const struct model *model, const struct generator_limits *l) {
     size_t cells = (size_t)l->sequences * (size_t)l->max_tokens;
-    return kv_cache_bytes(model, l->in_flight, l->max_prompt, l->in_flight, l->max_tokens) +
-           sampler_bytes(model->config.n_vocab, l->in_flight, l->truncating) +
-           (size_t)l->in_flight * (size_t)model->config.n_vocab * sizeof(float) + cells * (l->truncating ? 20 : 8);
+    int32_t flight = in_flight(l);
+    return kv_cache_bytes(model, flight, l->max_prompt, flight, l->max_tokens) +
+           sampler_bytes(model->config.n_vocab, flight, l->truncating) +
+           (size_t)flight * (size_t)model->config.n_vocab * sizeof(float) + cells * (l->truncating ? 20 : 8);
+}
+
+size_t generator_filled(const struct model *model, const struct generator_limits *l, int32_t group, int32_t prompt) {
+    const struct model_config *c = &model->config;
+    int64_t flight = in_flight(l), slots = 2 * ((flight + group - 1) / group);
+    if (slots > flight) slots = flight;
+    if (prompt > l->max_prompt) prompt = l->max_prompt;
+    int64_t empty = flight * l->max_prompt - slots * prompt;
+    return generator_bytes(model, l) - kv_cache_row_bytes(c) * (size_t)empty;
+}
+
+/* How long prompts will be, nobody knows here: a quarter of the room that there is for them. */
+static opsm_status check_memory(const struct model *model, const struct generator_limits *l, opsm_error *err) {
+    return limits_check("generation", generator_filled(model, l, 1, l->max_prompt / 4), generator_bytes(model, l), 0,
+                        "fewer sequences in flight, shorter prompts or shorter responses need less", err);
 }
 
 static opsm_status allocate(struct generator *g, opsm_error *err) {
@@ -120,13 +141,15 @@ opsm_status generator_create(struct generator **result, const struct model *mode
                          "the tokenizer has a token of %zu bytes: a response of %d tokens could be longer than 2 GiB; "
                          "lower rollout.max_tokens",
                          longest, limits->max_tokens);
+    opsm_status status = check_memory(model, limits, err);
+    if (status != OPSM_OK) return status;
     struct generator *g = mem_zalloc(1, sizeof *g);
     if (!g) return mem_exhausted(err, "a generator", sizeof *g);
     g->model = model;
     g->limits = *limits;
-    if (g->limits.in_flight > g->limits.sequences) g->limits.in_flight = g->limits.sequences;
+    g->limits.in_flight = in_flight(limits);
     int32_t flight = g->limits.in_flight;
-    opsm_status status = allocate(g, err);
+    status = allocate(g, err);
     if (status == OPSM_OK)
         status = kv_cache_create(&g->cache, model, flight, limits->max_prompt, flight, limits->max_tokens, err);
     if (status == OPSM_OK) status = sampler_create(&g->sampler, model->config.n_vocab, flight, limits->truncating, err);

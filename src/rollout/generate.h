@@ -31,6 +31,12 @@ void generator_use(struct generator *generator, const struct model *model);
 void generator_free(struct generator *generator); /* NULL is allowed */
 size_t generator_bytes(const struct model *model, const struct generator_limits *limits);
 
+/* What of it is filled where prompts have `prompt` tokens, `group` responses each. The cache has a slot for a prompt of
+ * the largest size per sequence in flight; in use are as many as there are groups in flight, and some whose last
+ * responses are long. */
+size_t generator_filled(const struct model *model, const struct generator_limits *limits, int32_t group,
+                        int32_t prompt);
+
 struct generate_request {
     int32_t n_prompts, group;
     const int64_t *prompt_offset; /* [n_prompts + 1] */

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "data/task.h"
+#include "model/config.h"
 #include "text/vocab.h"
 #include "train/characters.h"
 #include <math.h>
@@ -112,8 +113,8 @@ static opsm_status randomise(struct model *m, uint64_t seed, opsm_error *err) {
     return model_publish(m, err);
 }
 
-opsm_status fresh_model(struct model **model, const struct run_config *config, opsm_error *err) {
-    *model = NULL;
+static opsm_status make_shape(struct model_config *shape, const struct run_config *config, int32_t n_vocab,
+                              opsm_error *err) {
     const int32_t dim = config->sft.init.dim, heads = config->sft.init.heads;
     if (dim % heads || (dim / heads) % 2 || heads % config->sft.init.kv_heads)
         return opsm_fail(
@@ -121,21 +122,34 @@ opsm_status fresh_model(struct model **model, const struct run_config *config, o
             "sft.init: dim %d must be a multiple of heads %d with an even quotient, and heads a multiple of "
             "kv_heads %d",
             dim, heads, config->sft.init.kv_heads);
+    *shape = (struct model_config){.architecture = "llama",
+                                   .n_layers = config->sft.init.layers,
+                                   .dim = dim,
+                                   .n_heads = heads,
+                                   .n_kv_heads = config->sft.init.kv_heads,
+                                   .head_dim = dim / heads,
+                                   .ffn_dim = config->sft.init.ffn,
+                                   .n_vocab = n_vocab,
+                                   .context = config->sft.init.context,
+                                   .norm_eps = 1e-5f,
+                                   .rope_base = 10000.0f,
+                                   .tied = false};
+    return model_config_check(shape, "sft.init", err);
+}
+
+opsm_status fresh_sizes(struct model *sizes, const struct run_config *config, opsm_error *err) {
+    struct model_config shape;
+    opsm_status status = make_shape(&shape, config, TOKENS_MAX, err);
+    return status == OPSM_OK ? model_sizes(sizes, &shape, config->precision, err) : status;
+}
+
+opsm_status fresh_model(struct model **model, const struct run_config *config, opsm_error *err) {
+    *model = NULL;
     struct vocabulary vocabulary;
+    struct model_config shape;
     opsm_status status = make_vocabulary(&vocabulary, config, err);
+    if (status == OPSM_OK) status = make_shape(&shape, config, vocabulary.n, err);
     if (status != OPSM_OK) return status;
-    struct model_config shape = {.architecture = "llama",
-                                 .n_layers = config->sft.init.layers,
-                                 .dim = dim,
-                                 .n_heads = heads,
-                                 .n_kv_heads = config->sft.init.kv_heads,
-                                 .head_dim = dim / heads,
-                                 .ffn_dim = config->sft.init.ffn,
-                                 .n_vocab = vocabulary.n,
-                                 .context = config->sft.init.context,
-                                 .norm_eps = 1e-5f,
-                                 .rope_base = 10000.0f,
-                                 .tied = false};
     char *path = file_join(config->output, "model.gguf.tmp.fresh");
     if (!path) return mem_exhausted(err, "a file name", 0);
     struct gguf *file = NULL;

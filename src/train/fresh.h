@@ -13,4 +13,7 @@
  * with a head of two dozen to 258 rows instead of tens of thousands. A scratch file is made in config->output. */
 opsm_status fresh_model(struct model **model, const struct run_config *config, opsm_error *err);
 
+/* Its sizes alone, with the largest vocabulary that it may get. */
+opsm_status fresh_sizes(struct model *sizes, const struct run_config *config, opsm_error *err);
+
 #endif

@@ -4,6 +4,9 @@
 
 enum { WORD = 8, HEADER = 3 * WORD };
 
+/* Pages of a mapped file that have been read count as memory of this process: they go back after so many bytes. */
+enum { DROP_BYTES = 1 << 24 };
+
 /* Different when read on a machine of the other byte order. */
 static const uint64_t ORDER_MARK = 0x0102030405060708ull;
 
@@ -84,7 +87,13 @@ static opsm_status check_whole(const struct record_in *in, const char *magic, ui
     if (found_version != version)
         return opsm_fail(err, OPSM_UNSUPPORTED, "'%s' has format version %llu, this program reads %llu", in->path,
                          (unsigned long long)found_version, (unsigned long long)version);
-    if (add_words(0, data, size - WORD) != sum)
+    uint64_t found = 0;
+    for (size_t at = 0; at < size - WORD; at += DROP_BYTES) {
+        size_t n = size - WORD - at < DROP_BYTES ? size - WORD - at : DROP_BYTES;
+        found = add_words(found, data + at, n);
+        file_map_drop(&in->map);
+    }
+    if (found != sum)
         return opsm_fail(err, OPSM_FORMAT, "'%s' is damaged: its checksum does not fit its %zu bytes", in->path, size);
     return OPSM_OK;
 }
@@ -108,7 +117,11 @@ opsm_status record_read(struct record_in *in, void *data, size_t size, opsm_erro
     if (size > left)
         return opsm_fail(err, OPSM_FORMAT, "'%s': %zu bytes expected at byte %zu, %zu are left", in->path, size,
                          in->position, left);
-    if (size) memcpy(data, in->map.data + in->position, size);
+    for (size_t at = 0; at < size; at += DROP_BYTES) {
+        size_t n = size - at < DROP_BYTES ? size - at : DROP_BYTES;
+        memcpy((uint8_t *)data + at, in->map.data + in->position + at, n);
+        if (n == DROP_BYTES) file_map_drop(&in->map);
+    }
     in->position += padded(size);
     return OPSM_OK;
 }

@@ -2,6 +2,7 @@
 #include "train/run.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "train/fresh.h"
@@ -10,6 +11,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,24 +39,108 @@ int32_t run_max_prompt(const struct run_config *config, const struct model *mode
     return config->rollout.max_prompt < left ? config->rollout.max_prompt : left;
 }
 
-enum activations_keep run_keep(const struct run_config *config) {
-    return config->train.recompute == RECOMPUTE_YES ? ACTIVATIONS_RECOMPUTE : ACTIVATIONS_ALL;
-}
-
-void run_log_memory(const struct run *run, int32_t micro_batch, size_t rollout, size_t others) {
+static void log_memory(const struct run *run) {
     const struct model *m = run->model;
-    double mb = 1.0 / (1 << 20), weights = (double)m->n_params * 4 * mb,
-           optimiser = (double)optim_bytes(m->n_params) * mb;
-    double acts = (double)activations_bytes(m, micro_batch, run_keep(run->config)) * mb;
-    double rest = (double)(rollout + others) * mb;
+    const struct memory_need *n = &run->need;
+    const double mb = 1e-6;
     log_line(LOG_INFO, "model %s: %lld weights, %s (%s)", run->config->model ? run->config->model : "(fresh)",
              (long long)m->n_weights, m->precision == DTYPE_BF16 ? "bf16" : "f32", gemm_implementation(m->precision));
-    log_line(
-        LOG_INFO,
-        "memory: %.0f MB = weights %.0f, gradients %.0f, optimiser %.0f, activations %.0f (%d tokens), rollout %.0f, "
-        "others %.0f; and the weights' GEMM layouts",
-        2 * weights + optimiser + acts + rest, weights, weights, optimiser, acts, micro_batch, (double)rollout * mb,
-        (double)others * mb);
+    log_line(LOG_INFO,
+             "memory: %.0f MB = weights and their layouts %.0f, gradients and moments %.0f, copies %.0f, activations "
+             "%.0f (%d tokens%s), generation %.0f, batches %.0f, others %.0f",
+             (double)n->total * mb, (double)n->weights * mb, (double)n->gradients * mb, (double)n->copies * mb,
+             (double)n->activations * mb, n->rows, n->keep == ACTIVATIONS_RECOMPUTE ? ", layers run again" : "",
+             (double)n->generation * mb, (double)n->batches * mb, (double)n->others * mb);
+}
+
+/* Tokens of a long prompt: the longest of the rows, or of the first problems of a task. */
+static opsm_status long_prompt(const struct problems *p, int32_t *longest, opsm_error *err) {
+    enum { LOOK_AT = 256 };
+    int64_t n = data_count(p->source, DATA_TRAIN);
+    opsm_status status = OPSM_OK;
+    *longest = p->longest_prompt > 1 ? p->longest_prompt : 1;
+    for (int64_t i = 0; !p->longest_prompt && status == OPSM_OK && i < n && i < LOOK_AT; i++) {
+        struct problem problem;
+        struct token_list tokens = {0};
+        status = data_get(p->source, DATA_TRAIN, i, &problem, err);
+        if (status != OPSM_OK) break;
+        status = problems_prompt(p, &problem, &tokens, err);
+        if (status == OPSM_OK && tokens.count > *longest) *longest = (int32_t)tokens.count;
+        token_list_free(&tokens);
+        problem_free(&problem);
+    }
+    return status;
+}
+
+static uint64_t size_at(const char *dir, int64_t number, const char *name) {
+    char *path = NULL, file[64];
+    struct stat st = {0};
+    snprintf(file, sizeof file, "checkpoint-%" PRId64 "/%s", number, name);
+    path = file_join(dir, file);
+    uint64_t size = path && stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    mem_free(path);
+    return size;
+}
+
+/* What the checkpoints of an earlier part of the run take. */
+static uint64_t checkpoint_bytes(const char *output) {
+    int64_t *numbers;
+    size_t count;
+    uint64_t bytes = 0;
+    if (checkpoint_list(output, &numbers, &count, NULL) != OPSM_OK) return 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += size_at(output, numbers[i], "state.bin") + size_at(output, numbers[i], "queue.bin");
+    mem_free(numbers);
+    return bytes;
+}
+
+/* Before a weight is read or a file is made: does it fit? */
+static opsm_status plan_memory(struct run *run, const struct model *sizes, bool supervised, int32_t prompt,
+                               opsm_error *err) {
+    struct memory_job job = {run->config, sizes, supervised, prompt};
+    opsm_status status = memory_plan(&run->need, &job, err);
+    return status == OPSM_OK ? memory_disk(&job, checkpoint_bytes(run->config->output), err) : status;
+}
+
+static opsm_status check_context(const struct run *run, opsm_error *err) {
+    const struct run_config *c = run->config;
+    if (run_max_prompt(c, run->model) >= 1) return OPSM_OK;
+    return opsm_fail(err, OPSM_INVALID,
+                     "rollout.max_tokens is %d, but the model's context is %d tokens: nothing is left for a prompt",
+                     c->rollout.max_tokens, run->model->config.context);
+}
+
+static opsm_status prepare_directory(struct run *run, opsm_error *err) {
+    const char *output = run->config->output;
+    opsm_status status = file_make_dirs(output, err);
+    if (status == OPSM_OK) status = file_lock(&run->lock, output, "training into", false, err);
+    return status == OPSM_OK ? checkpoint_clean(output, err) : status;
+}
+
+/* A model that is there: what it takes and what it is asked are looked at before its weights are read. */
+static opsm_status open_model(struct run *run, enum problems_use use, opsm_error *err) {
+    const struct run_config *c = run->config;
+    int32_t prompt = 1;
+    opsm_status status = model_open(&run->model, c->model, c->precision, err);
+    if (status == OPSM_OK) status = check_context(run, err);
+    if (status == OPSM_OK)
+        status = problems_open(&run->problems, c, run->model, use, run_max_prompt(c, run->model), err);
+    if (status == OPSM_OK) status = long_prompt(&run->problems, &prompt, err);
+    if (status == OPSM_OK) status = plan_memory(run, run->model, use == PROBLEMS_IMITATE, prompt, err);
+    if (status == OPSM_OK) status = prepare_directory(run, err);
+    return status == OPSM_OK ? model_read(run->model, true, err) : status;
+}
+
+static opsm_status make_model(struct run *run, enum problems_use use, opsm_error *err) {
+    const struct run_config *c = run->config;
+    struct model sizes;
+    opsm_status status = fresh_sizes(&sizes, c, err);
+    if (status == OPSM_OK) status = plan_memory(run, &sizes, true, c->rollout.max_prompt, err);
+    if (status == OPSM_OK) status = prepare_directory(run, err);
+    if (status == OPSM_OK) status = fresh_model(&run->model, c, err);
+    if (status == OPSM_OK) status = check_context(run, err);
+    if (status != OPSM_OK) return status;
+    return problems_open(&run->problems, c, run->model, use, run_max_prompt(c, run->model), err);
 }
 
 opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options,
@@ -63,20 +149,9 @@ opsm_status run_open(struct run *run, const struct run_config *config, const str
     if (!config->output) return opsm_fail(err, OPSM_INVALID, "output is not set: name a directory for the run");
     run->config_text = config_text(config);
     if (!run->config_text) return mem_exhausted(err, "the configuration", 0);
-    opsm_status status = file_make_dirs(config->output, err);
-    if (status == OPSM_OK) status = file_lock(&run->lock, config->output, "training into", false, err);
-    if (status == OPSM_OK) status = checkpoint_clean(config->output, err);
-    if (status == OPSM_OK)
-        status = fresh ? fresh_model(&run->model, config, err)
-                       : model_load(&run->model, config->model, config->precision, true, err);
-    if (status == OPSM_OK && run_max_prompt(config, run->model) < 1)
-        status =
-            opsm_fail(err, OPSM_INVALID,
-                      "rollout.max_tokens is %d, but the model's context is %d tokens: nothing is left for a prompt",
-                      config->rollout.max_tokens, run->model->config.context);
-    if (status == OPSM_OK)
-        status = problems_open(&run->problems, config, run->model, use, run_max_prompt(config, run->model), err);
+    opsm_status status = fresh ? make_model(run, use, err) : open_model(run, use, err);
     if (status != OPSM_OK) return status;
+    log_memory(run);
     run->position.initial_sum = record_sum(run->model->params, (size_t)run->model->n_params * sizeof(float));
     return OPSM_OK;
 }
@@ -246,6 +321,13 @@ static void log_written(const struct run *run, const char *path, enum quant_type
                  quant_traits(type)->name, megabytes, type_before, (double)before / 1e6);
 }
 
+static void log_peak(const struct run *run) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0 || limits_resident() == 0) return; /* elsewhere the unit is another */
+    log_line(LOG_INFO, "memory: at most %.0f MB were in use; %.0f MB were reckoned with",
+             (double)usage.ru_maxrss * 1024e-6, (double)run->need.total * 1e-6);
+}
+
 opsm_status run_finish(struct run *run, opsm_error *err) {
     static const enum quant_type types[] = {
         [SAVE_F32] = QUANT_F32, [SAVE_F16] = QUANT_F16, [SAVE_BF16] = QUANT_BF16, [SAVE_Q8_0] = QUANT_Q8_0};
@@ -254,6 +336,7 @@ opsm_status run_finish(struct run *run, opsm_error *err) {
     if (!path) return mem_exhausted(err, "a file name", 0);
     opsm_status status = model_save(run->model, path, type, err);
     if (status == OPSM_OK) log_written(run, path, type);
+    if (status == OPSM_OK) log_peak(run);
     mem_free(path);
     return status;
 }

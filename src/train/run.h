@@ -7,6 +7,7 @@
 #include "report/metrics.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
+#include "train/memory.h"
 #include "train/problems.h"
 #include "train/step.h"
 #include "train/train.h"
@@ -17,6 +18,7 @@ struct run {
     char *config_text; /* owned, as everything below */
     struct model *model;
     struct problems problems;
+    struct memory_need need;
     struct trainer trainer;
     struct batch *queue; /* [queue_room] oldest first; supervised: none */
     int32_t n_queue, queue_room;
@@ -27,15 +29,9 @@ struct run {
     double last_saved;
 };
 
-/* Directory, lock, configuration text, model (`fresh`: from sft.init), problems. */
+/* Problems, memory, directory, lock, model (`fresh`: from sft.init); says what the run will take. */
 opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options,
                      enum problems_use use, bool fresh, opsm_error *err);
-
-/* What a forward pass of the trainer leaves for its backward pass. */
-enum activations_keep run_keep(const struct run_config *config);
-
-/* Says what the run is about to allocate, in bytes; micro_batch in tokens. */
-void run_log_memory(const struct run *run, int32_t micro_batch, size_t rollout, size_t others);
 
 /* Restores the newest checkpoint if there is one, opens the metrics, writes config.yaml. The trainer must be there. */
 opsm_status run_resume(struct run *run, opsm_error *err);

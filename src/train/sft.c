@@ -36,10 +36,7 @@ static opsm_status sft_open(struct sft *s, const struct run_config *c, const str
     if (status != OPSM_OK) return status;
     struct optim_config optim = {c->optim.lr,           c->optim.beta1,     c->optim.beta2, c->optim.eps,
                                  c->optim.weight_decay, c->optim.clip_norm, c->optim.warmup};
-    struct trainer_limits limits = {.micro_batch = c->train.micro_batch,
-                                    .longest = run_max_prompt(c, s->run.model) + c->rollout.max_tokens,
-                                    .keep = run_keep(c)};
-    run_log_memory(&s->run, limits.micro_batch > limits.longest ? limits.micro_batch : limits.longest, 0, 0);
+    struct trainer_limits limits = {.micro_batch = s->run.need.rows, .keep = s->run.need.keep};
     status = trainer_create(&s->run.trainer, s->run.model, &c->objective, &optim, &limits, err);
     if (status == OPSM_OK && !(s->ids = mem_alloc((size_t)c->sft.batch, sizeof *s->ids)))
         status = mem_exhausted(err, "a list of examples", (size_t)c->sft.batch * sizeof *s->ids);

@@ -14,7 +14,7 @@ opsm_status trainer_create(struct trainer *t, struct model *model, const opsm_ob
                            const struct optim_config *optim_config, const struct trainer_limits *limits,
                            opsm_error *err) {
     *t = (struct trainer){.model = model, .objective = objective, .optim_config = *optim_config};
-    t->micro_batch = limits->micro_batch > limits->longest ? limits->micro_batch : limits->longest;
+    t->micro_batch = limits->micro_batch;
     opsm_status status = opsm_threshold_start(objective, &t->threshold, err);
     if (status == OPSM_OK) status = optim_create(&t->optim, model->n_params, err);
     if (status == OPSM_OK) status = activations_create(&t->acts, model, t->micro_batch, limits->keep, err);

@@ -32,13 +32,6 @@ struct training {
 /* ---- what is allocated once -----------------------------------------------------------------------------------------
  */
 
-static int32_t sequences_per_minibatch(const struct run_config *c) {
-    int32_t units =
-        c->rollout.prompts >= c->schedule.minibatches ? c->rollout.prompts : c->rollout.prompts * c->rollout.group;
-    int32_t size = c->rollout.prompts >= c->schedule.minibatches ? c->rollout.group : 1;
-    return (units + c->schedule.minibatches - 1) / c->schedule.minibatches * size;
-}
-
 static opsm_status check_sizes(const struct run_config *c, opsm_error *err) {
     int64_t sequences = (int64_t)c->rollout.prompts * c->rollout.group;
     if (sequences > INT32_MAX / 2)
@@ -57,15 +50,6 @@ static opsm_status check_sizes(const struct run_config *c, opsm_error *err) {
     return OPSM_OK;
 }
 
-static int32_t longest_sequence(const struct training *t) {
-    return run_max_prompt(t->run.config, t->run.model) + t->run.config->rollout.max_tokens;
-}
-
-static int32_t micro_batch_rows(const struct training *t) {
-    int32_t wanted = t->run.config->train.micro_batch, longest = longest_sequence(t);
-    return wanted > longest ? wanted : longest;
-}
-
 static opsm_status create_generator(struct training *t, opsm_error *err) {
     const struct run_config *c = t->run.config;
     struct sampling sampling = run_sampling(c);
@@ -75,10 +59,6 @@ static opsm_status create_generator(struct training *t, opsm_error *err) {
                                       .max_tokens = c->rollout.max_tokens,
                                       .sequences = t->room,
                                       .truncating = sampling_truncates(&sampling)};
-    size_t copies = (size_t)((t->reference != NULL) + (t->rounded != NULL)) * (size_t)t->run.model->n_params;
-    int32_t sequences = sequences_per_minibatch(c);
-    run_log_memory(&t->run, micro_batch_rows(t), generator_bytes(t->run.model, &limits),
-                   copies * sizeof(float) + minibatch_bytes(sequences, (int64_t)sequences * c->rollout.max_tokens));
     return generator_create(&t->generator, t->run.model, &limits, err);
 }
 
@@ -86,12 +66,11 @@ static opsm_status create_trainer(struct training *t, opsm_error *err) {
     const struct run_config *c = t->run.config;
     struct optim_config optim = {c->optim.lr,           c->optim.beta1,     c->optim.beta2, c->optim.eps,
                                  c->optim.weight_decay, c->optim.clip_norm, c->optim.warmup};
-    int32_t sequences = sequences_per_minibatch(c);
-    struct trainer_limits limits = {.micro_batch = c->train.micro_batch,
-                                    .longest = longest_sequence(t),
+    int32_t sequences = memory_minibatch(c);
+    struct trainer_limits limits = {.micro_batch = t->run.need.rows,
                                     .minibatch_sequences = sequences,
                                     .minibatch_tokens = (int64_t)sequences * c->rollout.max_tokens,
-                                    .keep = run_keep(c)};
+                                    .keep = t->run.need.keep};
     return trainer_create(&t->run.trainer, t->run.model, &c->objective, &optim, &limits, err);
 }
 

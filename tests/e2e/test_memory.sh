@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
+# What a run takes is known before it starts: the sentence at its start, the peak of the process and the refusal agree.
 # Recomputed activations give the same weights; the end of a run says what was written.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,3 +25,48 @@ grep -q "wrote kept/model.gguf: F32, [0-9.]* MB (the model read was F32, [0-9.]*
 "$OPSM" train run.yaml output=small train.save_type=q8_0 >/dev/null 2>small.log
 grep -q "wrote small/model.gguf: Q8_0, " small.log
 "$OPSM" info small/model.gguf | grep -q "Q8_0"
+
+# The number said at the start is the peak of the process, within a tenth.
+agrees() {
+  "$OPSM" train "$@" output=peak train.iterations=1 >/dev/null 2>peak.log
+  rm -rf peak
+  python3 - peak.log <<'PY'
+import re, sys
+text = open(sys.argv[1]).read()
+said = float(re.search(r"^memory: (\d+) MB = ", text, re.M)[1])
+used, reckoned = map(float, re.search(r"^memory: at most (\d+) MB were in use; (\d+) MB were reckoned", text, re.M).groups())
+assert said == reckoned, text
+assert abs(used - said) <= 0.1 * said + 1, text
+PY
+}
+cat >tiny.yaml <<YAML
+model: $here/../../models/tiny.gguf
+task: {name: running-sum}
+train: {eval_every: 0, checkpoint_every: 0}
+YAML
+agrees tiny.yaml
+agrees tiny.yaml precision=f32
+agrees tiny.yaml train.recompute=true train.micro_batch=4096
+agrees tiny.yaml objective.penalty.beta=0.1 schedule.staleness=2 rollout.prompts=32
+
+# Too little: refused before anything is made, with what would fit; and that fits indeed.
+refused() {
+  local expected=$1
+  shift
+  if "$OPSM" "$@" >out 2>err; then echo "not refused: $*"; exit 1; elif [ $? != 1 ]; then echo "exit code: $*"; exit 1; fi
+  grep -q "$expected" err || { cat err; exit 1; }
+}
+OPSM_MEMORY=40MB refused "needs [0-9]* MB of memory, but OPSM_MEMORY leaves only [0-9]* MB: .* would do with" \
+  train tiny.yaml output=none train.recompute=false
+[ ! -e none ]
+words=$(sed -E 's/.* MB: (.*) would do with.*/\1/' err)
+# shellcheck disable=SC2086
+OPSM_MEMORY=40MB "$OPSM" -q train tiny.yaml output=fits train.iterations=1 train.recompute=false $words >/dev/null
+OPSM_MEMORY=1MB refused "take a smaller model" train tiny.yaml output=none
+# `auto` gives up speed before it gives up.
+OPSM_MEMORY=44MB "$OPSM" train tiny.yaml output=auto train.iterations=1 >/dev/null 2>auto.log
+grep -q "layers run again" auto.log
+OPSM_MEMORY=1MB refused "OPSM_MEMORY leaves only" generate "$here/../../models/tiny.gguf" -p 1+1=
+(ulimit -v 180000; refused 'of address space, but `ulimit -v` leaves only' train tiny.yaml output=none train.micro_batch=16000 rollout.prompts=512)
+if OPSM_MEMORY=lots "$OPSM" help 2>err; then exit 1; fi
+grep -q "expected a size" err

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/memory.h"
+#include "base/limits.h"
+#include "base/threads.h"
+#include "model/layout.h"
+#include "model/packed.h"
+#include "optim/optim.h"
+#include "train/minibatch.h"
+#include <stdio.h>
+#include <string.h>
+
+/* Measured on the tiny model: the program with its libraries, and what they make at the first products. */
+enum { PROGRAM_BYTES = 7 << 20, PRODUCTS_BYTES = 2 << 20, STACK_BYTES = 9 << 20 };
+
+/* ---- sizes ---------------------------------------------------------------------------------------------------------
+ */
+
+static int32_t smaller(int64_t a, int64_t b) {
+    return (int32_t)(a < b ? a : b);
+}
+
+static int32_t larger(int64_t a, int64_t b) {
+    return (int32_t)(a > b ? a : b);
+}
+
+int32_t memory_minibatch(const struct run_config *c) {
+    bool whole_groups = c->rollout.prompts >= c->schedule.minibatches;
+    int64_t units = whole_groups ? c->rollout.prompts : (int64_t)c->rollout.prompts * c->rollout.group;
+    int64_t size = whole_groups ? c->rollout.group : 1;
+    return smaller((units + c->schedule.minibatches - 1) / c->schedule.minibatches * size, INT32_MAX);
+}
+
+static int32_t longest_prompt(const struct memory_job *job) {
+    const struct run_config *c = job->config;
+    return larger(1, smaller(c->rollout.max_prompt, job->sizes->config.context - c->rollout.max_tokens));
+}
+
+int32_t memory_rows(const struct memory_job *job) {
+    const struct run_config *c = job->config;
+    int64_t sequences = job->supervised ? c->sft.batch : memory_minibatch(c);
+    int64_t prompts = job->supervised ? sequences : (sequences + c->rollout.group - 1) / c->rollout.group;
+    if (!job->supervised && c->rollout.prompts < c->schedule.minibatches) prompts = sequences; /* groups are cut */
+    int64_t possible = sequences * c->rollout.max_tokens + prompts * job->prompt;
+    int64_t longest = (int64_t)longest_prompt(job) + c->rollout.max_tokens;
+    int32_t rows = smaller(larger(c->train.micro_batch, longest), possible);
+    return larger(rows, longest);
+}
+
+/* What the process has taken already: libraries, tokenizer, problems. */
+static size_t resident(void) {
+    size_t now = (size_t)limits_resident();
+    return now > PROGRAM_BYTES ? now : PROGRAM_BYTES;
+}
+
+static size_t weights_bytes(const struct model *m, bool trainable) {
+    return (size_t)m->n_params * sizeof(float) + model_packed_bytes(m, trainable);
+}
+
+size_t memory_generation(const struct model *m, const struct generator_limits *limits, int32_t prompt) {
+    return resident() + PRODUCTS_BYTES + weights_bytes(m, false) + generator_filled(m, limits, 1, prompt);
+}
+
+static struct generator_limits rollout_limits(const struct memory_job *job) {
+    const struct run_config *c = job->config;
+    bool truncating = c->rollout.top_p < 1 || c->rollout.top_k > 0 || c->rollout.min_p > 0;
+    int32_t sequences = smaller((int64_t)c->rollout.prompts * c->rollout.group, INT32_MAX / 2);
+    if (job->supervised) sequences = larger(c->eval.samples, c->rollout.in_flight);
+    return (struct generator_limits){.in_flight = c->rollout.in_flight,
+                                     .max_prompt = longest_prompt(job),
+                                     .max_tokens = c->rollout.max_tokens,
+                                     .sequences = sequences,
+                                     .truncating = truncating && !job->supervised};
+}
+
+/* Token columns of the batches that wait, of the minibatch, of a micro-batch. */
+static size_t batches_bytes(const struct memory_job *job, int32_t rows) {
+    enum { PACKED = 60, SEQUENCE = 64, KEPT = 32 }; /* bytes a token, bytes a sequence, tokens kept of a top-p set */
+    const struct run_config *c = job->config;
+    size_t packed = 2 * (size_t)rows * PACKED;
+    if (job->supervised) return packed + (size_t)c->sft.batch * (size_t)(c->rollout.max_tokens * 16 + job->prompt * 8);
+    const opsm_objective *o = &c->objective;
+    struct generator_limits l = rollout_limits(job);
+    size_t sequences = (size_t)l.sequences, most = (size_t)c->rollout.max_tokens;
+    size_t token = 8 + (l.truncating ? 8 + 4 * (size_t)KEPT : 0) + (opsm_objective_needs_trainer(o) ? 4u : 0u) +
+                   (opsm_objective_needs_reference(o) ? 4u : 0u) + (c->rollout.save ? 4u : 0u);
+    size_t batch = sequences * (most * token + SEQUENCE) + (size_t)c->rollout.prompts * (size_t)job->prompt * 4;
+    int32_t n = memory_minibatch(c);
+    return packed + ((size_t)c->schedule.staleness + 1) * batch + minibatch_bytes(n, (int64_t)n * (int64_t)most);
+}
+
+/* Working memory of the products: the inputs of the widest one laid out anew. */
+static size_t kernels_bytes(const struct model *m, int32_t rows) {
+    int64_t widest = larger(m->config.ffn_dim, larger(m->config.dim, model_q_dim(&m->config)));
+    size_t type = gemm_weight_estimate(1, 1, m->precision, false);
+    return (size_t)rows * (size_t)widest * type + (size_t)threads_count() * ((size_t)rows * 64 * type + (1 << 18));
+}
+
+void memory_need(struct memory_need *need, const struct memory_job *job, enum activations_keep keep) {
+    const struct run_config *c = job->config;
+    const struct model *m = job->sizes;
+    *need = (struct memory_need){.keep = keep, .rows = memory_rows(job)};
+    need->weights = weights_bytes(m, true);
+    need->gradients = (size_t)m->n_params * sizeof(float) + optim_bytes(m->n_params);
+    need->activations = activations_bytes(m, need->rows, keep);
+    if (!job->supervised) {
+        size_t copies =
+            (size_t)(opsm_objective_needs_reference(&c->objective) != 0) + (size_t)(c->rollout.weights != WEIGHTS_SAME);
+        need->copies = copies * weights_bytes(m, false);
+    }
+    struct generator_limits limits = rollout_limits(job);
+    if (!job->supervised || c->train.eval_every > 0) {
+        need->generation = generator_filled(m, &limits, job->supervised ? 1 : c->rollout.group, job->prompt);
+        need->reserved = generator_bytes(m, &limits) - need->generation;
+    }
+    need->batches = batches_bytes(job, need->rows);
+    need->others = resident() + PRODUCTS_BYTES + kernels_bytes(m, need->rows);
+    need->reserved += (size_t)threads_count() * STACK_BYTES;
+    need->total = need->weights + need->gradients + need->copies + need->activations + need->generation +
+                  need->batches + need->others;
+}
+
+/* ---- against what is there -----------------------------------------------------------------------------------------
+ */
+
+static bool beyond(const struct memory_need *need) {
+    struct limit tight;
+    size_t more = need->total - resident();
+    return limits_beyond(more, more + need->reserved, &tight);
+}
+
+/* ---- what would fit ------------------------------------------------------------------------------------------------
+ */
+
+/* Changes a configuration so that it needs less, one step at a time; writes the key as on the command line. False: there
+ * is nothing left of this kind. In the order in which a person would give things up: first what costs time only. */
+typedef bool shrink(struct run_config *c, char *words, size_t room);
+
+static bool halve(int32_t *value, int32_t least, const char *key, char *words, size_t room) {
+    if (*value <= least) return false;
+    *value = *value / 2 > least ? *value / 2 : least;
+    snprintf(words, room, "%s=%d", key, *value);
+    return true;
+}
+
+static bool recompute(struct run_config *c, char *words, size_t room) {
+    if (c->train.recompute == RECOMPUTE_YES) return false;
+    c->train.recompute = RECOMPUTE_YES;
+    snprintf(words, room, "train.recompute=true");
+    return true;
+}
+
+static bool micro_batch(struct run_config *c, char *words, size_t room) {
+    return halve(&c->train.micro_batch, 128, "train.micro_batch", words, room);
+}
+
+static bool flight(struct run_config *c, char *words, size_t room) {
+    return halve(&c->rollout.in_flight, 8, "rollout.in_flight", words, room);
+}
+
+static bool sampler(struct run_config *c, char *words, size_t room) {
+    if (c->rollout.weights == WEIGHTS_SAME) return false;
+    c->rollout.weights = WEIGHTS_SAME;
+    snprintf(words, room, "rollout.weights=same");
+    return true;
+}
+
+static bool precision(struct run_config *c, char *words, size_t room) {
+    if (c->precision == DTYPE_BF16) return false;
+    c->precision = DTYPE_BF16;
+    snprintf(words, room, "precision=bf16");
+    return true;
+}
+
+static bool prompt_room(struct run_config *c, char *words, size_t room) {
+    return halve(&c->rollout.max_prompt, 64, "rollout.max_prompt", words, room);
+}
+
+static bool response_room(struct run_config *c, char *words, size_t room) {
+    return halve(&c->rollout.max_tokens, 16, "rollout.max_tokens", words, room);
+}
+
+static bool staleness(struct run_config *c, char *words, size_t room) {
+    return halve(&c->schedule.staleness, 0, "schedule.staleness", words, room);
+}
+
+static bool reference(struct run_config *c, char *words, size_t room) {
+    if (!opsm_objective_needs_reference(&c->objective)) return false;
+    c->objective.penalty_beta = 0;
+    snprintf(words, room, "objective.penalty.beta=0");
+    return !opsm_objective_needs_reference(&c->objective);
+}
+
+static shrink *const ways[] = {recompute, micro_batch, flight,      sampler,      precision,
+                               reference, staleness,   prompt_room, response_room};
+enum { WAYS = sizeof ways / sizeof *ways, WORDS_ROOM = 48 };
+
+struct smaller_run {
+    struct run_config config; /* a view: nothing of it is freed */
+    struct model sizes;
+    struct memory_need need;
+    char words[WAYS][WORDS_ROOM];
+    bool fits;
+};
+
+static void reckon(struct smaller_run *s, const struct memory_job *job) {
+    struct memory_job smaller_job = *job;
+    smaller_job.config = &s->config;
+    s->sizes.precision = s->config.precision;
+    smaller_job.sizes = &s->sizes;
+    memory_need(&s->need, &smaller_job,
+                s->config.train.recompute == RECOMPUTE_YES ? ACTIVATIONS_RECOMPUTE : ACTIVATIONS_ALL);
+    s->fits = !beyond(&s->need);
+}
+
+/* One way after the other, as far as each one helps. */
+static void find_smaller(struct smaller_run *s, const struct memory_job *job, enum activations_keep keep) {
+    *s = (struct smaller_run){.config = *job->config, .sizes = *job->sizes};
+    if (keep == ACTIVATIONS_RECOMPUTE) s->config.train.recompute = RECOMPUTE_YES; /* `auto` has done it */
+    reckon(s, job);
+    for (int way = 0; way < WAYS && !s->fits; way++) {
+        for (;;) {
+            struct run_config before = s->config;
+            size_t needed = s->need.total + s->need.reserved;
+            char words[WORDS_ROOM] = "";
+            bool changed = !s->fits && ways[way](&s->config, words, sizeof words);
+            if (changed) reckon(s, job);
+            if (!changed || s->need.total + s->need.reserved >= needed) {
+                if (changed) s->config = before;
+                if (changed) reckon(s, job);
+                break;
+            }
+            memcpy(s->words[way], words, sizeof words);
+        }
+    }
+}
+
+static opsm_status refuse(const struct memory_need *need, const struct memory_job *job, opsm_error *err) {
+    struct smaller_run s;
+    find_smaller(&s, job, need->keep);
+    char advice[WAYS * WORDS_ROOM + 128], size[LIMITS_SIZE_ROOM], parts[7][LIMITS_SIZE_ROOM];
+    size_t n = 0;
+    for (int way = 0; way < WAYS; way++)
+        if (*s.words[way]) n += (size_t)snprintf(advice + n, sizeof advice - n, "%s%s", n ? " " : "", s.words[way]);
+    limits_size(size, s.need.total);
+    if (s.fits)
+        snprintf(advice + n, sizeof advice - n, " would do with %s", size);
+    else if (n)
+        snprintf(advice + n, sizeof advice - n, " would still need %s: take a smaller model", size);
+    else
+        snprintf(advice, sizeof advice, "take a smaller model");
+    char what[400];
+    snprintf(what, sizeof what,
+             "training (weights %s, gradients and moments %s, copies %s, activations of %d tokens %s, generation %s, "
+             "batches %s, others %s)",
+             limits_size(parts[0], need->weights), limits_size(parts[1], need->gradients),
+             limits_size(parts[2], need->copies), need->rows, limits_size(parts[3], need->activations),
+             limits_size(parts[4], need->generation), limits_size(parts[5], need->batches),
+             limits_size(parts[6], need->others));
+    size_t more = need->total - resident();
+    return limits_check(what, more, more + need->reserved, need->total, advice, err);
+}
+
+opsm_status memory_plan(struct memory_need *need, const struct memory_job *job, opsm_error *err) {
+    enum config_recompute wanted = job->config->train.recompute;
+    memory_need(need, job, wanted == RECOMPUTE_YES ? ACTIVATIONS_RECOMPUTE : ACTIVATIONS_ALL);
+    if (wanted == RECOMPUTE_AUTO && beyond(need)) memory_need(need, job, ACTIVATIONS_RECOMPUTE);
+    return beyond(need) ? refuse(need, job, err) : OPSM_OK;
+}
+
+/* ---- disk ----------------------------------------------------------------------------------------------------------
+ */
+
+/* Bytes of what a run keeps at most at one time, one more checkpoint while it is being written. */
+static double checkpoints_bytes(const struct memory_job *job, int64_t *held) {
+    enum { SFT_STEPS = 50 }; /* an iteration of `opsm sft` */
+    const struct run_config *c = job->config;
+    int64_t iterations = job->supervised ? (c->sft.steps + SFT_STEPS - 1) / SFT_STEPS : c->train.iterations;
+    int64_t made = c->train.checkpoint_every > 0 ? iterations / c->train.checkpoint_every + 1 : 1;
+    *held = made < c->train.keep + 1 ? made : c->train.keep + 1;
+    double queue = job->supervised ? 0 : (double)batches_bytes(job, 0);
+    return (double)*held * (3.0 * sizeof(float) * (double)job->sizes->n_params + queue);
+}
+
+static double saved_bytes(const struct memory_job *job) {
+    static const double per_weight[] = {[SAVE_F32] = 4, [SAVE_F16] = 2, [SAVE_BF16] = 2, [SAVE_Q8_0] = 34.0 / 32};
+    enum { METADATA = 1 << 20 };
+    return (double)job->sizes->n_weights * per_weight[job->config->train.save_type] + METADATA +
+           40.0 * job->sizes->config.n_vocab;
+}
+
+opsm_status memory_disk(const struct memory_job *job, uint64_t there, opsm_error *err) {
+    const struct run_config *c = job->config;
+    int64_t held;
+    double checkpoints = checkpoints_bytes(job, &held), model = saved_bytes(job), need = checkpoints + model;
+    struct limit disk = limits_disk(c->output);
+    if (disk.bytes == UINT64_MAX || need <= (double)disk.bytes + (double)there) return OPSM_OK;
+    char parts[4][LIMITS_SIZE_ROOM];
+    return opsm_fail(
+        err, OPSM_IO,
+        "'%s' will take %s of disk (%lld checkpoints, one of them while it is written, %s; model.gguf %s), "
+        "but only %s are free: lower train.keep, raise train.checkpoint_every, set train.save_type=bf16, "
+        "or take another output",
+        c->output, limits_size(parts[0], (size_t)need), (long long)held, limits_size(parts[1], (size_t)checkpoints),
+        limits_size(parts[2], (size_t)model), limits_size(parts[3], (size_t)disk.bytes));
+}
