@@ -132,6 +132,25 @@ static const struct cli_text texts[] = {
      "  --in-flight N        samples decoded side by side (default 64)\n"
      "  --precision f32|bf16  GEMM inputs (default bf16)\n"
      "  --jsonl              one object per sample with token ids and log-probs\n"},
+    {"reward", "[CONFIG.yaml | --verifier TYPE] [setting=value ...] [FILE.jsonl]",
+     "judge recorded responses exactly as training would",
+     "Reads one response a line from FILE, or from standard input, and writes one verdict a line, in order:\n\n"
+     "    {\"response\": \"so it is 12\", \"answer\": \"12\"}\n"
+     "    {\"reward\": 1.0, \"rewards\": {\"numeric\": 1.0}, \"found\": \"12\",\n"
+     "     \"unjudged\": null}\n\n"
+     "`answer` is a text, a number, or a list of accepted ones; verifiers of puzzles read `numbers` and `target`. "
+     "`finished` is false for a response that was cut off (default true); `prompt` and other fields may be there.\n\n"
+     "`found` is what the first verifier took as the answer, right or wrong; null where it found none. `unjudged` is a "
+     "sentence where there is no verdict: no answer to compare with, say. That is never a 0. A faulty line ends it "
+     "with a sentence that names the line and exit code 1, after the verdicts of all lines before it. Blank lines are "
+     "passed over.\n\n"
+     "CONFIG.yaml judges by its reward:, or by what training would choose without one; data.answer and data.prompt "
+     "name "
+     "the fields. Words key.path=value change it, as for train.\n\n"
+     "  --verifier TYPE      judge by this verifier alone (`opsm help verifiers`); words like pattern=TEXT are its\n"
+     "                       settings\n"
+     "  --answer FIELD       field, or path a.b, with the answer (default: data.answer, or answer)\n"
+     "  --prompt FIELD       field with the prompt (default: data.prompt, or prompt)\n"},
     {"score", "MODEL|RUN [options] < TEXT", "log-prob of every token of a text",
      "Reads text on stdin; writes one line per token: id, piece, log-prob in nats; the last line has the number of\n"
      "tokens, the mean and the perplexity. Nothing predicts the first token: it has no log-prob.\n\n"

@@ -66,6 +66,8 @@ static opsm_status missing_field(const json_t *row, const char *field, const cha
 /* A scalar as text. */
 static opsm_status scalar_text(const json_t *value, const char *field, const struct jsonl *lines, struct text *text,
                                opsm_error *err) {
+    if (json_is_string(value) && !json_is_unfit(value) && strlen(json_string_value(value)) != json_string_length(value))
+        return jsonl_fail(lines, err, OPSM_FORMAT, "field '%.60s' holds a NUL character", field);
     if (json_large_number(value))
         text_puts(text, json_large_number(value));
     else if (json_is_string(value) && !json_is_unfit(value))

@@ -20,6 +20,8 @@ struct jsonl {
     char *buffer;
     size_t room, start, end;
     int64_t line;
+    bool any_text;     /* see jsonl_accept_any_text */
+    bool lenient;      /* the last row has unfit values in it */
     bool at_end;       /* the input has no more bytes */
     bool open_line;    /* the line in hand has no line end */
     opsm_status stuck; /* an error that going on cannot cure */
@@ -65,6 +67,24 @@ opsm_status jsonl_open_memory(struct jsonl **result, const void *data, size_t si
     (*result)->memory = data;
     (*result)->memory_left = size;
     return OPSM_OK;
+}
+
+opsm_status jsonl_open_stdin(struct jsonl **result, size_t limit, opsm_error *err) {
+    *result = create("standard input", limit, err);
+    if (!*result) return OPSM_NOMEM;
+    (*result)->fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+    if ((*result)->fd >= 0) return OPSM_OK;
+    jsonl_close(*result);
+    *result = NULL;
+    return opsm_fail(err, OPSM_IO, "cannot read standard input: %s", strerror(errno));
+}
+
+void jsonl_accept_any_text(struct jsonl *lines) {
+    lines->any_text = true;
+}
+
+bool jsonl_unfit(const struct jsonl *lines, const json_t *value) {
+    return lines->lenient && json_is_unfit(value);
 }
 
 void jsonl_close(struct jsonl *lines) {
@@ -159,6 +179,10 @@ static opsm_status next_line(struct jsonl *lines, const char **text, size_t *len
     }
 }
 
+bool jsonl_ready(const struct jsonl *lines) {
+    return lines->at_end || memchr(lines->buffer + lines->start, '\n', lines->end - lines->start);
+}
+
 /* ---- rows -------------------------------------------------------------------------------------------------------- */
 
 static bool is_blank(const char *text, size_t length) {
@@ -174,10 +198,45 @@ static void skip_byte_order_mark(const struct jsonl *lines, const char **text, s
     *length -= 3;
 }
 
+/* The code unit of an escape like "\u12ab" at text, -1 where there is none. */
+static int32_t escaped_unit(const char *text, size_t length) {
+    if (length < 6 || text[0] != '\\' || text[1] != 'u') return -1;
+    int32_t unit = 0;
+    for (int i = 2; i < 6; i++) {
+        char c = text[i], lower = (char)(c | 0x20);
+        int digit = c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+        if (digit < 0) return -1;
+        unit = unit * 16 + digit;
+    }
+    return unit;
+}
+
+static bool is_high(int32_t unit) {
+    return unit >= 0xd800 && unit < 0xdc00;
+}
+
+static bool is_low(int32_t unit) {
+    return unit >= 0xdc00 && unit < 0xe000;
+}
+
+/* A text that was cut inside of a character is written with half a surrogate pair; the replacement is as long. */
+static void mend_surrogates(char *text, size_t length) {
+    static const char replacement[4] = {'f', 'f', 'f', 'd'};
+    char *end = text + length;
+    while ((text = memchr(text, '\\', (size_t)(end - text)))) {
+        int32_t unit = escaped_unit(text, (size_t)(end - text));
+        bool pair = is_high(unit) && is_low(escaped_unit(text + 6, (size_t)(end - text - 6)));
+        if (!pair && (is_high(unit) || is_low(unit))) memcpy(text + 2, replacement, sizeof replacement);
+        text += pair ? 12 : unit >= 0 ? 6 : end - text > 1 ? 2 : 1;
+    }
+}
+
 static opsm_status parse_row(struct jsonl *lines, const char *text, size_t length, json_t **object, opsm_error *err) {
     json_error_t problem;
-    json_t *row = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
-    bool lenient = !row && json_lenient_helps(&problem);
+    if (lines->any_text) mend_surrogates(lines->buffer + (text - lines->buffer), length);
+    size_t flags = JSON_REJECT_DUPLICATES | (lines->any_text ? JSON_ALLOW_NUL : 0);
+    json_t *row = json_loadb(text, length, flags, &problem);
+    bool lenient = lines->lenient = !row && json_lenient_helps(&problem);
     if (lenient) row = json_lenient_load(text, length, &problem);
     /* Out of memory, jansson mostly leaves the description empty; on some paths it takes the missing value for a fault
      * of the text, which cannot be told apart. */

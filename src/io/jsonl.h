@@ -19,6 +19,7 @@
 #include "io/json_lenient.h"
 #include <jansson.h>
 #include <opsm/status.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,11 +38,24 @@ opsm_status jsonl_open_as(struct jsonl **lines, const char *path, const char *na
 opsm_status jsonl_open_memory(struct jsonl **lines, const void *data, size_t size, const char *name, size_t line_limit,
                               opsm_error *err);
 
+/* The same over standard input, whatever it is. */
+opsm_status jsonl_open_stdin(struct jsonl **lines, size_t line_limit, opsm_error *err);
+
+/* Takes texts as a model may have written them: with the escape of a NUL, and with halves of surrogate pairs, which
+ * become U+FFFD. A string's length is then json_string_length, and jsonl_unfit tells what json_is_unfit cannot. */
+void jsonl_accept_any_text(struct jsonl *lines);
+
+/* Whether a value of the last row is one that jansson had no room for. */
+bool jsonl_unfit(const struct jsonl *lines, const json_t *value);
+
 void jsonl_close(struct jsonl *lines); /* NULL is allowed */
 
 /* The next object, a new reference for the caller; NULL with OPSM_OK at the end. After an error the reader stands
  * behind the faulty line and may go on, except after OPSM_IO and a line above the limit, which it repeats. */
 opsm_status jsonl_next(struct jsonl *lines, json_t **object, opsm_error *err);
+
+/* Whether the next line has been read from the input already, so that jsonl_next will not wait for it. */
+bool jsonl_ready(const struct jsonl *lines);
 
 /* The line that jsonl_next read last, from 1; 0 before the first. */
 int64_t jsonl_line(const struct jsonl *lines);

@@ -150,18 +150,20 @@ static opsm_status verifier_create(struct verifier *verifier, const struct verif
     return type->create ? type->create(&verifier->state, &verifier->spec, err) : OPSM_OK;
 }
 
-/* Metrics tell the summands apart by name. */
-static opsm_status name_verifier(struct reward *reward, int index, const char *name, opsm_error *err) {
-    struct verifier *verifier = &reward->verifiers[index];
-    int nth = 1;
-    for (int i = 0; i < index; i++) nth += reward->verifiers[i].type == verifier->type;
-    if (name || nth == 1)
-        snprintf(verifier->name, sizeof verifier->name, "%s", name ? name : verifier->type->name);
-    else
-        snprintf(verifier->name, sizeof verifier->name, "%s-%d", verifier->type->name, nth);
-    for (int i = 0; i < index; i++)
-        if (!strcmp(reward->verifiers[i].name, verifier->name))
-            return opsm_fail(err, OPSM_INVALID, "reward: two entries have the name '%s'", verifier->name);
+static bool is_taken(const struct reward *reward, int count, const char *name) {
+    for (int i = 0; i < count; i++)
+        if (!strcmp(reward->verifiers[i].name, name)) return true;
+    return false;
+}
+
+/* Metrics tell the summands apart by name: the one given, else the first of "numeric", "numeric-2", ... that is free. */
+static opsm_status name_verifier(struct reward *reward, int index, const char *given, opsm_error *err) {
+    char *name = reward->verifiers[index].name;
+    const char *type = reward->verifiers[index].type->name;
+    snprintf(name, VERIFIER_NAME_MAX + 1, "%s", given ? given : type);
+    if (given && is_taken(reward, index, name))
+        return opsm_fail(err, OPSM_INVALID, "reward: two entries have the name '%s'", name);
+    for (int n = 2; is_taken(reward, index, name); n++) snprintf(name, VERIFIER_NAME_MAX + 1, "%s-%d", type, n);
     return OPSM_OK;
 }
 
@@ -237,20 +239,29 @@ static double best_score(const struct verifier *v, const struct problem *problem
     return best;
 }
 
+/* One verifier's verdict; NaN, and the sentence of the first that has none. */
+static double judge_with(const struct verifier *v, const struct problem *problem, struct response response,
+                         struct span *found, opsm_error *unjudged) {
+    opsm_error why;
+    opsm_status status = check(v, problem, &why);
+    double score = status == OPSM_OK ? best_score(v, problem, response, found) : NAN;
+    if (status == OPSM_OK && isnan(score)) status = mem_exhausted(&why, "a verdict", response.length);
+    if (status != OPSM_OK && unjudged->code == OPSM_OK) *unjudged = why;
+    return score;
+}
+
 static void judge(const struct reward *reward, const struct reward_item *item, struct verdict *verdict) {
     struct response response = {item->text ? item->text : "", item->text ? item->length : 0, item->finished};
     verdict->reward = 0;
     verdict->found = (struct span){0};
-    verdict->unjudged.code = reward_check(reward, item->problem, &verdict->unjudged);
-    for (int i = 0; i < reward->count && verdict->unjudged.code == OPSM_OK; i++) {
+    verdict->unjudged.code = OPSM_OK;
+    for (int i = 0; i < reward->count; i++) {
         const struct verifier *v = &reward->verifiers[i];
         struct span found = {0};
-        verdict->scores[i] = best_score(v, item->problem, response, &found);
-        if (isnan(verdict->scores[i])) mem_exhausted(&verdict->unjudged, "a verdict", 0);
-        verdict->reward += v->spec.weight * verdict->scores[i];
+        verdict->scores[i] = judge_with(v, item->problem, response, &found, &verdict->unjudged);
+        verdict->reward += v->spec.weight * verdict->scores[i]; /* NaN where one has no verdict */
         if (i == 0) verdict->found = found;
     }
-    if (verdict->unjudged.code != OPSM_OK) verdict->reward = NAN;
 }
 
 void reward_judge(const struct reward *reward, const struct reward_item *items, int64_t n, struct verdict *verdicts) {
@@ -258,13 +269,18 @@ void reward_judge(const struct reward *reward, const struct reward_item *items, 
     for (int64_t i = 0; i < n; i++) judge(reward, &items[i], &verdicts[i]);
 }
 
+opsm_status verifier_misses(const struct problem *problem, const char *name, const char *what, opsm_error *err) {
+    if (!*problem->prompt) return opsm_fail(err, OPSM_MISSING, "verifier '%s' %s, but there is none", name, what);
+    return opsm_fail(err, OPSM_MISSING, "verifier '%s' %s, but the problem '%.80s' has none", name, what,
+                     problem->prompt);
+}
+
 opsm_status verifier_needs_answer(const struct problem *problem, const char *answer, const char *name,
                                   opsm_error *err) {
     if (span_trim(span_of(answer)).length > 0) return OPSM_OK;
     if (problem->n_more_answers > 0)
         return opsm_fail(err, OPSM_MISSING, "verifier '%s': one of the accepted answers is blank", name);
-    return opsm_fail(err, OPSM_MISSING, "verifier '%s' compares with the answer, but the problem '%.80s' has none",
-                     name, problem->prompt);
+    return verifier_misses(problem, name, "compares with the answer", err);
 }
 
 opsm_status verifier_needs_digits(const struct problem *problem, int least, const char *name, opsm_error *err) {
@@ -272,9 +288,5 @@ opsm_status verifier_needs_digits(const struct problem *problem, int least, cons
     for (int i = 0; digits && i < problem->n_numbers; i++)
         digits = problem->numbers[i] >= 0 && problem->numbers[i] < 10;
     if (digits) return OPSM_OK;
-    return opsm_fail(
-        err, OPSM_MISSING,
-        "verifier '%s' needs the digits of the problem, but '%.80s' has none; it fits the task of the same "
-        "name only",
-        name, problem->prompt);
+    return verifier_misses(problem, name, "needs `numbers`, a list of digits, and `target`", err);
 }

@@ -35,7 +35,7 @@ enum { VERIFIERS_MAX = 16, VERIFIER_NAME_MAX = 64 };
  * the duration of reward_create. */
 struct verifier_spec {
     const char *type; /* a name from VERIFIER_LIST */
-    const char *name; /* in metrics, unique in a reward; NULL: the type, from the second of a type on with its number */
+    const char *name; /* in metrics, unique in a reward; NULL: the type, or the first free of type-2, type-3, ... */
     double weight;    /* any finite number; negative ones punish */
     const char *pattern;
     double tolerance; /* relative, [0, 1) */
@@ -76,7 +76,7 @@ struct reward_item {
 
 struct verdict {
     double reward;                /* the weighted sum; NaN: unjudged */
-    double scores[VERIFIERS_MAX]; /* of each verifier, without its weight */
+    double scores[VERIFIERS_MAX]; /* of each verifier, without its weight; NaN: this one has no verdict */
     struct span found;            /* what the first verifier took as the answer, a part of the item's text */
     opsm_error unjudged;          /* code OPSM_OK: judged; else why not. Never taken for a score of 0 */
 };

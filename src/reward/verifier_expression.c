@@ -5,13 +5,9 @@
 static opsm_status check_expression(const void *state, const struct verifier_spec *spec, const struct problem *problem,
                                     const char *answer, opsm_error *err) {
     (void)state;
-    (void)spec;
     (void)answer;
     if (problem->n_numbers > 0) return OPSM_OK;
-    return opsm_fail(err, OPSM_MISSING,
-                     "verifier 'expression' needs the numbers of the problem, but '%.80s' has none; it fits the task "
-                     "countdown only",
-                     problem->prompt);
+    return verifier_misses(problem, spec->type, "needs `numbers`, a list of whole numbers, and `target`", err);
 }
 
 /* Every number of the expression takes one of the problem's numbers. */
@@ -41,9 +37,10 @@ static double score_expression(const void *state, const struct verifier_spec *sp
 const struct verifier_type verifier_expression = {
     .name = "expression",
     .help = "Arithmetic (+ - * / and brackets) that uses the numbers of the problem, each\n"
-            "at most once, and equals its target. An `=` and what follows is ignored, and\n"
-            "of several lines the last one counts. Rows of a file need `numbers`, a list,\n"
-            "and `target`. A response that was cut off scores 0 unless unfinished_ok.\n",
+            "at most once, and equals its target: in the last \\boxed{}, else the last\n"
+            "<answer>, else the last line. \"= 24\" may follow, if it is right. Rows of a\n"
+            "file need `numbers`, a list of whole numbers, and `target`. A response that\n"
+            "was cut off scores 0 unless unfinished_ok.\n",
     .settings = SETTING_UNFINISHED,
     .check = check_expression,
     .score = score_expression,

@@ -81,6 +81,9 @@ const char *span_find_last(struct span span, const char *needle);
 /* The content of the last \boxed{...}; false when there is none or its braces do not close. */
 bool span_last_boxed(struct span text, struct span *content);
 
+/* "verifier 'name' needs ..., but the problem '...' has none"; returns OPSM_MISSING. */
+opsm_status verifier_misses(const struct problem *problem, const char *name, const char *what, opsm_error *err);
+
 /* The check shared by all that walk over the problem's digits: at least `least` numbers, all from 0 to 9. */
 opsm_status verifier_needs_digits(const struct problem *problem, int least, const char *name, opsm_error *err);
 

@@ -45,6 +45,7 @@ void config_free(struct run_config *config) {
 struct verifier_spec config_verifier(const struct config_reward *reward) {
     return (struct verifier_spec){
         .type = reward->type,
+        .name = reward->name,
         .weight = reward->weight,
         .pattern = reward->pattern,
         .tolerance = reward->tolerance,

@@ -37,7 +37,7 @@ enum config_template { TEMPLATE_CHAT, TEMPLATE_PLAIN, TEMPLATE_AUTO };
 
 /* One verifier of the weighted sum; fields as in struct verifier_spec. Strings are owned. */
 struct config_reward {
-    char *type, *pattern, *prefix, *suffix;
+    char *type, *name, *pattern, *prefix, *suffix;
     double weight, tolerance;
     bool ignore_case, unfinished_ok;
     int32_t max_length;
@@ -120,6 +120,9 @@ opsm_status config_load(struct run_config *config, const char *path, opsm_error 
 
 /* One "key.path=value"; the value is YAML (numbers, [lists], {maps}). */
 opsm_status config_override(struct run_config *config, const char *assignment, opsm_error *err);
+
+/* One "setting=value" of an entry of `reward:`. A text is taken as it is, a list is YAML. */
+opsm_status config_reward_override(struct config_reward *reward, const char *assignment, opsm_error *err);
 
 /* What depends on more than one key. */
 opsm_status config_check(const struct run_config *config, opsm_error *err);

@@ -111,7 +111,8 @@ const int config_n_keys = sizeof config_keys / sizeof *config_keys;
 #define AT(field) offsetof(struct config_reward, field)
 
 const struct config_key config_reward_keys[] = {
-    TEXT("type", type, "verifier: exact, numeric, regex, contains, format, expression, subset or path"),
+    TEXT("type", type, "verifier, see `opsm help verifiers`"),
+    TEXT("name", name, "its name in metrics; default: the type, or the first free of type-2, type-3, ..."),
     REAL("weight", weight, -1e6, 1e6, "factor in the sum"),
     TEXT("pattern", pattern, "regex, contains: what to look for"),
     REAL("tolerance", tolerance, 0, 1, "numeric: relative tolerance"),

@@ -119,6 +119,16 @@ static opsm_status set_value(struct walk *walk, void *base, const struct config_
 /* ---- reward: a list of maps -----------------------------------------------------------------------------------------
  */
 
+static opsm_status unknown_setting(const char *name, opsm_error *err) {
+    const char *names[32];
+    int n = 0;
+    for (; n < config_n_reward_keys && n < 32; n++) names[n] = config_reward_keys[n].path;
+    const char *nearest = text_nearest(name, names, (size_t)n);
+    if (!nearest)
+        return opsm_fail(err, OPSM_INVALID, "unknown key 'reward.%.60s'; `opsm help config` lists them", name);
+    return opsm_fail(err, OPSM_INVALID, "unknown key 'reward.%.60s'; did you mean '%s'?", name, nearest);
+}
+
 static opsm_status set_reward(struct walk *walk, struct config_reward *reward, yaml_node_t *node) {
     if (node->type != YAML_MAPPING_NODE)
         return opsm_fail(walk->err, OPSM_INVALID, "reward: expected maps like {type: numeric, weight: 1.0}, found %s",
@@ -130,9 +140,7 @@ static opsm_status set_reward(struct walk *walk, struct config_reward *reward, y
         opsm_status status = config_map_entry(walk->document, node, i, &entry, walk->err);
         if (status != OPSM_OK) return status;
         const struct config_key *key = config_key_find(config_reward_keys, config_n_reward_keys, entry.name);
-        if (!key)
-            return opsm_fail(walk->err, OPSM_INVALID, "unknown key 'reward.%.60s'; `opsm help config` lists them",
-                             entry.name);
+        if (!key) return unknown_setting(entry.name, walk->err);
         status = config_is_null(entry.value) ? config_key_reset(reward, &defaults, key, walk->err)
                                              : set_value(walk, reward, key, entry.value);
         if (status != OPSM_OK) return status;
@@ -313,6 +321,28 @@ opsm_status config_override(struct run_config *config, const char *assignment, o
     struct walk walk = {.config = config, .document = &document, .policy_named = config->policy_in_words, .err = err};
     status = apply(&walk, path, root ? root : &nothing);
     config->policy_in_words = walk.policy_named;
+    config_document_close(&document);
+    return status;
+}
+
+opsm_status config_reward_override(struct config_reward *reward, const char *assignment, opsm_error *err) {
+    const char *equals = strchr(assignment, '=');
+    char name[PATH_ROOM];
+    int n = snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - assignment) : 0, assignment);
+    if (!equals || n <= 0 || n >= PATH_ROOM)
+        return opsm_fail(err, OPSM_INVALID, "'%.100s': expected setting=value", assignment);
+    const struct config_key *key = config_key_find(config_reward_keys, config_n_reward_keys, name);
+    if (!key) return unknown_setting(name, err);
+    if (key->kind != KEY_TEXTS) return config_key_set(reward, key, equals + 1, err);
+    struct config_document document;
+    opsm_status status = config_document_parse(&document, assignment, false, equals + 1, strlen(equals + 1), err);
+    if (status != OPSM_OK) return status;
+    yaml_node_t *root = config_document_root(&document);
+    struct walk walk = {.document = &document, .err = err};
+    if (root && root->type == YAML_SEQUENCE_NODE)
+        status = set_texts(&walk, reward, key, root);
+    else
+        status = opsm_fail(err, OPSM_INVALID, "%s: expected a list like [a, b]", key->path);
     config_document_close(&document);
     return status;
 }
