@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/page.h"
+#include "cli/topics.h"
 #include "train/config.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -47,6 +48,8 @@ static const struct cli_text texts[] = {
      "  samples.jsonl        transcripts of a few iterations, for opsm report\n"
      "  rollouts/            every batch, where rollout.save is true\n"},
     {"config", "", "keys of a configuration file", NULL},
+    {"tasks", "", "built-in tasks: what they ask, and what is right", NULL},
+    {"verifiers", "", "how responses are judged, and what each verifier accepts", NULL},
     {"help", "[NAME]", "this overview, or the help of a command or topic",
      "NAME is a command or topic of the overview.\n\n"
      "  --man [NAME]         the same text as a man page; without a name: the list of pages\n"},
@@ -210,7 +213,7 @@ enum { N_TEXTS = sizeof texts / sizeof *texts, SECTION_COMMANDS = 1, SECTION_FIL
 static const struct {
     const char *name;
     void (*print)(FILE *out);
-} printers[] = {{"config", config_help}};
+} printers[] = {{"config", config_help}, {"tasks", topic_tasks}, {"verifiers", topic_verifiers}};
 
 static const char *const commands[] = {
 #define CLI_NAME(name) #name,
