@@ -70,13 +70,15 @@ opsm_status jsonl_open_memory(struct jsonl **result, const void *data, size_t si
 }
 
 opsm_status jsonl_open_stdin(struct jsonl **result, size_t limit, opsm_error *err) {
-    *result = create("standard input", limit, err);
-    if (!*result) return OPSM_NOMEM;
-    (*result)->fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
-    if ((*result)->fd >= 0) return OPSM_OK;
-    jsonl_close(*result);
     *result = NULL;
-    return opsm_fail(err, OPSM_IO, "cannot read standard input: %s", strerror(errno));
+    struct jsonl *lines = create("standard input", limit, err);
+    if (!lines) return OPSM_NOMEM;
+    opsm_status status = file_in_standard(&lines->in, err);
+    if (status == OPSM_OK)
+        *result = lines;
+    else
+        jsonl_close(lines);
+    return status;
 }
 
 void jsonl_accept_any_text(struct jsonl *lines) {

@@ -60,8 +60,8 @@ for answers in '12 1,000 numeric' '12 twelve exact'; do
   echo 'data: {file: data.jsonl}' >data.yaml
   echo '{"response": "12", "answer": "12"}' | "$OPSM" -q reward data.yaml | grep -q "{\"$type\": 1.0}" || fail "$answers"
 done
-echo '{"prompt": "c"}' >>data.jsonl
-expect 2 "has rows without an answer" "$OPSM" reward data.yaml row.jsonl
+echo '{"prompt": "c"}' >data.jsonl
+expect 2 "has rows without an answer only" "$OPSM" reward data.yaml row.jsonl
 echo 'task: {name: countdown}' >task.yaml
 echo '{"response": "3*4+12", "numbers": [3, 4, 12], "target": 24}' | "$OPSM" -q reward task.yaml >out
 same '{"reward": 1.0, "rewards": {"expression": 1.0}, "found": "3*4+12", "unjudged": null}' out
