@@ -181,9 +181,12 @@ static const struct cli_text texts[] = {
      "how\n"
      "to write such a file from TRL, verl, slime and OpenRLHF.\n"},
     {"report", "RUN|LAB [RUN ...] -o FILE.html", "one self-contained HTML page about runs or a laboratory",
-     "Charts of reward, held-out accuracy, drift by sign of the advantage, dropped share, entropy, gradient norm and\n"
-     "effective sample size over optimiser steps; a histogram of drift with the threshold; what differs between the\n"
-     "configurations; transcripts with what was masked and why; a laboratory's table and verdict.\n\n"
+     "Of a single run first from what to what, with intervals, how long and how fast. Charts of reward and of each\n"
+     "verifier, held-out accuracy, response length, drift by sign of the advantage, dropped share, threshold, trust "
+     "and\n"
+     "learning rate in force, entropy, gradient norm and effective sample size over optimiser steps; a histogram of\n"
+     "drift; held-out problems before and after; what differs between the configurations; transcripts with what was\n"
+     "masked and why; a laboratory's table and verdict.\n\n"
      "  -o, --output FILE.html  the page: one file, which loads nothing from anywhere\n\n"
      "RUN is the output directory of `opsm train` or `opsm sft`, LAB that of `opsm lab`. Runs that differ in seed and\n"
      "output only are drawn as one arm: the mean of its seeds, and a band from the lowest to the highest of them.\n"

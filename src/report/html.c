@@ -168,6 +168,8 @@ static opsm_status put_data(struct report *report, struct text *json, opsm_error
     opsm_status status = report_put_arms(report, json, err);
     text_puts(json, ",");
     report_put_config(report, json);
+    text_puts(json, ",");
+    report_put_summary(report, json);
     text_printf(json, ",\"labs\":[%s],", report->labs.length ? report->labs.data : "");
     if (status == OPSM_OK) status = report_put_samples(report, json, err);
     text_printf(json, ",\"notes\":[%s]}", report->notes.length ? report->notes.data : "");

@@ -7,14 +7,17 @@
 #define OPSM_REPORT_HTML_REPORT_H
 #include "base/text.h"
 #include "report/drift_histogram.h"
+#include <jansson.h>
 #include <opsm/status.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 /* X(id, key in the page). Numbers over optimiser steps. */
 #define REPORT_CURVES(X)                                                                                               \
-    X(REWARD, "reward")                 /* of fresh rollouts, at the step whose weights sampled them */                \
-    X(ACCURACY, "accuracy")             /* on held-out problems */                                                     \
+    X(REWARD, "reward")             /* of fresh rollouts, at the step whose weights sampled them */                    \
+    X(ACCURACY, "accuracy")         /* on held-out problems */                                                         \
+    X(ACCURACY_LOW, "accuracy_low") /* its 95% interval */                                                             \
+    X(ACCURACY_HIGH, "accuracy_high")                                                                                  \
     X(PASS_AT_K, "pass_at_k")           /* likewise, where problems get several samples */                             \
     X(DRIFT_NEGATIVE, "drift_negative") /* mean over the sequences of a step, likewise what follows */                 \
     X(DRIFT_POSITIVE, "drift_positive")                                                                                \
@@ -23,7 +26,11 @@
     X(ENTROPY, "entropy")                                                                                              \
     X(GRAD_NORM, "grad_norm")                                                                                          \
     X(ESS, "ess")                                                                                                      \
-    X(LOSS, "loss") /* supervised training */
+    X(LENGTH, "length")     /* tokens of a fresh response, mean */                                                     \
+    X(FINISHED, "finished") /* share of fresh responses that end by themselves */                                      \
+    X(LR, "lr")             /* in force: after the schedule, and after the brake of the guard */                       \
+    X(TRUST, "trust")       /* of policy auto: 1 leaves threshold and learning rate alone */                           \
+    X(LOSS, "loss")         /* supervised training */
 
 enum report_curve_id {
 #define REPORT_CURVE_ID(id, key) CURVE_##id,
@@ -45,6 +52,28 @@ struct report_slot {
     double delta_low, delta_high; /* of the iterations' means; low > high: none */
 };
 
+/* One verifier's mean score of fresh rollouts, where the record has it. */
+enum { REPORT_VERIFIERS_MAX = 16 };
+struct report_verifier {
+    char *name;
+    struct report_curve curve;
+};
+
+/* What the head of a single run's page says. NaN and 0 where the record does not have it. */
+struct report_eval {
+    int64_t step;
+    double accuracy, low, high, length, finished;
+};
+struct report_facts {
+    int64_t evals, problems, samples;
+    struct report_eval first_eval, last_eval;
+    double seconds;                   /* in all phases: pauses between a stop and a resume left out */
+    double tokens, rollout_seconds;   /* generated, and in what time */
+    double trained, train_seconds;    /* likewise through forward and backward */
+    double first_reward, last_reward; /* of iterations, likewise what follows */
+    double first_length, last_length, first_finished, last_finished;
+};
+
 /* The flat configuration: "objective.mask.delta" and "0.03". */
 struct report_key {
     char *path, *value;
@@ -59,6 +88,9 @@ struct report_run {
     int64_t slot_width;
     int n_slots;
     struct report_slot slots[REPORT_SLOTS];
+    struct report_verifier verifiers[REPORT_VERIFIERS_MAX];
+    int n_verifiers;
+    struct report_facts facts;
     struct report_key *keys; /* [n_keys] in the order of the file */
     int n_keys;
 };
@@ -99,6 +131,11 @@ opsm_status report_add_run(struct report *report, struct report_run **runs, int 
                            opsm_error *err);
 void report_run_free(struct report_run *run); /* what it owns, not the struct */
 
+/* html_summary.c: facts from lines of metrics.jsonl. */
+void report_facts_start(struct report_facts *facts);
+void report_facts_iteration(struct report_facts *facts, const json_t *row);
+void report_facts_eval(struct report_facts *facts, const json_t *row, int64_t step);
+
 /* The flat configuration of a run; damaged or missing: a note and no keys. */
 opsm_status report_read_keys(struct report *report, struct report_run *run, opsm_error *err);
 /* True when both have a configuration, equal but for seed and output. */
@@ -114,7 +151,11 @@ opsm_status report_read_lab(struct report *report, const char *path, const char 
 /* "bin":N,"steps":N,"arms":[...] */
 opsm_status report_put_arms(struct report *report, struct text *json, opsm_error *err);
 
-/* "samples":[...]: transcripts of the first run of each arm that has some. */
+/* "summary":{...} of the report's one run; null where there are several. */
+void report_put_summary(const struct report *report, struct text *json);
+
+/* "samples":[...]: transcripts of the first run of each arm that has some, and the held-out problems of its first and
+ * last evaluation. */
 opsm_status report_put_samples(struct report *report, struct text *json, opsm_error *err);
 
 #endif

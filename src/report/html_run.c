@@ -101,12 +101,33 @@ static opsm_status add_step(struct report_run *run, const json_t *row, int64_t s
                    {CURVE_DROPPED, "dropped"},
                    {CURVE_ENTROPY, "entropy"},
                    {CURVE_GRAD_NORM, "grad_norm"},
-                   {CURVE_ESS, "ess"}};
+                   {CURVE_ESS, "ess"},
+                   {CURVE_LR, "lr"},
+                   {CURVE_TRUST, "trust"}};
     opsm_status status = OPSM_OK;
     for (size_t i = 0; status == OPSM_OK && i < sizeof columns / sizeof *columns; i++)
         status = curve_add(&run->curves[columns[i].curve], step, json_object_get(row, columns[i].key), err);
     if (step + 1 > run->steps) run->steps = step + 1;
     return status;
+}
+
+/* "rewards": {"numeric": 0.5, ..}: a curve of its own for each name, as many as there is room for. */
+static opsm_status add_verifiers(struct report_run *run, const json_t *row, int64_t step, opsm_error *err) {
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(row, "rewards"), name, value) {
+        int k = 0;
+        while (k < run->n_verifiers && strcmp(run->verifiers[k].name, name) != 0) k++;
+        if (k == REPORT_VERIFIERS_MAX || !json_is_number(value)) continue;
+        if (k == run->n_verifiers) {
+            run->verifiers[k].name = mem_strdup(name);
+            if (!run->verifiers[k].name) return mem_exhausted(err, "a verifier's name", strlen(name));
+            run->n_verifiers++;
+        }
+        opsm_status status = curve_add(&run->verifiers[k].curve, step, value, err);
+        if (status != OPSM_OK) return status;
+    }
+    return OPSM_OK;
 }
 
 /* `step` counts the optimiser steps done. An iteration begins with rollouts of the weights before its first one. */
@@ -116,6 +137,12 @@ static opsm_status add_iteration(struct report_run *run, const json_t *row, int6
     if (iteration < 0) return OPSM_OK;
     if (step > begin && step - begin > run->round) run->round = step - begin;
     opsm_status status = curve_add(&run->curves[CURVE_REWARD], begin, json_object_get(row, "reward_mean"), err);
+    if (status == OPSM_OK)
+        status = curve_add(&run->curves[CURVE_LENGTH], begin, json_object_get(row, "length_mean"), err);
+    if (status == OPSM_OK)
+        status = curve_add(&run->curves[CURVE_FINISHED], begin, json_object_get(row, "finished"), err);
+    if (status == OPSM_OK) status = add_verifiers(run, row, begin, err);
+    report_facts_iteration(&run->facts, row);
     const json_t *loss = json_object_get(row, "loss"); /* supervised training, which has no lines of steps */
     if (status == OPSM_OK) status = curve_add(&run->curves[CURVE_LOSS], begin, loss, err);
     if (status == OPSM_OK && loss)
@@ -127,16 +154,28 @@ static opsm_status add_iteration(struct report_run *run, const json_t *row, int6
     return status;
 }
 
+static opsm_status add_eval(struct report_run *run, const json_t *row, int64_t step, opsm_error *err) {
+    report_facts_eval(&run->facts, row, step);
+    static const struct {
+        enum report_curve_id curve;
+        const char *key;
+    } columns[] = {{CURVE_ACCURACY, "accuracy"},
+                   {CURVE_ACCURACY_LOW, "accuracy_low"},
+                   {CURVE_ACCURACY_HIGH, "accuracy_high"},
+                   {CURVE_PASS_AT_K, "pass_at_k"}};
+    opsm_status status = OPSM_OK;
+    for (size_t i = 0; status == OPSM_OK && i < sizeof columns / sizeof *columns; i++)
+        status = curve_add(&run->curves[columns[i].curve], step, json_object_get(row, columns[i].key), err);
+    return status;
+}
+
 static opsm_status add_row(struct report_run *run, const json_t *row, opsm_error *err) {
     const char *kind = json_string_value(json_object_get(row, "kind"));
     int64_t step = whole_number(row, "step");
     if (!kind || step < 0) return OPSM_OK;
     if (!strcmp(kind, "step")) return add_step(run, row, step, err);
     if (!strcmp(kind, "iteration")) return add_iteration(run, row, step, err);
-    if (strcmp(kind, "eval") != 0) return OPSM_OK;
-    opsm_status status = curve_add(&run->curves[CURVE_ACCURACY], step, json_object_get(row, "accuracy"), err);
-    const json_t *pass = json_object_get(row, "pass_at_k");
-    return status == OPSM_OK ? curve_add(&run->curves[CURVE_PASS_AT_K], step, pass, err) : status;
+    return strcmp(kind, "eval") == 0 ? add_eval(run, row, step, err) : OPSM_OK;
 }
 
 /* Lines that cannot be read are skipped; the page says how many, and why the first. */
@@ -186,6 +225,10 @@ static opsm_status read_metrics(struct report *report, struct report_run *run, o
 void report_run_free(struct report_run *run) {
     mem_free(run->path);
     for (int i = 0; i < CURVE_COUNT; i++) curve_free(&run->curves[i]);
+    for (int i = 0; i < run->n_verifiers; i++) {
+        mem_free(run->verifiers[i].name);
+        curve_free(&run->verifiers[i].curve);
+    }
     for (int i = 0; i < run->n_keys; i++) {
         mem_free(run->keys[i].path);
         mem_free(run->keys[i].value);
@@ -206,6 +249,7 @@ opsm_status report_add_run(struct report *report, struct report_run **runs, int 
     struct report_run run = {.path = mem_strdup(path), .slot_width = 1};
     if (!run.path) return mem_exhausted(err, "a file name", strlen(path));
     for (int i = 0; i < REPORT_SLOTS; i++) run.slots[i] = EMPTY_SLOT;
+    report_facts_start(&run.facts);
     opsm_status status = read_metrics(report, &run, err);
     if (status == OPSM_OK && is_empty(&run)) {
         report_note(report, "%s: no optimiser step and no iteration in metrics.jsonl, nothing to draw.", path);

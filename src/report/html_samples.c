@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LINE_LIMIT = 1 << 20, BUDGET = 3 << 20, ROWS_MAX = 200 };
+enum { LINE_LIMIT = 1 << 20, BUDGET = 3 << 20, ROWS_MAX = 200, PROBLEMS_MAX = 64 };
 
 static void put_number(struct text *json, const char *key, const json_t *row) {
     const json_t *value = json_object_get(row, key);
@@ -36,17 +36,60 @@ static void put_row(struct text *json, const json_t *row, bool more) {
     text_puts(json, "}");
 }
 
+/* Held-out problems of the first evaluation and, so far, the last: each the rows of one step, with commas between. */
+struct evaluations {
+    struct text first, last;
+    double first_step, last_step;
+    int n; /* rows in `last` */
+};
+
+static void put_problem(struct text *json, const json_t *row) {
+    text_printf(json, "%s{\"right\":%s", json->length ? "," : "",
+                json_is_true(json_object_get(row, "right"))    ? "true"
+                : json_is_false(json_object_get(row, "right")) ? "false"
+                                                               : "null");
+    static const char *const numbers[] = {"iteration", "step", "problem", "reward"};
+    static const char *const strings[] = {"prompt", "response", "finish"};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put_number(json, numbers[i], row);
+    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) put_string(json, strings[i], row);
+    text_puts(json, "}");
+}
+
+static void add_problem(struct evaluations *evals, const json_t *row, size_t budget) {
+    const json_t *at = json_object_get(row, "step");
+    if (!json_is_number(at)) return;
+    double step = json_number_value(at);
+    if (isnan(evals->first_step)) evals->first_step = step;
+    if (step != evals->last_step) {
+        text_clear(&evals->last);
+        evals->n = 0;
+    }
+    evals->last_step = step;
+    if (evals->n++ >= PROBLEMS_MAX || evals->last.length > budget) return;
+    put_problem(&evals->last, row);
+    if (step == evals->first_step) put_problem(&evals->first, row);
+}
+
+static bool is_eval(const json_t *row) {
+    const char *kind = json_string_value(json_object_get(row, "kind"));
+    return kind && !strcmp(kind, "eval");
+}
+
 /* Faulty lines are left out: transcripts are an illustration. */
-static opsm_status put_rows(struct jsonl *lines, size_t budget, struct text *json, opsm_error *err) {
+static opsm_status put_rows(struct jsonl *lines, size_t budget, struct evaluations *evals, struct text *json,
+                            opsm_error *err) {
     size_t begin = json->length;
     int64_t line = -1;
-    for (int n = 0; n < ROWS_MAX && json->length - begin < budget;) {
+    for (int n = 0;;) {
         json_t *row;
         opsm_error problem = {0};
         opsm_status status = jsonl_next(lines, &row, &problem);
         if (status == OPSM_OK && !row) return OPSM_OK;
         if (status == OPSM_OK) {
-            put_row(json, row, n++ > 0);
+            if (is_eval(row))
+                add_problem(evals, row, budget / 4);
+            else if (n < ROWS_MAX && json->length - begin < budget / 2)
+                put_row(json, row, n++ > 0);
             json_decref(row);
         } else if (status != OPSM_FORMAT) {
             if (err) *err = problem;
@@ -56,7 +99,6 @@ static opsm_status put_rows(struct jsonl *lines, size_t budget, struct text *jso
         }
         line = jsonl_line(lines);
     }
-    return OPSM_OK;
 }
 
 static opsm_status put_run(const struct report_run *run, int arm, size_t budget, struct text *json, bool *done,
@@ -73,8 +115,13 @@ static opsm_status put_run(const struct report_run *run, int arm, size_t budget,
     text_printf(json, "%s{\"arm\":%d,\"path\":", json->data[json->length - 1] == '[' ? "" : ",", arm);
     report_put_string(json, run->path);
     text_puts(json, ",\"rows\":[");
-    status = put_rows(lines, budget, json, err);
-    text_puts(json, "]}");
+    struct evaluations evals = {.first_step = NAN, .last_step = NAN};
+    status = put_rows(lines, budget, &evals, json, err);
+    bool two = evals.last_step > evals.first_step;
+    text_printf(json, "],\"before\":[%s],\"after\":[%s]}", two ? evals.first.data : "", two ? evals.last.data : "");
+    json->failed |= evals.first.failed || evals.last.failed;
+    text_free(&evals.first);
+    text_free(&evals.last);
     jsonl_close(lines);
     *done = true;
     return status;

@@ -66,16 +66,33 @@ static void put_column(struct text *json, const char *name, const double *column
     text_puts(json, "]");
 }
 
+/* A curve of the list, or a verifier's by its name. */
+struct wanted {
+    enum report_curve_id id;
+    const char *verifier;
+};
+
+/* NULL where the run has no such curve. */
+static const struct report_curve *curve_of(const struct report_run *run, const struct wanted *wanted) {
+    const struct report_curve *curve = &run->curves[wanted->id];
+    if (!wanted->verifier) return curve->n ? curve : NULL;
+    for (int k = 0; k < run->n_verifiers; k++)
+        if (!strcmp(run->verifiers[k].name, wanted->verifier)) return &run->verifiers[k].curve;
+    return NULL;
+}
+
 /* Mean, and smallest and largest over the runs where there are several; "runs" where not all have a point. */
-static void put_bands(const struct report_arm *arm, enum report_curve_id id, const struct axis *axis, struct bands *b,
-                      struct text *json) {
+static void put_bands(const struct report_arm *arm, const struct wanted *wanted, const struct axis *axis,
+                      struct bands *b, struct text *json) {
     for (int i = 0; i < axis->points; i++) {
         b->mean[i] = b->runs[i] = 0;
         b->low[i] = INFINITY;
         b->high[i] = -INFINITY;
     }
     for (int r = 0; r < arm->n_runs; r++) {
-        bin_curve(&arm->runs[r].curves[id], axis, b->sum, b->count);
+        const struct report_curve *curve = curve_of(&arm->runs[r], wanted);
+        if (!curve) continue;
+        bin_curve(curve, axis, b->sum, b->count);
         for (int i = 0; i < axis->points; i++) {
             if (!(b->count[i] > 0)) continue;
             double value = b->sum[i] / b->count[i];
@@ -96,23 +113,42 @@ static void put_bands(const struct report_arm *arm, enum report_curve_id id, con
     if (uneven) put_column(json, "runs", b->runs, axis->points);
 }
 
-static bool arm_has(const struct report_arm *arm, enum report_curve_id id) {
+static bool arm_has(const struct report_arm *arm, const struct wanted *wanted) {
     for (int r = 0; r < arm->n_runs; r++)
-        if (arm->runs[r].curves[id].n) return true;
+        if (curve_of(&arm->runs[r], wanted)) return true;
     return false;
+}
+
+static void put_verifiers(const struct report_arm *arm, const struct axis *axis, struct bands *bands,
+                          struct text *json) {
+    bool more = false;
+    text_puts(json, ",\"verifiers\":{");
+    /* Those of the first run: an arm's runs differ in their seed alone. */
+    for (int k = 0; arm->n_runs && k < arm->runs[0].n_verifiers; k++) {
+        struct wanted wanted = {.verifier = arm->runs[0].verifiers[k].name};
+        if (more) text_puts(json, ",");
+        report_put_string(json, wanted.verifier);
+        text_puts(json, ":{");
+        put_bands(arm, &wanted, axis, bands, json);
+        text_puts(json, "}");
+        more = true;
+    }
+    text_puts(json, "}");
 }
 
 static void put_curves(const struct report_arm *arm, const struct axis *axis, struct bands *bands, struct text *json) {
     bool more = false;
     text_puts(json, "\"curves\":{");
     for (int id = 0; id < CURVE_COUNT; id++) {
-        if (!arm_has(arm, (enum report_curve_id)id)) continue;
+        struct wanted wanted = {.id = (enum report_curve_id)id};
+        if (!arm_has(arm, &wanted)) continue;
         text_printf(json, "%s\"%s\":{", more ? "," : "", curve_keys[id]);
-        put_bands(arm, (enum report_curve_id)id, axis, bands, json);
+        put_bands(arm, &wanted, axis, bands, json);
         text_puts(json, "}");
         more = true;
     }
     text_puts(json, "}");
+    put_verifiers(arm, axis, bands, json);
 }
 
 /* ---- drift ------------------------------------------------------------------------------------------------------- */
@@ -164,9 +200,12 @@ static void put_drift(const struct report_arm *arm, struct text *json) {
 static void put_arm(const struct report_arm *arm, const struct axis *axis, struct bands *bands, struct text *json) {
     text_puts(json, "{\"name\":");
     report_put_string(json, arm->name);
-    const char *rule = arm->n_runs ? report_value(&arm->runs[0], "objective.mask.rule") : NULL;
-    text_puts(json, ",\"rule\":");
-    report_put_string(json, rule);
+    static const char *const keys[][2] = {
+        {"rule", "objective.mask.rule"}, {"policy", "objective.mask.policy"}, {"guard", "objective.guard"}};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        text_printf(json, ",\"%s\":", keys[k][0]);
+        report_put_string(json, arm->n_runs ? report_value(&arm->runs[0], keys[k][1]) : NULL);
+    }
     text_printf(json, ",\"failed\":%d,\"runs\":[", arm->failed);
     for (int r = 0; r < arm->n_runs; r++) {
         const struct report_run *run = &arm->runs[r];

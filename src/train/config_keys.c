@@ -62,7 +62,8 @@ const struct config_key config_keys[] = {
            "weights of the sampler: the trainer's, or its matrices rounded as a BF16 or Q8_0 file would hold them"),
     {"rollout.save", KEY_BOOL, AT(rollout.save), 0, 0, NULL, "write every batch to OUTPUT/rollouts/ for opsm audit"},
     INT("rollout.samples", rollout.samples, 0, 1024,
-        "groups whose transcripts go to OUTPUT/samples.jsonl at a few iterations, for opsm report; 0: none"),
+        "groups whose transcripts go to OUTPUT/samples.jsonl at a few iterations, beside those of evaluations; 0: "
+        "none"),
 
     INT("schedule.minibatches", schedule.minibatches, 1, 1 << 20, "optimiser steps per pass over a rollout batch"),
     INT("schedule.epochs", schedule.epochs, 1, 1000, "passes over a rollout batch"),

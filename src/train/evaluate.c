@@ -150,6 +150,8 @@ static opsm_status evaluate_chunk(struct generator *g, const struct problems *p,
     if (status == OPSM_OK && (!rewards || !scores)) status = mem_exhausted(err, "rewards", n * sizeof *rewards);
     if (status == OPSM_OK) status = judge(&asked, p, &rollouts, rewards, scores, err);
     if (status == OPSM_OK) tally(e, first, &rollouts, rewards, scores, (int32_t)n_scores);
+    if (status == OPSM_OK && first == 0 && q->show)
+        status = q->show(q->viewer, &asked, &rollouts, rewards, scores, (int32_t)n_scores, err);
     mem_free(rewards);
     mem_free(scores);
     rollouts_free(&rollouts);

@@ -8,6 +8,8 @@
 #include "rollout/generate.h"
 #include "train/problems.h"
 
+struct asked; /* below */
+
 struct evaluate_request {
     enum data_split split;
     int64_t problems; /* from the start of the split; fewer when it has fewer */
@@ -18,6 +20,10 @@ struct evaluate_request {
     int32_t n_stop;
     uint64_t seed;
     const atomic_bool *interrupt;
+    /* Called once, with the first problems as they were asked, answered and judged; NULL: nobody looks. */
+    opsm_status (*show)(void *viewer, const struct asked *asked, const struct rollouts *rollouts, const float *rewards,
+                        const float *scores, int32_t n_scores, opsm_error *err);
+    void *viewer;
 };
 
 struct evaluation {

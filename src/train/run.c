@@ -359,6 +359,20 @@ static bool evaluation_is_due(const struct run *run, int64_t last_iteration) {
     return at % every == 0 || at == last_iteration;
 }
 
+static opsm_status write_eval_samples(void *viewer, const struct asked *asked, const struct rollouts *rollouts,
+                                      const float *rewards, const float *scores, int32_t n_scores, opsm_error *err) {
+    struct run *run = viewer;
+    char *path = file_join(run->config->output, "samples.jsonl");
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    opsm_status status = check_files(run, err);
+    if (status == OPSM_OK)
+        status = samples_write_eval(path, run->model->tokenizer, run->position.iteration, run->position.steps, asked,
+                                    rollouts, rewards, scores, n_scores, err);
+    if (status == OPSM_OK) status = size_of(run, "samples.jsonl", &run->position.samples_bytes, err);
+    mem_free(path);
+    return status;
+}
+
 opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t room, int64_t last_iteration,
                          double *accuracy, opsm_error *err) {
     if (!evaluation_is_due(run, last_iteration)) return OPSM_OK;
@@ -373,7 +387,9 @@ opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t r
                                        .stop = (const char *const *)c->rollout.stop.items,
                                        .n_stop = c->rollout.stop.count,
                                        .seed = c->seed,
-                                       .interrupt = run->options->interrupt};
+                                       .interrupt = run->options->interrupt,
+                                       .show = c->rollout.samples > 0 ? write_eval_samples : NULL,
+                                       .viewer = run};
     struct evaluation e;
     opsm_status status = evaluate(generator, room, &run->problems, &request, &e, err);
     if (status != OPSM_OK) return status;

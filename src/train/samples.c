@@ -78,6 +78,13 @@ static bool group_has_dropped(const struct batch *batch, int32_t group) {
     return false;
 }
 
+static bool group_has_signal(const struct batch *batch, int32_t group) {
+    int32_t size = batch->rollouts.group;
+    for (int32_t j = 0; j < size; j++)
+        if (batch->advantage[group * size + j] != 0) return true;
+    return false;
+}
+
 /* picked [n_prompts] receives 1 for the groups to show. */
 static void pick_groups(const struct batch *batch, int32_t wanted, uint8_t *picked) {
     int32_t n = batch->rollouts.n_prompts, left = wanted, masked = (wanted + 1) / 2;
@@ -87,10 +94,12 @@ static void pick_groups(const struct batch *batch, int32_t wanted, uint8_t *pick
         masked--;
         left--;
     }
-    for (int32_t g = 0; g < n && left > 0; g++) {
-        left -= !picked[g];
-        picked[g] = 1;
-    }
+    for (int any = 0; any < 2; any++)
+        for (int32_t g = 0; g < n && left > 0; g++) {
+            if (picked[g] || (!any && !group_has_signal(batch, g))) continue;
+            picked[g] = 1;
+            left--;
+        }
 }
 
 /* What a sequence adds to what a group shows already. */
@@ -150,6 +159,19 @@ static void put_text(struct text *line, const char *key, char *raw, size_t lengt
     mem_free(raw);
 }
 
+static void put_prompt(struct text *line, const struct tokenizer *tokenizer, const int32_t *tokens, int64_t n) {
+    size_t length = 0;
+    char *prompt = tokenizer_decode(tokenizer, tokens, n, true, &length);
+    put_text(line, "prompt", prompt, length);
+}
+
+static void put_response(struct text *line, const struct tokenizer *tokenizer, const struct rollouts *r, int32_t i) {
+    size_t length = 0;
+    char *response = rollouts_text(r, tokenizer, i, &length);
+    put_text(line, "response", response, length);
+    text_printf(line, ",\"finish\":\"%s\"", finish_name((enum finish_reason)r->finish[i]));
+}
+
 static void put_sequence(struct text *line, const struct run_config *config, const struct tokenizer *tokenizer,
                          int64_t iteration, const struct batch *batch, int32_t i) {
     const struct rollouts *r = &batch->rollouts;
@@ -160,13 +182,9 @@ static void put_sequence(struct text *line, const struct run_config *config, con
     samples_reason(&config->objective, record, reason, sizeof reason);
     text_printf(line, "{\"iteration\":%" PRId64 ",\"group\":%" PRId64 ",\"sample\":%" PRId32, iteration,
                 batch->index * r->n_prompts + group, i % r->group);
-    size_t prompt_length = 0, length = 0;
-    char *prompt = tokenizer_decode(tokenizer, r->prompt_tokens + r->prompt_offset[group],
-                                    r->prompt_offset[group + 1] - r->prompt_offset[group], true, &prompt_length);
-    put_text(line, "prompt", prompt, prompt_length);
-    char *response = rollouts_text(r, tokenizer, i, &length);
-    put_text(line, "response", response, length);
-    text_printf(line, ",\"finish\":\"%s\"", finish_name((enum finish_reason)r->finish[i]));
+    put_prompt(line, tokenizer, r->prompt_tokens + r->prompt_offset[group],
+               r->prompt_offset[group + 1] - r->prompt_offset[group]);
+    put_response(line, tokenizer, r, i);
     put_number(line, "reward", (double)batch->reward[i]);
     put_number(line, "advantage", (double)batch->advantage[i]);
     put_number(line, "drift", measured ? record->drift : NAN);
@@ -201,5 +219,23 @@ opsm_status samples_write(const char *path, const struct run_config *config, con
     opsm_status status = lines.failed ? mem_exhausted(err, "transcripts", lines.room) : append(path, &lines, err);
     text_free(&lines);
     mem_free(picked);
+    return status;
+}
+
+opsm_status samples_write_eval(const char *path, const struct tokenizer *tokenizer, int64_t iteration, int64_t step,
+                               const struct asked *asked, const struct rollouts *rollouts, const float *rewards,
+                               const float *scores, int32_t n_scores, opsm_error *err) {
+    struct text lines = {0};
+    for (int32_t k = 0; k < asked->count && k < SAMPLES_HELD_OUT; k++) {
+        int32_t i = k * rollouts->group;
+        text_printf(&lines, "{\"kind\":\"eval\",\"iteration\":%" PRId64 ",\"step\":%" PRId64 ",\"problem\":%" PRId32,
+                    iteration, step, k);
+        put_prompt(&lines, tokenizer, asked->prompts.ids + asked->offset[k], asked->offset[k + 1] - asked->offset[k]);
+        put_response(&lines, tokenizer, rollouts, i);
+        put_number(&lines, "reward", (double)rewards[i]);
+        text_printf(&lines, ",\"right\":%s}\n", scores[(int64_t)i * n_scores] >= 1 ? "true" : "false");
+    }
+    opsm_status status = lines.failed ? mem_exhausted(err, "transcripts", lines.room) : append(path, &lines, err);
+    text_free(&lines);
     return status;
 }

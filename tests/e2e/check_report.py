@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opens the pages of test_report.sh as a reader would. Usage: check_report.py CHROMIUM DIRECTORY"""
+import re
 import sys
 
 from browser import Browser
@@ -61,6 +62,28 @@ def check_laboratory(page):
     at_least(page.evaluate("document.querySelectorAll('.sample.masked').length"), 2, "masked transcripts")
     if "Beyond delta:" not in text(page, "#drift-card"):
         sys.exit("the histogram has no threshold")
+
+
+def check_single(page):
+    """What was trained, from what to what, how sure, how long and how fast, on the first screen; then the same problems twice."""
+    head = page.evaluate("document.querySelector('#headline').innerText")
+    for pattern in (r"0\.\d\d → [01]\.\d\d", r"accuracy on 32 held-out problems, before and after; 95% intervals 0\.\d\d to 0\.\d\d and 0\.\d\d to",
+                    "model.gguf", "modsum", r"Duration\s+[\d.]+ s", r"48 in 12 iterations", r"tokens, [\d,]+ a second", "Trained",
+                    r"Response length\s+[\d.]+", "Finished by themselves", "Reward"):
+        if not re.search(pattern, head):
+            sys.exit(f"the headline lacks {pattern!r}: {head!r}")
+    at_least(800, page.evaluate("document.querySelector('#headline').getBoundingClientRect().bottom"), "bottom of the headline")
+    titles = page.evaluate("[...document.querySelectorAll('#charts h3')].map((e) => e.textContent)")
+    for title in ("Response length", "Share finished", "Threshold in force", "Trust", "Learning rate in force", "Verifier exact", "Verifier numeric"):
+        if title not in titles:
+            sys.exit(f"no chart {title!r}: {titles}")
+    note = text(page, "#compare-note")
+    counts = [int(n) for n in re.findall(r"(\d+) (?:became|stayed)", note)]
+    if len(counts) != 4 or sum(counts) != 16 or "at the start and at step 48" not in note:
+        sys.exit(f"before and after: {note!r}")
+    pairs = page.evaluate("[...document.querySelectorAll('#compare-rows article')].map((e) => e.querySelectorAll('.sample').length)")
+    at_least(len(pairs), 1, "problems before and after")
+    expect(set(pairs), {2}, "answers of a problem")
 
 
 def check_keyboard(page):
@@ -156,7 +179,7 @@ def check_contrast(page, theme):
 def main():
     chromium, directory = sys.argv[1:]
     with Browser(chromium) as browser:
-        page = open_page(browser, directory, "lab", 9)
+        page = open_page(browser, directory, "lab", 12)
         expect(page.evaluate("document.documentElement.dataset.theme"), "light", "theme")
         check_laboratory(page)
         check_hover(page)
@@ -165,15 +188,21 @@ def main():
         page.scheme(True)
         page.wait("document.documentElement.dataset.theme === 'dark'")
         for dark in (False, True):
-            page = open_page(browser, directory, "lab", 9, width=360, height=780, dark=dark)
+            page = open_page(browser, directory, "lab", 12, width=360, height=780, dark=dark)
             check_phone(page)
             check_contrast(page, "dark" if dark else "light")
-        page = open_page(browser, directory, "one", 9, dark=True)
+        page = open_page(browser, directory, "one", 12, dark=True)
         at_least(page.evaluate("document.querySelectorAll('#config th.key').length"), 40, "keys of a single run")
-        page = open_page(browser, directory, "runs", 9)
+        check_single(open_page(browser, directory, "single", 16))
+        page = open_page(browser, directory, "single", 16, width=360, height=780)
+        check_phone(page)
+        check_contrast(page, "light")
+        page = open_page(browser, directory, "old", 10)
+        at_least(len(text(page, "#headline strong")), 4, "the headline of an old record")
+        page = open_page(browser, directory, "runs", 12)
         expect(page.evaluate("document.querySelectorAll('#legend button').length"), 2, "runs that differ in the seed are one arm")
         open_page(browser, directory, "sft", 2)
-        open_page(browser, directory, "early", 6, width=360)
+        open_page(browser, directory, "early", 8, width=360)
     print("the pages open without network: charts drawn, no error, keyboard and phone work, text stays text")
 
 

@@ -25,6 +25,10 @@ for seed in 1 2; do
   "$OPSM" -q train run.yaml "output=lab/none/seed-$seed" "seed=$seed" objective.mask.rule=none >/dev/null
 done
 
+# A single run in the hands of policy auto, with two verifiers.
+{ cat run.yaml; echo 'reward: [{type: exact}, {type: numeric, weight: 0.5}]'; } >single.yaml
+"$OPSM" -q train single.yaml output=single objective.mask.policy=auto >/dev/null
+
 # A laboratory with hostile names and text, a torn record and a seed that failed.
 python3 - <<'PY'
 import json, os, shutil
@@ -46,6 +50,18 @@ PY
 time_of() { local begin; begin=$(date +%s%N); "$@"; echo "$((($(date +%s%N) - begin) / 1000000)) ms: $1 $2"; }
 time_of "$OPSM" report lab -o lab.html
 "$OPSM" report lab/opsm/seed-1 -o one.html
+"$OPSM" report single -o single.html
+# Records of earlier versions lack what later ones have.
+mkdir old
+python3 - <<'PY'
+import json
+new = {"lr", "trust", "guard", "length_mean", "finished", "rewards", "accuracy_low", "accuracy_high", "problems", "samples", "seconds",
+       "tokens", "tokens_forward"}
+with open("old/metrics.jsonl", "w") as out:
+    for line in open("single/metrics.jsonl"):
+        out.write(json.dumps({k: v for k, v in json.loads(line).items() if k not in new}) + "\n")
+PY
+"$OPSM" report old -o old.html
 "$OPSM" report lab/opsm/seed-1 lab/none/seed-1 lab/opsm/seed-2 -o runs.html
 "$OPSM" report base -o sft.html
 

@@ -227,6 +227,92 @@ static void quarters_add_up_to_the_whole(void **state) {
     }
 }
 
+/* ---- a single run ------------------------------------------------------------------------------------------------ */
+
+#define EVAL(step, accuracy, low, high)                                                                                \
+    "{\"kind\":\"eval\",\"iteration\":0,\"step\":" step ",\"accuracy\":" accuracy ",\"accuracy_low\":" low             \
+    ",\"accuracy_high\":" high ",\"problems\":128,\"samples\":2,\"length_mean\":30,\"finished\":0.5,"                  \
+    "\"seconds\":{\"eval\":3}}\n"
+#define ITERATION(n, reward, length, a, b)                                                                             \
+    "{\"kind\":\"iteration\",\"iteration\":" n ",\"step\":4,\"reward_mean\":" reward ",\"length_mean\":" length        \
+    ",\"finished\":0.75,\"tokens\":1000,\"tokens_forward\":2000,\"rewards\":{\"numeric\":" a ",\"format\":" b "},"     \
+    "\"seconds\":{\"rollout\":2,\"reward\":1,\"logprobs\":0,\"forward\":3,\"backward\":4,\"optim\":1}}\n"
+
+static double in_summary(const json_t *data, const char *part, const char *key) {
+    const json_t *summary = json_object_get(data, "summary");
+    return json_number_value(json_object_get(part ? json_object_get(summary, part) : summary, key));
+}
+
+static void a_single_run_has_a_head(void **state) {
+    (void)state;
+    write_text("run", "metrics.jsonl",
+               EVAL("0", "0.09", "0.05", "0.15") ITERATION("0", "0.1", "60", "0.1", "1")
+                   ITERATION("1", "0.4", "40", "0.3", "0.5") EVAL("8", "0.3", "0.2", "0.4"));
+    json_t *data = report_of((const char *[]){"run"}, 1);
+    assert_near(in_summary(data, "first", "accuracy"), 0.09, 0);
+    assert_near(in_summary(data, "last", "accuracy"), 0.3, 0);
+    assert_near(in_summary(data, "last", "low"), 0.2, 0);
+    assert_near(in_summary(data, "last", "high"), 0.4, 0);
+    assert_near(in_summary(data, "last", "step"), 8, 0);
+    assert_near(in_summary(data, NULL, "problems"), 128, 0);
+    assert_near(in_summary(data, NULL, "seconds"), 2 * 11 + 2 * 3, 0);
+    assert_near(in_summary(data, NULL, "tokens"), 2000, 0);
+    assert_near(in_summary(data, NULL, "generated_per_second"), 500, 0);
+    assert_near(in_summary(data, NULL, "trained_per_second"), 250, 0);
+    assert_near(in_summary(data, NULL, "first_length"), 60, 0);
+    assert_near(in_summary(data, NULL, "last_length"), 40, 0);
+    assert_near(in_summary(data, NULL, "last_finished"), 0.75, 0);
+    assert_near(in_summary(data, NULL, "last_reward"), 0.4, 0);
+    const json_t *verifiers = json_object_get(arm(data, 0), "verifiers");
+    assert_int_equal(json_object_size(verifiers), 2);
+    assert_near(at(json_object_get(json_object_get(verifiers, "format"), "mean"), 0), 1, 0);
+    json_decref(data);
+    /* Of old records, and of several runs, nothing is made up. */
+    write_run("old", 3, 2, 0, NULL);
+    data = report_of((const char *[]){"old"}, 1);
+    const json_t *summary = json_object_get(data, "summary");
+    assert_null(json_object_get(summary, "first"));
+    assert_true(json_is_null(json_object_get(summary, "first_length")));
+    assert_true(json_is_null(json_object_get(summary, "trained_per_second")));
+    json_decref(data);
+    data = report_of((const char *[]){"old", "run"}, 2);
+    assert_true(json_is_null(json_object_get(data, "summary")));
+    json_decref(data);
+}
+
+/* The first and the last evaluation; what lies between, and problems without a step, are left out. */
+static void held_out_problems_before_and_after(void **state) {
+    (void)state;
+    write_run("run", 3, 2, 0, NULL);
+    struct text lines = {0};
+    for (int step = 0; step <= 8; step += 4)
+        for (int problem = 0; problem < 3; problem++)
+            text_printf(&lines,
+                        "{\"kind\":\"eval\",\"iteration\":0,\"step\":%d,\"problem\":%d,\"prompt\":\"p%d\","
+                        "\"response\":\"at %d\",\"right\":%s}\n",
+                        step, problem, problem, step, step + problem > 8 ? "true" : "false");
+    text_puts(&lines, "{\"kind\":\"eval\",\"problem\":7}\n{\"iteration\":0,\"prompt\":\"p\",\"keep\":true}\n");
+    write_file("run", "samples.jsonl", lines.data, lines.length);
+    text_free(&lines);
+    json_t *data = report_of((const char *[]){"run"}, 1);
+    const json_t *samples = json_array_get(json_object_get(data, "samples"), 0);
+    const json_t *before = json_object_get(samples, "before"), *after = json_object_get(samples, "after");
+    assert_int_equal(json_array_size(json_object_get(samples, "rows")), 1);
+    assert_int_equal(json_array_size(before), 3);
+    assert_int_equal(json_array_size(after), 3);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(before, 2), "response")), "at 0");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(after, 2), "response")), "at 8");
+    assert_true(json_is_true(json_object_get(json_array_get(after, 1), "right")));
+    assert_true(json_is_false(json_object_get(json_array_get(after, 0), "right")));
+    json_decref(data);
+    /* One evaluation has nothing to be compared with. */
+    write_text("run", "samples.jsonl", "{\"kind\":\"eval\",\"step\":0,\"problem\":0,\"right\":true}\n");
+    data = report_of((const char *[]){"run"}, 1);
+    assert_int_equal(json_array_size(json_object_get(json_array_get(json_object_get(data, "samples"), 0), "before")),
+                     0);
+    json_decref(data);
+}
+
 /* ---- hostile input ----------------------------------------------------------------------------------------------- */
 
 #define EVIL "</script><!--<script>\\u2028\xe2\x80\xa8\xe2\x80\xa9&amp;]]>"
@@ -476,6 +562,8 @@ int main(void) {
         TEST(arms_share_points_whatever_their_iterations),
         TEST(points_are_capped),
         TEST(quarters_add_up_to_the_whole),
+        TEST(a_single_run_has_a_head),
+        TEST(held_out_problems_before_and_after),
         TEST(text_stays_text),
         TEST(strange_lines_are_skipped),
         TEST(strange_configurations_are_noted),

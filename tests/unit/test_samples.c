@@ -149,6 +149,56 @@ static void without_dropped_ones_the_first_groups(void **state) {
     batch_free(&b);
 }
 
+static void groups_with_signal_come_before_those_without(void **state) {
+    (void)state;
+    struct batch b = make_batch();
+    struct run_config config = config_for(2, 24);
+    for (int i = 0; i < N; i++)
+        if (i / SIZE != 1 && i / SIZE != 3) b.advantage[i] = 0;
+    json_t *rows[64];
+    int n = read_back(&b, &config, rows);
+    assert_int_equal(n, 8);
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(json_integer_value(json_object_get(rows[i], "group")), 10 * GROUPS + (i < 4 ? 1 : 3));
+        json_decref(rows[i]);
+    }
+    batch_free(&b);
+}
+
+/* The first sample of each problem, judged by the first verifier. */
+static void held_out_problems_are_kept_at_every_evaluation(void **state) {
+    (void)state;
+    struct batch b = make_batch();
+    struct asked asked = {.count = GROUPS, .offset = b.rollouts.prompt_offset};
+    asked.prompts.ids = b.rollouts.prompt_tokens;
+    float rewards[N], scores[2 * N];
+    for (int i = 0; i < N; i++) {
+        rewards[i] = 0.25F * (float)(i / SIZE);
+        scores[2 * (size_t)i] = i / SIZE >= 3;
+        scores[2 * (size_t)i + 1] = 1;
+    }
+    assert_int_equal(truncate(path, 0), 0);
+    for (int step = 0; step <= 40; step += 40)
+        assert_ok(samples_write_eval(path, tokenizer, step / 4, step, &asked, &b.rollouts, rewards, scores, 2, &err));
+    struct jsonl *lines;
+    assert_ok(jsonl_open(&lines, path, 1 << 20, &err));
+    for (int i = 0; i < 2 * GROUPS; i++) {
+        json_t *row;
+        assert_ok(jsonl_next(lines, &row, &err));
+        assert_non_null(row);
+        assert_string_equal(json_string_value(json_object_get(row, "kind")), "eval");
+        assert_int_equal(json_integer_value(json_object_get(row, "problem")), i % GROUPS);
+        assert_int_equal(json_integer_value(json_object_get(row, "step")), i < GROUPS ? 0 : 40);
+        assert_string_equal(json_string_value(json_object_get(row, "prompt")), "9=");
+        assert_string_equal(json_string_value(json_object_get(row, "response")), "000");
+        assert_near(json_number_value(json_object_get(row, "reward")), 0.25 * (i % GROUPS), 1e-9);
+        assert_int_equal(json_is_true(json_object_get(row, "right")), i % GROUPS >= 3);
+        json_decref(row);
+    }
+    jsonl_close(lines);
+    batch_free(&b);
+}
+
 static void more_groups_than_there_are(void **state) {
     (void)state;
     struct batch b = make_batch();
@@ -238,6 +288,8 @@ int main(void) {
         cmocka_unit_test(due_at_the_ends_and_between),
         cmocka_unit_test(dropped_sequences_are_shown),
         cmocka_unit_test(without_dropped_ones_the_first_groups),
+        cmocka_unit_test(groups_with_signal_come_before_those_without),
+        cmocka_unit_test(held_out_problems_are_kept_at_every_evaluation),
         cmocka_unit_test(more_groups_than_there_are),
         cmocka_unit_test(unmeasured_sequences_say_so),
         cmocka_unit_test(reasons_follow_the_rule),

@@ -11,16 +11,34 @@ const byId = (id) => document.getElementById(id);
 
 const CURVES = [
   { key: "reward", title: "Reward", help: "mean of fresh rollouts, by the weights of this step" },
-  { key: "accuracy", title: "Held-out accuracy", help: "on problems that training never sees" },
+  { key: "accuracy", title: "Held-out accuracy", help: "on problems that training never sees; band of a single run: 95% interval" },
   { key: "pass_at_k", title: "Held-out pass@k", help: "share of problems that some of k samples solve" },
+  { key: "length", title: "Response length", help: "tokens of a fresh response, mean" },
+  { key: "finished", title: "Share finished", help: "fresh responses that end by themselves, before the limit" },
   { key: "drift_negative", title: "Drift where A < 0", help: "nats per token away from the sampling policy; dotted: delta" },
   { key: "drift_positive", title: "Drift where A > 0", help: "nats per token away from the sampling policy" },
   { key: "dropped", title: "Dropped share", help: "of a step's sequences, by the mask" },
+  { key: "delta", title: "Threshold in force", help: "delta, nats per token: what the policy of the mask makes of it" },
+  { key: "trust", title: "Trust", help: "policy auto: below 1 it tightens the threshold and slows learning" },
+  { key: "lr", title: "Learning rate in force", help: "after the schedule and the guard's brake" },
   { key: "entropy", title: "Entropy", help: "of the policy, nats per token" },
   { key: "grad_norm", title: "Gradient norm", help: "before clipping" },
   { key: "ess", title: "Effective sample size", help: "share of a step's sequences; 1: on-policy" },
   { key: "loss", title: "Loss", help: "cross-entropy of the solutions, nats per token" },
 ];
+/** A chart for each verifier, where several make up the reward. */
+function verifierCurves() {
+  const names = new Set(data.arms.flatMap((arm) => Object.keys(arm.verifiers)));
+  if (names.size < 2) return [];
+  for (const arm of data.arms)
+    for (const [name, curve] of Object.entries(arm.verifiers)) arm.curves["verifier " + name] = curve;
+  return [...names].map((name) => ({ key: "verifier " + name, title: "Verifier " + name, help: "mean score of fresh rollouts" }));
+}
+/** The band of a single run's accuracy is its interval; that of several is their range. */
+for (const { curves, runs } of data.arms) {
+  if (runs.length !== 1 || !curves.accuracy || !curves.accuracy_low || !curves.accuracy_high) continue;
+  Object.assign(curves.accuracy, { low: curves.accuracy_low.mean, high: curves.accuracy_high.mean });
+}
 const COLOURS = 10, PLAIN = 6;
 const MAX_SEEDS_NAMED = 8;
 
@@ -288,6 +306,13 @@ function toggle(text, label, pressed, onchange) {
   return button;
 }
 
+/** A threshold that never moved stands beside the drift already; trust is measured always, and acts here only. */
+function isWorthDrawing(arm, spec) {
+  const curve = arm.curves[spec.key];
+  return curve && (spec.key !== "delta" || arm.policy === "auto" || new Set(curve.mean.filter(isNumber)).size > 1);
+}
+for (const arm of data.arms) if (arm.policy && arm.policy !== "auto" && arm.guard !== "trust") delete arm.curves.trust;
+
 function addCurve(spec) {
   const { key } = spec;
   const canvas = el("canvas", { tabIndex: 0, role: "img",
@@ -295,7 +320,7 @@ function addCurve(spec) {
   const holder = { scale: wantsSymlog(key) ? symlog : linear };
   const tools = [];
   let values = null;
-  if (key.startsWith("drift") || key === "grad_norm")
+  if (key.startsWith("drift") || key === "grad_norm" || key === "delta")
     tools.push(toggle("Log", `${spec.title}: logarithmic scale`, holder.scale === symlog, (on) => {
       holder.scale = on ? symlog : linear;
       chart.data.datasets = datasets(key, holder.scale);
@@ -571,6 +596,121 @@ function configuration() {
   else byId("config-table").append(el("p", { className: "muted" }, "The keys that differ between the arms; all others are equal."), node);
 }
 
+/* ---- a single run at a glance ---------------------------------------------------------------------------------- */
+
+const fixed = (x) => (isNumber(x) ? x.toFixed(2).replace("-", "−") : "–");
+const fromTo = (a, b, show) => (isNumber(a) && isNumber(b) ? (show(a) === show(b) ? show(b) : `${show(a)} → ${show(b)}`) : null);
+const baseName = (path) => path.replace(/\/+$/, "").split("/").pop();
+
+function duration(seconds) {
+  if (seconds < 60) return format(seconds) + " s";
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** The value of a key of the only arm's configuration; null where it is not set. */
+function configured(key) {
+  const entry = data.config.find((one) => one.key === key);
+  return entry && entry.values[0] && entry.values[0] !== "null" ? entry.values[0].replace(/^"(.*)"$/, "$1") : null;
+}
+
+function result(run) {
+  const { first, last } = run;
+  if (first && last) {
+    const range = (e) => (isNumber(e.low) && isNumber(e.high) ? `${fixed(e.low)} to ${fixed(e.high)}` : null);
+    const ranges = run.evals > 1 ? [range(first), range(last)] : [range(last)];
+    const words = [`accuracy on ${plural(run.problems, "held-out problem")}`, run.samples > 1 ? `, ${run.samples} samples each` : "",
+                   run.evals > 1 ? (first.step === 0 ? ", before and after" : `, from step ${whole(first.step)} to ${whole(last.step)}`) : ` at step ${whole(last.step)}`,
+                   ranges.every(Boolean) ? `; 95% intervals ${ranges.join(" and ")}` : ""];
+    return [run.evals > 1 ? fixed(first.accuracy) + " → " + fixed(last.accuracy) : fixed(last.accuracy), words.join("")];
+  }
+  if (!isNumber(run.last_reward)) return null;
+  return [run.iterations > 1 ? fixed(run.first_reward) + " → " + fixed(run.last_reward) : fixed(run.last_reward),
+          "mean reward of fresh rollouts, first and last iteration; nothing was held out to evaluate on"];
+}
+
+function headline() {
+  const run = data.summary;
+  if (!run) return;
+  const tokens = (n) => plural(Math.round(n), "token");
+  const model = configured("model"), file = configured("data.file"), task = configured("task.name");
+  const evaluated = run.last && isNumber(run.last.length) && !isNumber(run.last_length);
+  const length = evaluated ? fromTo(run.first.length, run.last.length, format) : fromTo(run.first_length, run.last_length, format);
+  const finished = evaluated ? fromTo(run.first.finished, run.last.finished, percent) : fromTo(run.first_finished, run.last_finished, percent);
+  const facts = [
+    ["Model", model && baseName(model)],
+    [file ? "Data" : "Task", file ? baseName(file) : task],
+    ["Duration", run.seconds > 0 ? duration(run.seconds) : null],
+    ["Steps", `${whole(run.steps)}` + (run.iterations ? ` in ${plural(run.iterations, "iteration")}` : "")],
+    ["Generated", run.tokens > 0 && isNumber(run.generated_per_second) ? `${tokens(run.tokens)}, ${whole(Math.round(run.generated_per_second))} a second` : null],
+    ["Trained", isNumber(run.trained_per_second) && run.trained_per_second > 0 ? `${whole(Math.round(run.trained_per_second))} tokens a second` : null],
+    ["Response length", length && length + " tokens"],
+    ["Finished by themselves", finished],
+    ["Reward", run.first && isNumber(run.last_reward) ? fromTo(run.first_reward, run.last_reward, fixed) : null],
+  ].filter(([, value]) => value);
+  const said = result(run);
+  byId("headline").hidden = false;
+  byId("headline").append(el("div", { className: "card headline" },
+    said ? el("div", { className: "result" }, el("strong", {}, said[0]), el("span", {}, said[1])) : null,
+    el("dl", {}, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))))));
+}
+
+/* ---- before and after ------------------------------------------------------------------------------------------ */
+
+const PAIRS_SHOWN = 3;
+const CHANGES = [
+  { name: "learnt", before: false, after: true, words: "became right" },
+  { name: "lost", before: true, after: false, words: "became wrong" },
+  { name: "still wrong", before: false, after: false, words: "stayed wrong" },
+  { name: "still right", before: true, after: true, words: "stayed right" },
+];
+
+function answer(label, row) {
+  const facts = [el("span", { className: "badge" }, row.right ? "Right" : "Wrong"), el("span", {}, label),
+                 isNumber(row.reward) ? el("span", {}, `reward ${format(row.reward)}`) : null,
+                 row.finish === "length" ? el("span", {}, "cut at the limit") : null];
+  return el("div", { className: "sample " + (row.right ? "right" : "wrong") }, el("div", { className: "facts" }, facts),
+            el("pre", {}, row.response || "(empty response)"));
+}
+
+/** Problems of the first and the last evaluation that have the same prompt. */
+function pairsOf(samples) {
+  const known = (row) => isNumber(row.problem) && typeof row.right === "boolean";
+  const later = new Map(samples.after.filter(known).map((row) => [row.problem, row]));
+  return samples.before.filter(known).map((before) => ({ before, after: later.get(before.problem) }))
+    .filter(({ before, after }) => after && after.prompt === before.prompt);
+}
+
+function compare() {
+  const usable = data.samples.map((samples) => ({ arm: samples.arm, pairs: pairsOf(samples) })).filter(({ pairs }) => pairs.length);
+  if (!usable.length) return;
+  byId("compare").hidden = false;
+  const show = (i) => {
+    const { pairs } = usable[i];
+    const kinds = CHANGES.map((kind) => ({ ...kind, pairs: pairs.filter((pair) => pair.before.right === kind.before && pair.after.right === kind.after) }));
+    const [one] = pairs;
+    byId("compare-note").textContent = `The first ${plural(pairs.length, "held-out problem")} at ` +
+      `${one.before.step === 0 ? "the start" : "step " + whole(one.before.step)} and at step ${whole(one.after.step)}: ` +
+      kinds.map((kind) => `${whole(kind.pairs.length)} ${kind.words}`).join(", ") + ".";
+    const list = byId("compare-rows");
+    const pairNode = ({ before, after }) => el("article", {},
+      el("div", { className: "prompt" }, el("div", { className: "label" }, "Prompt"), el("pre", {}, before.prompt || "")),
+      el("div", { className: "columns" }, answer("before", before), answer("after", after)));
+    const fill = (kind) => {
+      const nodes = kind.pairs.map(pairNode), more = nodes.slice(PAIRS_SHOWN);
+      list.replaceChildren(...nodes.slice(0, PAIRS_SHOWN));
+      if (more.length) list.append(el("details", {}, el("summary", {}, `${whole(more.length)} more`), more));
+      queueMicrotask(() => makeReachable(list));
+    };
+    const there = kinds.filter((kind) => kind.pairs.length);
+    const picked = choice("Show", there.map((kind) => `${kind.name} (${whole(kind.pairs.length)})`), (k) => fill(there[k]));
+    byId("compare-controls").replaceChildren(...(usable.length > 1 ? [arms.label] : []), picked.label);
+    fill(there[0]);
+  };
+  const arms = choice("Arm", usable.map((s) => data.arms[s.arm].name), show);
+  show(0);
+}
+
 /* ---- transcripts ----------------------------------------------------------------------------------------------- */
 
 function sampleCard(row) {
@@ -608,7 +748,7 @@ function sampleColumn(rows, iterations, start) {
   };
   const names = iterations.map((t, k) => `iteration ${whole(t)}` + (k === 0 ? " (before training)" : k === iterations.length - 1 ? " (last recorded)" : ""));
   if (iterations[0] !== 0) names[0] = `iteration ${whole(iterations[0])}`;
-  const { label, select } = choice(start === 0 ? "Before" : "After", names, fill);
+  const { label, select } = choice(start === 0 ? "Early" : "Late", names, fill);
   select.value = String(start);
   fill(start);
   return el("div", {}, label, list);
@@ -658,12 +798,15 @@ function headings() {
 
 Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
 headings();
+headline();
 labs();
 legend();
-for (const spec of CURVES) if (data.arms.some((arm) => arm.curves[spec.key])) addCurve(spec);
+CURVES.splice(CURVES.findIndex((spec) => spec.key === "length"), 0, ...verifierCurves());
+for (const spec of CURVES) if (data.arms.some((arm) => isWorthDrawing(arm, spec))) addCurve(spec);
 addHistogram();
 numbers();
 configuration();
+compare();
 transcripts();
 applyTheme();
 root.dataset.charts = String(charts.length);
