@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -151,10 +152,18 @@ struct limit limits_address_space(void) {
  */
 
 bool limits_beyond(uint64_t more, uint64_t space, struct limit *tight) {
+    const uint64_t libraries = 16 << 20; /* what they ask for on their own account */
     *tight = limits_memory();
     if (tight->bytes != UINT64_MAX && more > tight->bytes) return true;
     *tight = limits_address_space();
-    return tight->bytes != UINT64_MAX && space > tight->bytes;
+    return tight->bytes != UINT64_MAX && space > 0 && space + libraries > tight->bytes;
+}
+
+bool limits_room(uint64_t bytes) {
+    void *room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) return false;
+    munmap(room, bytes);
+    return true;
 }
 
 char *limits_size(char out[LIMITS_SIZE_ROOM], uint64_t bytes) {

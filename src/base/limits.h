@@ -36,6 +36,9 @@ bool limits_beyond(uint64_t more, uint64_t space, struct limit *tight);
 opsm_status limits_check(const char *what, uint64_t more, uint64_t space, uint64_t whole, const char *advice,
                          opsm_error *err);
 
+/* Whether `bytes` of address space can be had now: for libraries that do not live through it when they cannot. */
+bool limits_room(uint64_t bytes);
+
 /* "812 MB", "2.14 GB". Returns `out`. */
 enum { LIMITS_SIZE_ROOM = 32 };
 char *limits_size(char out[LIMITS_SIZE_ROOM], uint64_t bytes);

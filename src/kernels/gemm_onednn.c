@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/gemm_onednn.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/threads.h"
 #include <dnnl.h>
@@ -114,10 +115,16 @@ static void cap_instructions(void) {
     if (isa >= CPU_AVX2 && isa < CPU_AMX) dnnl_set_max_cpu_isa(caps[isa]);
 }
 
+/* The library writes machine code into memory that it asks for, and into nothing where it gets none. */
+static bool room_for_code(void) {
+    enum { CODE_BYTES = 8 << 20 };
+    return limits_room(CODE_BYTES);
+}
+
 opsm_status onednn_start(opsm_error *err) {
     if (engine) return OPSM_OK;
     cap_instructions();
-    dnnl_status_t status = dnnl_engine_create(&engine, dnnl_cpu, 0);
+    dnnl_status_t status = room_for_code() ? dnnl_engine_create(&engine, dnnl_cpu, 0) : dnnl_out_of_memory;
     if (status == dnnl_success) return OPSM_OK;
     engine = NULL;
     return onednn_fail(err, status, "creates its engine");
@@ -297,7 +304,7 @@ opsm_status onednn_matmul_create(struct onednn_matmul **matmul, int64_t rows, in
     created->outs = outs;
     created->inner = inner;
     int threads_before = show_threads(threads);
-    dnnl_status_t status = matmul_build(created, rows, type, like);
+    dnnl_status_t status = room_for_code() ? matmul_build(created, rows, type, like) : dnnl_out_of_memory;
     show_threads(threads_before);
     if (status == dnnl_success) {
         *matmul = created;
@@ -359,7 +366,8 @@ opsm_status onednn_packer_create(struct onednn_packer **packer, const struct one
     struct onednn_packer *created = mem_zalloc(1, sizeof *created);
     if (!created) return mem_exhausted(err, "packing weights", sizeof *created);
     int threads_before = show_threads(1);
-    dnnl_status_t status = packer_build(created, matmul, src_type, stride_inner, stride_outs);
+    dnnl_status_t status =
+        room_for_code() ? packer_build(created, matmul, src_type, stride_inner, stride_outs) : dnnl_out_of_memory;
     show_threads(threads_before);
     if (status == dnnl_success) {
         *packer = created;

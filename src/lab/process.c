@@ -15,16 +15,22 @@ enum { EXEC_FAILED = 127, POLL_MAX = 1024 };
 
 extern char **environ;
 
-/* The environment with OPSM_THREADS replaced by `entry`; the table is mem_alloc'ed, the strings are borrowed. */
-static char **environment_with(char *entry) {
+static bool is_ours(const char *variable) {
+    return !strncmp(variable, "OPSM_THREADS=", 13) || !strncmp(variable, "OPSM_MEMORY=", 12);
+}
+
+/* The environment with our variables replaced (memory NULL: as it is); the table is mem_alloc'ed, the strings are
+ * borrowed. */
+static char **environment_with(char *threads, char *memory) {
     size_t n = 0;
     while (environ[n]) n++;
-    char **copy = mem_alloc(n + 2, sizeof *copy);
+    char **copy = mem_alloc(n + 3, sizeof *copy);
     if (!copy) return NULL;
     size_t k = 0;
     for (size_t i = 0; i < n; i++)
-        if (strncmp(environ[i], "OPSM_THREADS=", 13) != 0) copy[k++] = environ[i];
-    copy[k++] = entry;
+        if (!is_ours(environ[i]) || (!memory && strncmp(environ[i], "OPSM_MEMORY=", 12) == 0)) copy[k++] = environ[i];
+    copy[k++] = threads;
+    if (memory) copy[k++] = memory;
     copy[k] = NULL;
     return copy;
 }
@@ -65,13 +71,15 @@ static opsm_status open_descriptors(int *null, int *log_file, int lifeline[2], c
     return status;
 }
 
-opsm_status process_start(struct process *process, char *const *argv, const char *log, int threads, opsm_error *err) {
-    char entry[32];
-    snprintf(entry, sizeof entry, "OPSM_THREADS=%d", threads);
+opsm_status process_start(struct process *process, char *const *argv, const char *log, int threads, uint64_t memory,
+                          opsm_error *err) {
+    char threads_entry[32], memory_entry[48];
+    snprintf(threads_entry, sizeof threads_entry, "OPSM_THREADS=%d", threads);
+    snprintf(memory_entry, sizeof memory_entry, "OPSM_MEMORY=%llukB", (unsigned long long)memory / 1000);
     int null, log_file, lifeline[2];
     opsm_status status = open_descriptors(&null, &log_file, lifeline, log, err);
     if (status != OPSM_OK) return status;
-    char **environment = environment_with(entry);
+    char **environment = environment_with(threads_entry, memory ? memory_entry : NULL);
     /* Whoever started us may ignore it: children would then vanish before they are asked how they ended. */
     signal(SIGCHLD, SIG_DFL);
     /* A signal that found the child with our handlers would set our flag in a copy of memory, and be lost. */

@@ -7,6 +7,7 @@
 #define OPSM_LAB_PROCESS_H
 #include <opsm/status.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct process {
@@ -14,9 +15,10 @@ struct process {
     int lifeline; /* the read end of a pipe that only the child holds open: it hangs up when the child ends */
 };
 
-/* Runs argv[0] with stdin and stdout on /dev/null and stderr into the file `log` (emptied first); threads: OPSM_THREADS
- * for it. File descriptors without O_CLOEXEC are inherited. */
-opsm_status process_start(struct process *process, char *const *argv, const char *log, int threads, opsm_error *err);
+/* Runs argv[0] with stdin and stdout on /dev/null and stderr into the file `log` (emptied first); threads, memory:
+ * OPSM_THREADS and OPSM_MEMORY for it (memory 0: as they are here). File descriptors without O_CLOEXEC are inherited. */
+opsm_status process_start(struct process *process, char *const *argv, const char *log, int threads, uint64_t memory,
+                          opsm_error *err);
 
 /* Waits until one of the processes ended, a signal came, or `seconds` are over. The index of one that ended, whose
  * wait status is then in *wait_status and whose pid is 0; -1: none. Entries with pid 0 are passed over. */

@@ -4,6 +4,7 @@
  * so that an interrupted laboratory has something to compare.
  */
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/threads.h"
@@ -12,6 +13,7 @@
 #include "lab/result.h"
 #include "train/checkpoint.h"
 #include "train/config_diff.h"
+#include "train/memory.h"
 #include "train/train.h"
 #include <dirent.h>
 #include <inttypes.h>
@@ -38,6 +40,7 @@ struct laboratory {
     enum progress_style style;
     int lock;
     int32_t jobs, threads; /* processes, threads of each */
+    uint64_t memory;       /* bytes for each; 0: nobody says */
     int32_t next, done;    /* the next run to look at, seed by seed; those that are done or failed */
     int32_t shown;         /* of them, on the status line */
     bool ending;           /* processes have been told to save and end */
@@ -246,7 +249,7 @@ static opsm_status launch(struct laboratory *l, int index, const char *command, 
     if (status == OPSM_OK) {
         char *program = mem_strdup(l->options->program), *verb = mem_strdup(command), quiet[] = "-q";
         char *argv[] = {program, quiet, verb, config, NULL};
-        status = program && verb ? process_start(&l->processes[index], argv, log, threads, err)
+        status = program && verb ? process_start(&l->processes[index], argv, log, threads, l->memory, err)
                                  : mem_exhausted(err, "a command", 0);
         mem_free(program);
         mem_free(verb);
@@ -434,13 +437,41 @@ static opsm_status open_progress(struct laboratory *l, opsm_error *err) {
     return OPSM_OK;
 }
 
+static void share_threads(struct laboratory *l) {
+    int32_t cores = threads_count();
+    l->threads = cores / l->jobs > 1 ? cores / l->jobs : 1;
+}
+
 /* Processes and threads of each: together as many threads as this process may use. */
 static void share_cores(struct laboratory *l) {
     int32_t cores = threads_count(), runs = l->lab->n_arms * l->lab->n_seeds;
     l->jobs = l->lab->jobs > 0 ? l->lab->jobs : cores;
     if (l->jobs > runs) l->jobs = runs;
     if (l->jobs > JOBS_MAX) l->jobs = JOBS_MAX;
-    l->threads = cores / l->jobs > 1 ? cores / l->jobs : 1;
+    share_threads(l);
+}
+
+/* All processes side by side must fit; each gets an equal share. Where nobody said how many, as many as do. */
+static opsm_status share_memory(struct laboratory *l, opsm_error *err) {
+    size_t largest = 0;
+    for (int32_t i = 0; i < l->lab->n_arms; i++) {
+        size_t least = memory_least(&l->lab->arms[i].config);
+        if (least > largest) largest = least;
+    }
+    struct limit memory = limits_memory();
+    if (memory.bytes == UINT64_MAX || largest == 0) return OPSM_OK;
+    uint64_t fit = memory.bytes / largest;
+    if (fit < (uint64_t)l->jobs && fit > 0 && l->lab->jobs == 0) {
+        l->jobs = (int32_t)fit;
+        share_threads(l);
+    }
+    l->memory = memory.bytes / (uint64_t)l->jobs;
+    if (fit >= (uint64_t)l->jobs) return OPSM_OK;
+    char what[64], advice[96];
+    snprintf(what, sizeof what, l->jobs > 1 ? "a laboratory of %d runs side by side" : "each run", l->jobs);
+    snprintf(advice, sizeof advice, fit > 0 ? "lab.jobs=%d would do" : "take a smaller model, or smaller batches",
+             (int)fit);
+    return limits_check(what, largest * (uint64_t)l->jobs, 0, 0, advice, err);
 }
 
 static opsm_status run_laboratory(struct laboratory *l, opsm_error *err) {
@@ -450,6 +481,7 @@ static opsm_status run_laboratory(struct laboratory *l, opsm_error *err) {
     if (status == OPSM_OK) status = survey(l, err);
     if (status == OPSM_OK) status = open_progress(l, err);
     if (status == OPSM_OK) status = make_start(l, err);
+    if (status == OPSM_OK) status = share_memory(l, err);
     if (status != OPSM_OK) return status;
     status = run_all(l, err);
     if (status != OPSM_OK && status != OPSM_INTERRUPTED) return status;

@@ -267,6 +267,16 @@ opsm_status memory_plan(struct memory_need *need, const struct memory_job *job, 
     return beyond(need) ? refuse(need, job, err) : OPSM_OK;
 }
 
+size_t memory_least(const struct run_config *config) {
+    struct model *model;
+    if (!config->model || model_open(&model, config->model, config->precision, NULL) != OPSM_OK) return 0;
+    struct memory_job job = {.config = config, .sizes = model, .prompt = 1};
+    struct memory_need need;
+    memory_need(&need, &job, config->train.recompute == RECOMPUTE_NO ? ACTIVATIONS_ALL : ACTIVATIONS_RECOMPUTE);
+    model_free(model);
+    return need.total;
+}
+
 /* ---- disk ----------------------------------------------------------------------------------------------------------
  */
 
@@ -298,8 +308,8 @@ opsm_status memory_disk(const struct memory_job *job, uint64_t there, opsm_error
     return opsm_fail(
         err, OPSM_IO,
         "'%s' will take %s of disk (%lld checkpoints, one of them while it is written, %s; model.gguf %s), "
-        "but only %s are free: lower train.keep, raise train.checkpoint_every, set train.save_type=bf16, "
+        "but %s only %s: lower train.keep, raise train.checkpoint_every, set train.save_type=bf16, "
         "or take another output",
         c->output, limits_size(parts[0], (size_t)need), (long long)held, limits_size(parts[1], (size_t)checkpoints),
-        limits_size(parts[2], (size_t)model), limits_size(parts[3], (size_t)disk.bytes));
+        limits_size(parts[2], (size_t)model), disk.source, limits_size(parts[3], (size_t)disk.bytes));
 }

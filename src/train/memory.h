@@ -48,6 +48,10 @@ opsm_status memory_plan(struct memory_need *need, const struct memory_job *job, 
 /* The need to generate (and score) alone. */
 size_t memory_generation(const struct model *sizes, const struct generator_limits *limits, int32_t prompt);
 
+/* The least that `opsm train` of this configuration needs, by its model's header; 0 where that cannot be read: the run
+ * itself will say why. */
+size_t memory_least(const struct run_config *config);
+
 /* Disk that checkpoints and the model will take in OUTPUT, against what is free; OPSM_IO with the keys that shrink it.
  * `there`: bytes of checkpoints that an earlier part of the run has left and this one will replace. */
 opsm_status memory_disk(const struct memory_job *job, uint64_t there, opsm_error *err);

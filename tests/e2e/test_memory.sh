@@ -70,3 +70,56 @@ OPSM_MEMORY=1MB refused "OPSM_MEMORY leaves only" generate "$here/../../models/t
 (ulimit -v 180000; refused 'of address space, but `ulimit -v` leaves only' train tiny.yaml output=none train.micro_batch=16000 rollout.prompts=512)
 if OPSM_MEMORY=lots "$OPSM" help 2>err; then exit 1; fi
 grep -q "expected a size" err
+
+# However little address space there is, and however many threads are wanted: the end is a sentence, never a signal.
+[ -d rolls ] || "$OPSM" -q train run.yaml output=rolls rollout.save=true >/dev/null
+tiny=$here/../../models/tiny.gguf
+ends_well() {
+  local code=0
+  (ulimit -c 0; ulimit -v "$space"; OPSM_THREADS=$threads timeout 60 "$OPSM" "$@" >out 2>err <text) || code=$?
+  case $code in
+  0) ;;
+  1 | 127) [ -s err ] ;; # 127: the system's loader could not map the libraries, and said so
+  *) echo "ulimit -v $space, $threads threads, exit $code: $*"; cat err; exit 1 ;;
+  esac
+  rm -rf small
+}
+echo 1+2=3 >text
+for threads in 2 64; do
+  for space in 50000 60000 75000 100000 200000 400000; do
+    ends_well info "$tiny"
+    ends_well generate "$tiny" -p 1+1=
+    ends_well eval "$tiny" --task running-sum -n 8 --max-tokens 32
+    ends_well score "$tiny"
+    ends_well train tiny.yaml output=small train.iterations=1 rollout.prompts=16
+    ends_well train tiny.yaml output=small train.iterations=1 rollout.prompts=16 precision=f32 train.recompute=true
+    ends_well audit rolls/rollouts/000000.jsonl
+    ends_well report rolls -o report.html
+    ends_well bench gemm --seconds 0.1
+    ends_well bench train "$tiny" --seconds 0.1
+  done
+done
+
+# Checkpoints and model that the disk has no room for.
+cat >large.yaml <<'YAML'
+output: large
+task: {name: modsum, difficulty: 4}
+rollout: {max_tokens: 8, max_prompt: 8}
+train: {eval_every: 0, checkpoint_every: 1, keep: 1000}
+sft: {steps: 100000, batch: 4, init: {dim: 1024, layers: 1000, heads: 8, kv_heads: 8, ffn: 4096, context: 32}}
+YAML
+OPSM_MEMORY=9000GB refused "will take [0-9.]* GB of disk (1001 checkpoints, .* the disk has only .*train.keep" sft large.yaml
+[ ! -e large ]
+
+# A laboratory's processes share the memory; as many as fit, and no more than that.
+cat >lab.yaml <<YAML
+model: $tiny
+output: lab
+task: {name: running-sum}
+rollout: {prompts: 8}
+schedule: {minibatches: 4}
+train: {iterations: 1, eval_every: 0, checkpoint_every: 0}
+lab: {seeds: [1, 2], jobs: 2, arms: {a: {}}}
+YAML
+OPSM_MEMORY=40MB refused "a laboratory of 2 runs side by side needs [0-9]* MB of memory, but OPSM_MEMORY leaves only [0-9]* MB: lab.jobs=1 would do" lab lab.yaml
+OPSM_MEMORY=40MB "$OPSM" -q lab lab.yaml lab.jobs=null >/dev/null

@@ -479,7 +479,7 @@ static int run_shell(struct process *processes, int index, const char *command) 
     snprintf(words, sizeof words, "%s", command);
     char *argv[] = {shell, option, words, NULL};
     int wait_status = -1;
-    assert_ok(process_start(&processes[index], argv, "lab-test-log", 3, &err));
+    assert_ok(process_start(&processes[index], argv, "lab-test-log", 3, 5000000, &err));
     assert_int_equal(process_wait(processes, 2, 20, &wait_status), index);
     assert_int_equal(processes[index].pid, 0);
     return wait_status;
@@ -492,25 +492,25 @@ static void processes_end_as_they_end(void **state) {
     assert_true(WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 3);
     wait_status = run_shell(processes, 0, "kill -9 $$");
     assert_true(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL);
-    run_shell(processes, 0, "echo threads $OPSM_THREADS >&2; echo lost; cat");
+    run_shell(processes, 0, "echo threads $OPSM_THREADS, $OPSM_MEMORY >&2; echo lost; cat");
     char *text;
     size_t size;
     assert_ok(file_read("lab-test-log", 100, &text, &size, &err));
-    assert_string_equal(text, "threads 3\n");
+    assert_string_equal(text, "threads 3, 5000kB\n");
     mem_free(text);
 
     char sleeper[] = "/bin/sleep", long_time[] = "1000", *argv[] = {sleeper, long_time, NULL};
-    assert_ok(process_start(&processes[0], argv, "lab-test-log", 1, &err));
+    assert_ok(process_start(&processes[0], argv, "lab-test-log", 1, 0, &err));
     assert_int_equal(process_wait(processes, 2, 0.05, &wait_status), -1); /* still at it */
     process_ask_to_end(processes, 2);
     assert_int_equal(process_wait(processes, 2, 20, &wait_status), 0);
     assert_true(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM);
 
     char nothing[] = "/nowhere/opsm", *missing[] = {nothing, NULL};
-    assert_ok(process_start(&processes[0], missing, "lab-test-log", 1, &err));
+    assert_ok(process_start(&processes[0], missing, "lab-test-log", 1, 0, &err));
     assert_int_equal(process_wait(processes, 2, 20, &wait_status), 0);
     assert_int_equal(WEXITSTATUS(wait_status), 127);
-    assert_int_equal(process_start(&processes[0], argv, "/nowhere/log", 1, &err), OPSM_IO);
+    assert_int_equal(process_start(&processes[0], argv, "/nowhere/log", 1, 0, &err), OPSM_IO);
     assert_int_equal(processes[0].pid, 0);
     unlink("lab-test-log");
 }
