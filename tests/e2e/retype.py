@@ -47,4 +47,5 @@ def main():
     open(target, "wb").write(data)
 
 
-main()
+if __name__ == "__main__":
+    main()
