@@ -4,23 +4,9 @@
 #include "base/mem.h"
 #include "io/gguf.h"
 #include "io/jsonl.h"
+#include "train/diagnosis.h"
 #include <math.h>
 #include <string.h>
-
-int32_t lab_share_of(double share, int32_t rounds) {
-    int32_t n = (int32_t)lround(share * rounds);
-    return n < 1 ? 1 : n > rounds ? rounds : n;
-}
-
-static bool collapsed(const double *curve, int32_t rounds, const struct lab_collapse *collapse) {
-    int32_t first = rounds - lab_share_of(collapse->window, rounds);
-    double best = -INFINITY;
-    for (int32_t r = 0; r < rounds; r++) {
-        if (curve[r] > best) best = curve[r];
-        if (r >= first && (best <= 0 ? isfinite(curve[r]) : curve[r] >= collapse->below * best)) return false;
-    }
-    return true;
-}
 
 struct lab_measures lab_curve_measure(const double *curve, int32_t rounds, int32_t final_rounds,
                                       const struct lab_collapse *collapse) {
@@ -30,7 +16,7 @@ struct lab_measures lab_curve_measure(const double *curve, int32_t rounds, int32
         if (r >= rounds - final_rounds) m.final += curve[r] / final_rounds;
         if (r >= rounds / 3 && !(curve[r] >= m.worst)) m.worst = curve[r];
     }
-    m.collapsed = collapsed(curve, rounds, collapse);
+    m.collapsed = curve_collapsed(curve, rounds, collapse->below, collapse->window);
     return m;
 }
 

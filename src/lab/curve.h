@@ -6,13 +6,9 @@
 #define OPSM_LAB_CURVE_H
 #include "lab/lab.h"
 
-/* Rounds in a share of `rounds`, at least one. */
-int32_t lab_share_of(double share, int32_t rounds);
-
 /* The mean over a curve's last `final_rounds`, its largest value, its lowest after the first third, and whether it
- * collapsed: below collapse->below times the largest value so far in every round of the last collapse->window. A value
- * that is not finite counts as nothing in `best`, and as below everything elsewhere: final and worst are then NaN.
- * A best that is not above 0 has nothing to lose but its finiteness. */
+ * collapsed (train/diagnosis.h). A value that is not finite counts as nothing in `best`, and as below everything
+ * elsewhere: final and worst are then NaN. */
 struct lab_measures {
     double final, best, worst;
     bool collapsed;

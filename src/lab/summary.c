@@ -3,12 +3,13 @@
 #include "base/mem.h"
 #include "lab/curve.h"
 #include "lab/result.h"
+#include "train/diagnosis.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
 int32_t lab_final_rounds(const struct lab *lab) {
-    return lab_share_of(lab->final_share, lab->rounds);
+    return curve_share(lab->final_share, lab->rounds);
 }
 
 char *lab_directory(const struct lab *lab, const struct lab_arm *arm, const struct lab_seed *seed) {

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "train/diagnosis.h"
 #include "train/problem_rows.h"
 #include "train/run.h"
 #include "train/samples.h"
@@ -19,6 +20,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { EARLY = 3 }; /* iterations after which groups without signal are warned of */
+
 struct training {
     struct run run;
     struct model *reference; /* the initial weights, NULL: nobody needs them */
@@ -26,6 +29,8 @@ struct training {
     struct generator *generator;
     int32_t room;                         /* sequences the generator takes at once */
     int32_t *order, *begin, *cut_scratch; /* minibatches of the batch in training */
+    struct diagnosis_row early[EARLY];    /* the first iterations of this process */
+    int32_t n_early;
     struct train_summary summary;
 };
 
@@ -284,6 +289,19 @@ static opsm_status retire_batch(struct training *t, opsm_error *err) {
     return status;
 }
 
+/* Said at the end again, but hours may lie between. */
+static void warn_early(struct training *t) {
+    const struct run_position *at = &t->run.position;
+    if (t->n_early == EARLY || at->iteration == t->run.config->train.iterations) return;
+    t->early[t->n_early++] = (struct diagnosis_row){.score = at->tallies[TALLY_SCORES],
+                                                    .groups = t->run.config->rollout.prompts,
+                                                    .silent = (int64_t)at->tallies[TALLY_ZERO_GROUPS]};
+    struct text sentence = {0};
+    if (t->n_early == EARLY && diagnose_signal(t->early, EARLY, &sentence) && !sentence.failed)
+        log_line(LOG_WARN, "%s", sentence.data);
+    text_free(&sentence);
+}
+
 static opsm_status iteration(struct training *t, opsm_error *err) {
     struct run *run = &t->run;
     struct run_position *at = &run->position;
@@ -302,6 +320,7 @@ static opsm_status iteration(struct training *t, opsm_error *err) {
     if (status == OPSM_OK) status = retire_batch(t, err);
     at->iteration++;
     at->iteration_steps = 0;
+    if (status == OPSM_OK) warn_early(t);
     struct progress_row row = progress_of(at);
     if (run->options->progress) progress_iteration(run->options->progress, &row);
     return status;
@@ -332,6 +351,7 @@ opsm_status train_run(const struct run_config *config, const struct train_option
     opsm_status status = training_open(&t, config, options, err);
     if (status == OPSM_OK) status = run_guarded(&t.run, train_loop(&t, err), err);
     if (status == OPSM_OK) status = run_finish(&t.run, err);
+    if (status == OPSM_OK) status = diagnose_run(config, err);
     t.summary.iterations = t.run.position.iteration;
     t.summary.steps = t.run.position.steps;
     t.summary.skipped = t.run.position.skipped;

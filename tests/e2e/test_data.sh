@@ -97,3 +97,19 @@ code=0
 [ $code -ne 0 ] && grep -q "'rows.jsonl', line 101: the response to imitate has " log || fail "a response too long"
 "$OPSM" sft run.yaml output=sft sft.steps=2 train.eval_every=0 data.on_bad_row=skip >out 2>log || fail "skip in sft"
 grep -q ', 1 rows left out, ' out || fail "sft does not count"
+
+# A run that could learn nothing, and one that broke its model, say so at the end, quiet or not; they have not failed.
+rows 100 >rows.jsonl
+warns() {
+  rm -rf run
+  "$OPSM" -q train run.yaml train.eval_every=0 "${@:2}" >out 2>log || fail "exit code $?"
+  grep -q "^warning: .*$1" log || fail "expected '$1'"
+}
+warns 'no group had both better and worse answers in 2 iterations: nothing was learnt; every answer was judged 0' \
+  'reward=[{type: contains, pattern: "never"}]'
+warns 'nothing was learnt; every answer was judged right: try harder problems' 'reward=[{type: regex, pattern: ""}]'
+warns 'the learning rate is too high: try optim.lr=1e-01 (now 1)' optim.lr=1 \
+  data.file=null task.name=modsum task.difficulty=4 train.iterations=12 rollout.prompts=16 schedule.minibatches=8
+rm -rf run
+"$OPSM" train run.yaml train.iterations=5 'reward=[{type: regex, pattern: ""}]' >out 2>log
+[ "$(sed -n '/iteration 4\/5/q;p' log | grep -c 'nothing was learnt')" = 1 ] || fail "no early warning"

@@ -9,6 +9,7 @@
 #include "lab/curve.h"
 #include "lab/process.h"
 #include "lab/result.h"
+#include "train/diagnosis.h"
 #include <jansson.h>
 #include <math.h>
 #include <signal.h>
@@ -249,9 +250,9 @@ static void curves_are_measured(void **state) {
         assert_near(m.best, rows[i].best, 0);
         assert_int_equal(m.collapsed, rows[i].collapsed);
     }
-    assert_int_equal(lab_share_of(1.0 / 3, 30), 10);
-    assert_int_equal(lab_share_of(0.01, 30), 1);
-    assert_int_equal(lab_share_of(1, 30), 30);
+    assert_int_equal(curve_share(1.0 / 3, 30), 10);
+    assert_int_equal(curve_share(0.01, 30), 1);
+    assert_int_equal(curve_share(1, 30), 30);
 }
 
 static void write_metrics(const char *text) {
