@@ -95,6 +95,10 @@ opsm_status kv_cache_create(struct kv_cache **cache, const struct model *model, 
     return OPSM_OK;
 }
 
+void kv_cache_fill(struct kv_cache *k) {
+    memset(k->samples, 0, slots_floats(&k->acts->config, k->n_samples, k->max_new) * sizeof *k->samples);
+}
+
 void kv_cache_free(struct kv_cache *k) {
     if (!k) return;
     activations_free(k->acts);

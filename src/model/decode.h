@@ -12,6 +12,8 @@ struct kv_cache;
 /* Room for n_prompts prompts of at most max_prompt tokens and n_samples samples of at most max_new tokens. */
 opsm_status kv_cache_create(struct kv_cache **cache, const struct model *model, int32_t n_prompts, int32_t max_prompt,
                             int32_t n_samples, int32_t max_new, opsm_error *err);
+/* Takes the memory for the longest responses now, not when they come. */
+void kv_cache_fill(struct kv_cache *cache);
 void kv_cache_free(struct kv_cache *cache);
 /* One token of a sequence. */
 size_t kv_cache_row_bytes(const struct model_config *config);

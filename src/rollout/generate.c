@@ -165,6 +165,16 @@ void generator_use(struct generator *g, const struct model *model) {
     g->model = model;
 }
 
+void generator_fill(struct generator *g) {
+    size_t cells = (size_t)g->limits.sequences * (size_t)g->limits.max_tokens;
+    memset(g->tokens, 0, cells * sizeof *g->tokens);
+    memset(g->logp, 0, cells * sizeof *g->logp);
+    if (g->kept_start) memset(g->kept_start, 0, cells * sizeof *g->kept_start);
+    if (g->kept_count) memset(g->kept_count, 0, cells * sizeof *g->kept_count);
+    memset(g->logits, 0, (size_t)g->limits.in_flight * (size_t)g->model->config.n_vocab * sizeof *g->logits);
+    kv_cache_fill(g->cache);
+}
+
 void generator_free(struct generator *g) {
     if (!g) return;
     kv_cache_free(g->cache);

@@ -28,6 +28,8 @@ opsm_status generator_create(struct generator **generator, const struct model *m
                              const struct generator_limits *limits, opsm_error *err);
 /* Samples from `model` from now on (borrowed): a clone of the one before. */
 void generator_use(struct generator *generator, const struct model *model);
+/* Takes the memory for the longest responses now: a run that starts has it when its responses have grown. */
+void generator_fill(struct generator *generator);
 void generator_free(struct generator *generator); /* NULL is allowed */
 size_t generator_bytes(const struct model *model, const struct generator_limits *limits);
 

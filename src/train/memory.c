@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/memory.h"
+#include "base/cpu.h"
 #include "base/limits.h"
 #include "base/threads.h"
 #include "model/layout.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 
 /* Measured on the tiny model: the program with its libraries, and what they make at the first products. */
-enum { PROGRAM_BYTES = 7 << 20, PRODUCTS_BYTES = 2 << 20, STACK_BYTES = 9 << 20 };
+enum { PROGRAM_BYTES = 9 << 20, PRODUCTS_BYTES = 3 << 20, STACK_BYTES = 9 << 20 };
 
 /* ---- sizes ---------------------------------------------------------------------------------------------------------
  */
@@ -72,20 +73,28 @@ static struct generator_limits rollout_limits(const struct memory_job *job) {
                                      .truncating = truncating && !job->supervised};
 }
 
+/* A rollout batch with responses as long as they may be. */
+static size_t batch_bytes_at_most(const struct memory_job *job) {
+    enum { SEQUENCE = 64, KEPT = 32 }; /* bytes a sequence, tokens of a kept set */
+    const struct run_config *c = job->config;
+    const opsm_objective *o = &c->objective;
+    struct generator_limits l = rollout_limits(job);
+    size_t kept = (size_t)smaller(KEPT, job->sizes->config.n_vocab / 4);
+    size_t token = 8 + (l.truncating ? 8 + 4 * kept : 0) + (opsm_objective_needs_trainer(o) ? 4u : 0u) +
+                   (opsm_objective_needs_reference(o) ? 4u : 0u) + (c->rollout.save ? 4u : 0u);
+    return (size_t)l.sequences * ((size_t)c->rollout.max_tokens * token + SEQUENCE) +
+           (size_t)c->rollout.prompts * (size_t)job->prompt * 4;
+}
+
 /* Token columns of the batches that wait, of the minibatch, of a micro-batch. */
 static size_t batches_bytes(const struct memory_job *job, int32_t rows) {
-    enum { PACKED = 60, SEQUENCE = 64, KEPT = 32 }; /* bytes a token, bytes a sequence, tokens kept of a top-p set */
+    enum { PACKED = 60 }; /* bytes a token */
     const struct run_config *c = job->config;
     size_t packed = 2 * (size_t)rows * PACKED;
     if (job->supervised) return packed + (size_t)c->sft.batch * (size_t)(c->rollout.max_tokens * 16 + job->prompt * 8);
-    const opsm_objective *o = &c->objective;
-    struct generator_limits l = rollout_limits(job);
-    size_t sequences = (size_t)l.sequences, most = (size_t)c->rollout.max_tokens;
-    size_t token = 8 + (l.truncating ? 8 + 4 * (size_t)KEPT : 0) + (opsm_objective_needs_trainer(o) ? 4u : 0u) +
-                   (opsm_objective_needs_reference(o) ? 4u : 0u) + (c->rollout.save ? 4u : 0u);
-    size_t batch = sequences * (most * token + SEQUENCE) + (size_t)c->rollout.prompts * (size_t)job->prompt * 4;
     int32_t n = memory_minibatch(c);
-    return packed + ((size_t)c->schedule.staleness + 1) * batch + minibatch_bytes(n, (int64_t)n * (int64_t)most);
+    return packed + ((size_t)c->schedule.staleness + 1) * batch_bytes_at_most(job) +
+           minibatch_bytes(n, (int64_t)n * c->rollout.max_tokens);
 }
 
 /* Working memory of the products: the inputs of the widest one laid out anew. */
@@ -113,7 +122,7 @@ void memory_need(struct memory_need *need, const struct memory_job *job, enum ac
         need->reserved = generator_bytes(m, &limits) - need->generation;
     }
     need->batches = batches_bytes(job, need->rows);
-    need->others = resident() + PRODUCTS_BYTES + kernels_bytes(m, need->rows);
+    need->others = resident() + (cpu_isa() == CPU_REF ? 0 : PRODUCTS_BYTES) + kernels_bytes(m, need->rows);
     need->reserved += (size_t)threads_count() * STACK_BYTES;
     need->total = need->weights + need->gradients + need->copies + need->activations + need->generation +
                   need->batches + need->others;
@@ -280,36 +289,36 @@ size_t memory_least(const struct run_config *config) {
 /* ---- disk ----------------------------------------------------------------------------------------------------------
  */
 
-/* Bytes of what a run keeps at most at one time, one more checkpoint while it is being written. */
-static double checkpoints_bytes(const struct memory_job *job, int64_t *held) {
+static uint64_t saved_bytes(const struct memory_job *job) {
+    static const double per_weight[] = {[SAVE_F32] = 4, [SAVE_F16] = 2, [SAVE_BF16] = 2, [SAVE_Q8_0] = 34.0 / 32};
+    enum { METADATA = 1 << 16, TOKEN = 40 };
+    return (uint64_t)((double)job->sizes->n_weights * per_weight[job->config->train.save_type]) + METADATA +
+           (uint64_t)TOKEN * (uint64_t)job->sizes->config.n_vocab;
+}
+
+void memory_disk_need(struct disk_need *need, const struct memory_job *job) {
     enum { SFT_STEPS = 50 }; /* an iteration of `opsm sft` */
     const struct run_config *c = job->config;
     int64_t iterations = job->supervised ? (c->sft.steps + SFT_STEPS - 1) / SFT_STEPS : c->train.iterations;
     int64_t made = c->train.checkpoint_every > 0 ? iterations / c->train.checkpoint_every + 1 : 1;
-    *held = made < c->train.keep + 1 ? made : c->train.keep + 1;
-    double queue = job->supervised ? 0 : (double)batches_bytes(job, 0);
-    return (double)*held * (3.0 * sizeof(float) * (double)job->sizes->n_params + queue);
-}
-
-static double saved_bytes(const struct memory_job *job) {
-    static const double per_weight[] = {[SAVE_F32] = 4, [SAVE_F16] = 2, [SAVE_BF16] = 2, [SAVE_Q8_0] = 34.0 / 32};
-    enum { METADATA = 1 << 20 };
-    return (double)job->sizes->n_weights * per_weight[job->config->train.save_type] + METADATA +
-           40.0 * job->sizes->config.n_vocab;
+    need->held = made < c->train.keep + 1 ? made : c->train.keep + 1;
+    uint64_t queue = job->supervised ? 0 : (uint64_t)c->schedule.staleness * batch_bytes_at_most(job);
+    need->checkpoints = (uint64_t)need->held * (3 * sizeof(float) * (uint64_t)job->sizes->n_params + queue);
+    need->model = saved_bytes(job);
 }
 
 opsm_status memory_disk(const struct memory_job *job, uint64_t there, opsm_error *err) {
-    const struct run_config *c = job->config;
-    int64_t held;
-    double checkpoints = checkpoints_bytes(job, &held), model = saved_bytes(job), need = checkpoints + model;
-    struct limit disk = limits_disk(c->output);
-    if (disk.bytes == UINT64_MAX || need <= (double)disk.bytes + (double)there) return OPSM_OK;
+    struct disk_need need;
+    memory_disk_need(&need, job);
+    struct limit disk = limits_disk(job->config->output);
+    uint64_t all = need.checkpoints + need.model;
+    if (disk.bytes == UINT64_MAX || all <= there || all - there <= disk.bytes) return OPSM_OK;
     char parts[4][LIMITS_SIZE_ROOM];
     return opsm_fail(
         err, OPSM_IO,
         "'%s' will take %s of disk (%lld checkpoints, one of them while it is written, %s; model.gguf %s), "
-        "but %s only %s: lower train.keep, raise train.checkpoint_every, set train.save_type=bf16, "
-        "or take another output",
-        c->output, limits_size(parts[0], (size_t)need), (long long)held, limits_size(parts[1], (size_t)checkpoints),
-        limits_size(parts[2], (size_t)model), disk.source, limits_size(parts[3], (size_t)disk.bytes));
+        "but %s only %s: lower train.keep, raise train.checkpoint_every, set train.save_type=bf16, or take "
+        "another output",
+        job->config->output, limits_size(parts[0], all), (long long)need.held, limits_size(parts[1], need.checkpoints),
+        limits_size(parts[2], need.model), disk.source, limits_size(parts[3], disk.bytes));
 }

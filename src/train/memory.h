@@ -52,8 +52,16 @@ size_t memory_generation(const struct model *sizes, const struct generator_limit
  * itself will say why. */
 size_t memory_least(const struct run_config *config);
 
-/* Disk that checkpoints and the model will take in OUTPUT, against what is free; OPSM_IO with the keys that shrink it.
- * `there`: bytes of checkpoints that an earlier part of the run has left and this one will replace. */
+/* What a run keeps on disk at most at one time, in bytes: checkpoints, one more while it is written, and the model. What
+ * grows with a run (metrics, rollouts) is not counted. */
+struct disk_need {
+    int64_t held; /* checkpoints */
+    uint64_t checkpoints, model;
+};
+void memory_disk_need(struct disk_need *need, const struct memory_job *job);
+
+/* The same against what is free; OPSM_IO with the keys that shrink it. `there`: bytes of checkpoints that an earlier part
+ * of the run has left and this one will replace. */
 opsm_status memory_disk(const struct memory_job *job, uint64_t there, opsm_error *err);
 
 #endif

@@ -51,6 +51,9 @@ static void log_memory(const struct run *run) {
              (double)n->total * mb, (double)n->weights * mb, (double)n->gradients * mb, (double)n->copies * mb,
              (double)n->activations * mb, n->rows, n->keep == ACTIVATIONS_RECOMPUTE ? ", layers run again" : "",
              (double)n->generation * mb, (double)n->batches * mb, (double)n->others * mb);
+    log_line(LOG_INFO, "disk: at most %.0f MB = %" PRId64 " checkpoints %.0f, model.gguf %.0f",
+             (double)(run->disk.checkpoints + run->disk.model) * mb, run->disk.held, (double)run->disk.checkpoints * mb,
+             (double)run->disk.model * mb);
 }
 
 /* Tokens of a long prompt: the longest of the rows, or of the first problems of a task. */
@@ -99,6 +102,7 @@ static opsm_status plan_memory(struct run *run, const struct model *sizes, bool 
                                opsm_error *err) {
     struct memory_job job = {run->config, sizes, supervised, prompt};
     opsm_status status = memory_plan(&run->need, &job, err);
+    memory_disk_need(&run->disk, &job);
     return status == OPSM_OK ? memory_disk(&job, checkpoint_bytes(run->config->output), err) : status;
 }
 

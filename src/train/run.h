@@ -19,6 +19,7 @@ struct run {
     struct model *model;
     struct problems problems;
     struct memory_need need;
+    struct disk_need disk;
     struct trainer trainer;
     struct batch *queue; /* [queue_room] oldest first; supervised: none */
     int32_t n_queue, queue_room;

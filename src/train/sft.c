@@ -48,6 +48,7 @@ static opsm_status sft_open(struct sft *s, const struct run_config *c, const str
                                         .max_tokens = c->rollout.max_tokens,
                                         .sequences = s->room};
         status = generator_create(&s->generator, s->run.model, &room, err);
+        if (status == OPSM_OK) generator_fill(s->generator);
     }
     return status == OPSM_OK ? run_resume(&s->run, err) : status;
 }

@@ -64,7 +64,9 @@ static opsm_status create_generator(struct training *t, opsm_error *err) {
                                       .max_tokens = c->rollout.max_tokens,
                                       .sequences = t->room,
                                       .truncating = sampling_truncates(&sampling)};
-    return generator_create(&t->generator, t->run.model, &limits, err);
+    opsm_status status = generator_create(&t->generator, t->run.model, &limits, err);
+    if (status == OPSM_OK) generator_fill(t->generator);
+    return status;
 }
 
 static opsm_status create_trainer(struct training *t, opsm_error *err) {

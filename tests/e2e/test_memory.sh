@@ -49,6 +49,18 @@ agrees tiny.yaml precision=f32
 agrees tiny.yaml train.recompute=true train.micro_batch=4096
 agrees tiny.yaml objective.penalty.beta=0.1 schedule.staleness=2 rollout.prompts=32
 
+agrees tiny.yaml rollout.max_tokens=100 rollout.in_flight=512 schedule.staleness=4
+agrees tiny.yaml rollout.top_p=0.9
+
+# So is the number for the disk what is there when two checkpoints and the model are.
+"$OPSM" train tiny.yaml output=disk train.iterations=2 train.checkpoint_every=1 train.keep=2 >/dev/null 2>disk.log
+python3 - disk.log "$(cat disk/checkpoint-*/*.bin | wc -c)" "$(wc -c <disk/model.gguf)" <<'PY'
+import re, sys
+said = float(re.search(r"^disk: at most (\d+) MB = 3 checkpoints", open(sys.argv[1]).read(), re.M)[1])
+there = (float(sys.argv[2]) * 3 / 2 + float(sys.argv[3])) / 1e6
+assert abs(said - there) <= 0.15 * there + 0.5, (said, there)
+PY
+
 # Too little: refused before anything is made, with what would fit; and that fits indeed.
 refused() {
   local expected=$1
@@ -121,5 +133,5 @@ schedule: {minibatches: 4}
 train: {iterations: 1, eval_every: 0, checkpoint_every: 0}
 lab: {seeds: [1, 2], jobs: 2, arms: {a: {}}}
 YAML
-OPSM_MEMORY=40MB refused "a laboratory of 2 runs side by side needs [0-9]* MB of memory, but OPSM_MEMORY leaves only [0-9]* MB: lab.jobs=1 would do" lab lab.yaml
-OPSM_MEMORY=40MB "$OPSM" -q lab lab.yaml lab.jobs=null >/dev/null
+OPSM_MEMORY=50MB refused "a laboratory of 2 runs side by side needs [0-9]* MB of memory, but OPSM_MEMORY leaves only [0-9]* MB: lab.jobs=1 would do" lab lab.yaml
+OPSM_MEMORY=50MB "$OPSM" -q lab lab.yaml lab.jobs=null >/dev/null
