@@ -4,7 +4,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all deps test demo install format lint asan fuzz clean help
+.PHONY: all deps test demo install format lint asan fuzz aarch64 clean help
 
 all: $(BUILD)/build.ninja                  ## build the program: build/opsm
 	@cmake --build $(BUILD)
@@ -45,8 +45,12 @@ asan:                                      ## the unit suites under AddressSanit
 fuzz:                                      ## fuzz readers and verifiers, SECONDS=60 each
 	@scripts/fuzz.sh $(or $(SECONDS),60)
 
+aarch64:                                   ## cross build for 64-bit ARM and the unit suites under qemu
+	@scripts/install-deps.sh aarch64
+	@scripts/aarch64.sh
+
 clean:
-	@rm -rf build build-asan build-clang build-fuzz
+	@rm -rf build build-asan build-clang build-fuzz build-aarch64
 
 help:
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The one place that lists the packages, for Debian 12 or Ubuntu 22.04 and later. Installs only what is missing; uses sudo
-# only when not root. Usage: install-deps.sh build|test|dev (each includes the ones before it); with --check behind it
-# nothing is installed, and what is missing is said.
+# only when not root. Usage: install-deps.sh build|test|dev (each includes the ones before it) or aarch64 (test and a cross
+# compiler); with --check behind it nothing is installed, and what is missing is said.
 set -euo pipefail
 
 build=(
@@ -21,13 +21,18 @@ dev=(
   clang clang-format clang-tidy libomp-dev libclang-rt-dev # lint, second compiler, fuzzing
   chromium                                                 # opens the HTML report in a test
 )
+aarch64=(
+  gcc-aarch64-linux-gnu libc6-dev-arm64-cross # cross compiler
+  qemu-user                                   # runs what it makes
+)
 
 case "${1:-}" in
   build) packages=("${build[@]}") ;;
   test) packages=("${build[@]}" "${test[@]}") ;;
   dev) packages=("${build[@]}" "${test[@]}" "${dev[@]}") ;;
+  aarch64) packages=("${build[@]}" "${test[@]}" "${aarch64[@]}") ;;
   *)
-    echo "usage: $0 build|test|dev [--check]" >&2
+    echo "usage: $0 build|test|dev|aarch64 [--check]" >&2
     exit 2
     ;;
 esac

@@ -2,20 +2,24 @@
 #include "base/cpu.h"
 #include <stdlib.h>
 #include <string.h>
-#if defined(__x86_64__)
+#if defined(CPU_X86)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
 
-static const char *const names[] = {"ref", "avx2", "avx512", "avx512bf16", "amx"};
+static const char *const names[] = {
+#define CPU_ISA_ENTRY(NAME, name) #name,
+    CPU_ISA_LIST(CPU_ISA_ENTRY)
+#undef CPU_ISA_ENTRY
+};
 enum { N_LEVELS = sizeof names / sizeof *names };
 
 const char *cpu_isa_name(enum cpu_isa isa) {
     return names[isa];
 }
 
-#if defined(__x86_64__)
+#if defined(CPU_X86)
 /* The kernel hands out the AMX tile state only to processes that ask for it. */
 static int amx_permitted(void) {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
@@ -33,11 +37,31 @@ static enum cpu_isa detect(void) {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & (1u << 22)) || !(d & (1u << 24))) return CPU_AVX512BF16;
     return amx_permitted() ? CPU_AMX : CPU_AVX512BF16;
 }
+
+bool cpu_has_bf16(enum cpu_isa isa) {
+    return isa >= CPU_AVX512BF16;
+}
+#elif defined(CPU_ARM)
+static enum cpu_isa detect(void) {
+    return CPU_NEON; /* part of the architecture */
+}
+
+bool cpu_has_bf16(enum cpu_isa isa) {
+    (void)isa;
+    return false; /* some have, but no product here uses it */
+}
 #else
 static enum cpu_isa detect(void) {
     return CPU_REF;
 }
+
+bool cpu_has_bf16(enum cpu_isa isa) {
+    (void)isa;
+    return false;
+}
 #endif
+
+#define CPU_ISA_WORD(NAME, name) " " #name
 
 /* -1: unset, -2: set to something that is no level. */
 static int wanted_level(void) {
@@ -59,7 +83,7 @@ enum cpu_isa cpu_isa(void) {
 
 opsm_status cpu_check_environment(opsm_error *err) {
     if (wanted_level() == -2)
-        return opsm_fail(err, OPSM_INVALID, "OPSM_ISA is '%s': expected ref, avx2, avx512, avx512bf16 or amx",
+        return opsm_fail(err, OPSM_INVALID, "OPSM_ISA is '%.40s': expected one of" CPU_ISA_LIST(CPU_ISA_WORD),
                          getenv("OPSM_ISA"));
     return OPSM_OK;
 }

@@ -357,8 +357,8 @@ static void describe(char *text, size_t size, enum dtype wanted) {
     enum { REPRESENTATIVE = 64 };
     enum dtype compute = gemm_compute_type(wanted);
     const char *data = wanted == compute ? "" : " on bf16-rounded data";
-    if (cpu_isa() == CPU_REF) {
-        snprintf(text, size, "plain C f32%s (ref), tile %d", data, GEMM_ROWS);
+    if (!gemm_kernel_uses_onednn()) {
+        snprintf(text, size, "panels f32%s (%s), tile %d", data, cpu_isa_name(cpu_isa()), GEMM_ROWS);
         return;
     }
     struct gemm_kernel *kernel;

@@ -140,7 +140,7 @@ static opsm_status try_shape(struct gemm_bench_ceiling *ceiling, struct bench *b
     if (status != OPSM_OK) return status;
     raise_ceiling(ceiling, b, gflops, false);
     /* oneDNN's own product reads x as it is: only where the formats agree. */
-    if (cpu_isa() == CPU_REF || gemm_compute_type(b->type) != b->type) return OPSM_OK;
+    if (!gemm_kernel_uses_onednn() || gemm_compute_type(b->type) != b->type) return OPSM_OK;
     status = prepare_whole(b, err);
     if (status == OPSM_OK) status = measure(b, whole, seconds, &gflops, err);
     if (status == OPSM_OK) raise_ceiling(ceiling, b, gflops, true);

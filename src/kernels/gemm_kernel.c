@@ -6,7 +6,7 @@
 #include "base/threads.h"
 #include "kernels/convert.h"
 #include "kernels/gemm_onednn.h"
-#include "kernels/gemm_reference.h"
+#include "kernels/gemm_panel.h"
 #include <omp.h>
 
 /* Rows of the smaller tiles. 16 fills one AMX tile; 4 serves the tail of a decode batch. */
@@ -18,7 +18,7 @@ struct gemm_packer {
     enum dtype src_type;
     int64_t stride_inner, stride_outs;
     bool round_bf16;
-    struct onednn_packer *onednn; /* NULL: reference */
+    struct onednn_packer *onednn; /* NULL: panels */
     struct gemm_packer *next;
 };
 
@@ -28,7 +28,7 @@ struct gemm_kernel {
     bool small;
     int n_tiles;
     int64_t rows[MAX_TILES];
-    struct onednn_matmul *tiles[MAX_TILES]; /* NULL: reference */
+    struct onednn_matmul *tiles[MAX_TILES]; /* NULL: panels */
     size_t packed_bytes;
     struct gemm_packer *packers;
     struct gemm_kernel *next;
@@ -36,12 +36,16 @@ struct gemm_kernel {
 
 static struct gemm_kernel *kernels;
 
-static bool use_reference(void) {
-    return cpu_isa() == CPU_REF;
+bool gemm_kernel_uses_onednn(void) {
+#if defined(CPU_X86)
+    return cpu_isa() > CPU_REF;
+#else
+    return false;
+#endif
 }
 
 enum dtype gemm_compute_type(enum dtype wanted) {
-    return wanted == DTYPE_BF16 && onednn_has_bf16(cpu_isa()) ? DTYPE_BF16 : DTYPE_F32;
+    return wanted == DTYPE_BF16 && gemm_kernel_uses_onednn() && cpu_has_bf16(cpu_isa()) ? DTYPE_BF16 : DTYPE_F32;
 }
 
 /* ---- which smaller tiles give the same bits ---- */
@@ -142,9 +146,9 @@ static void kernel_free(struct gemm_kernel *kernel) {
     mem_free(kernel);
 }
 
-/* The reference sums in one order whatever the number of rows: smaller tiles need no probe. */
-static void build_reference(struct gemm_kernel *kernel) {
-    kernel->packed_bytes = gemm_reference_packed_bytes(kernel->outs, kernel->inner);
+/* Panels sum in one order whatever the number of rows: smaller tiles need no probe. */
+static void build_panel(struct gemm_kernel *kernel) {
+    kernel->packed_bytes = gemm_panel_packed_bytes(kernel->outs, kernel->inner);
     for (size_t i = 0; kernel->small && i < sizeof small_rows / sizeof *small_rows; i++)
         kernel->rows[kernel->n_tiles++] = small_rows[i];
 }
@@ -182,10 +186,10 @@ opsm_status gemm_kernel_get(struct gemm_kernel **kernel, int64_t rows, int64_t o
     created->rows[0] = rows;
     created->n_tiles = 1;
     opsm_status status = OPSM_OK;
-    if (use_reference())
-        build_reference(created);
-    else
+    if (gemm_kernel_uses_onednn())
         status = build_onednn(created, err);
+    else
+        build_panel(created);
     if (status != OPSM_OK) {
         kernel_free(created);
         return status;
@@ -204,7 +208,7 @@ size_t gemm_kernel_packed_bytes(const struct gemm_kernel *kernel) {
 }
 
 const char *gemm_kernel_name(const struct gemm_kernel *kernel) {
-    return kernel->tiles[0] ? onednn_matmul_name(kernel->tiles[0]) : "plain C";
+    return kernel->tiles[0] ? onednn_matmul_name(kernel->tiles[0]) : "panels";
 }
 
 int gemm_kernel_tiles(const struct gemm_kernel *kernel) {
@@ -217,7 +221,7 @@ int64_t gemm_kernel_rows(const struct gemm_kernel *kernel, int tile) {
 
 int gemm_kernel_run(const struct gemm_kernel *kernel, int tile, int worker, const void *a, const void *b, float *c) {
     if (kernel->tiles[tile]) return onednn_matmul_run(kernel->tiles[tile], worker, a, b, c);
-    gemm_reference_run(kernel->rows[tile], kernel->outs, kernel->inner, a, b, c);
+    gemm_panel_run(kernel->rows[tile], kernel->outs, kernel->inner, a, b, c);
     return 0;
 }
 
@@ -257,7 +261,7 @@ int gemm_packer_run(const struct gemm_packer *packer, int worker, const void *sr
     if (packer->onednn)
         result = onednn_packer_run(packer->onednn, worker, src, dst);
     else
-        gemm_reference_pack(kernel->outs, kernel->inner, src, packer->stride_inner, packer->stride_outs, dst);
+        gemm_panel_pack(kernel->outs, kernel->inner, src, packer->stride_inner, packer->stride_outs, dst);
     if (result || !packer->round_bf16) return result;
     /* Rounding is element-wise: the order in which the packed layout keeps them does not matter. */
     float *values = dst;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The tile: a product of fixed shape, run by one worker at a time, over oneDNN or the plain C reference. Kernels are
+ * The tile: a product of fixed shape, run by one worker at a time, over oneDNN or our own vector routines. Kernels are
  * made once per shape and shared; everything here except gemm_kernel_run and gemm_packer_run is for one thread at a
  * time, outside parallel regions.
  */
@@ -12,6 +12,9 @@
 
 /* C[rows, outs] = A[rows, inner] B[inner, outs] for one outs, inner and type, and for up to four numbers of rows. */
 struct gemm_kernel;
+
+/* Whether tiles are oneDNN's: on x86 above plain C. */
+bool gemm_kernel_uses_onednn(void);
 
 /* The format that tiles of `wanted` data compute in: f32 where the machine has no bf16 products. */
 enum dtype gemm_compute_type(enum dtype wanted);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/gemm_onednn.h"
+#include "base/cpu.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/threads.h"
@@ -108,11 +109,13 @@ opsm_status onednn_fail(opsm_error *err, int result, const char *what) {
 
 /* Has no effect, and must have none, once the library has looked at the processor: called before anything else. */
 static void cap_instructions(void) {
+#if defined(CPU_X86)
     static const dnnl_cpu_isa_t caps[] = {[CPU_AVX2] = dnnl_cpu_isa_avx2,
                                           [CPU_AVX512] = dnnl_cpu_isa_avx512_core,
                                           [CPU_AVX512BF16] = dnnl_cpu_isa_avx512_core_bf16};
     enum cpu_isa isa = cpu_isa();
     if (isa >= CPU_AVX2 && isa < CPU_AMX) dnnl_set_max_cpu_isa(caps[isa]);
+#endif
 }
 
 /* The library writes machine code into memory that it asks for, and into nothing where it gets none. */

@@ -9,15 +9,8 @@
  */
 #ifndef OPSM_KERNELS_GEMM_ONEDNN_H
 #define OPSM_KERNELS_GEMM_ONEDNN_H
-#include "base/cpu.h"
 #include "kernels/dtype.h"
 #include <opsm/status.h>
-
-/* Whether oneDNN computes bf16 products at this level. It also emulates them on AVX-512 without bf16 instructions, but
- * slower than f32. */
-static inline int onednn_has_bf16(enum cpu_isa isa) {
-    return isa >= CPU_AVX512BF16;
-}
 
 /* Creates the engine and caps the library to cpu_isa(); does nothing the second time. */
 opsm_status onednn_start(opsm_error *err);

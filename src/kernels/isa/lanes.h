@@ -3,9 +3,9 @@
  * Sixteen floats as one value: the unit in which every kernel of this folder is written. Each file of the folder is
  * compiled once per instruction set; the operations below are the only place that knows which.
  *
- *   AVX-512   one register        AVX2 + FMA   two registers        otherwise   plain C on an array
+ *   AVX-512   one register        AVX2 + FMA   two registers        NEON   four        otherwise   plain C on an array
  *
- * An operation works lane by lane, so a kernel that is written in lanes gives the same bits at AVX2 and AVX-512. The
+ * An operation works lane by lane, so a kernel that is written in lanes gives the same bits at AVX2, AVX-512 and NEON. The
  * plain version has no fused multiply-add unless the machine has one: its bits differ, its order of operations does
  * not.
  */
@@ -48,6 +48,8 @@ ALWAYS_INLINE float fma1(float a, float b, float c) {
 #include "kernels/isa/lanes_avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__)
 #include "kernels/isa/lanes_avx2.h"
+#elif defined(VEC_NEON)
+#include "kernels/isa/lanes_neon.h"
 #else
 #include "kernels/isa/lanes_ref.h"
 #endif

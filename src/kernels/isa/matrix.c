@@ -2,7 +2,7 @@
  *
  * The small matrix product under attention. Registers hold a tile of `rows` x `vectors` lanes of c; the loop over k
  * loads one row of b and broadcasts one column of a. Tiles are as large as the registers hold: 24 of 32 for sums at
- * AVX-512, 12 of 16 at AVX2.
+ * AVX-512 and NEON, 12 of 16 at AVX2.
  */
 #include "kernels/isa/isa.h"
 
@@ -60,7 +60,7 @@ ALWAYS_INLINE void tile(const struct product *p, int i, int j, int rows, int vec
     }
 TILE(1, 1)
 TILE(3, 1)
-#if defined(__AVX2__)
+#if defined(__AVX2__) || defined(VEC_NEON)
 TILE(6, 1)
 #endif
 #if defined(__AVX512F__)
@@ -114,7 +114,7 @@ void VEC(mat_mul)(float *c, int64_t ldc, const float *a, int64_t a_row, int64_t 
         j += 2 * LANES;
     }
     tile_function *by12 = tile_12x1, *by6 = tile_6x1;
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) || defined(VEC_NEON)
     tile_function *by12 = NULL, *by6 = tile_6x1;
 #else
     tile_function *by12 = NULL, *by6 = NULL;
