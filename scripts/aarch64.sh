@@ -23,4 +23,4 @@ cmake -S . -B "$build" -G Ninja -DCMAKE_TOOLCHAIN_FILE="$PWD/cmake/aarch64.cmake
     -DCHART_JS=/usr/share/javascript/chart.js/chart.min.js
 cmake --build "$build"
 # Suites at lower instruction levels are the same kernels once more: too slow under an emulator.
-scripts/test.sh "$build" -L unit --timeout 900 -E '\.(ref|neon)$' "$@"
+scripts/test.sh "$build" -L unit -E '\.(ref|neon)$' "$@"

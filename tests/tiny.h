@@ -83,9 +83,9 @@ static inline struct model_config tiny_config(const char *architecture) {
                              .norm_eps = 1e-5f,
                              .rope_base = 10000.0f,
                              .tied = true};
-    snprintf(c.architecture, sizeof c.architecture, "%s", architecture);
-    c.qkv_bias = strcmp(architecture, "qwen2") == 0;
-    c.qk_norm = strcmp(architecture, "qwen3") == 0;
+    c.architecture = architecture_find(architecture, strlen(architecture));
+    c.qkv_bias = c.architecture->qkv_bias == PRESENCE_ALWAYS;
+    c.qk_norm = c.architecture->qk_norm == PRESENCE_ALWAYS;
     return c;
 }
 
@@ -93,7 +93,7 @@ static inline opsm_status tiny_model(struct model **model, const struct model_co
                                      bool trainable, uint64_t seed, opsm_error *err) {
     struct gguf *file;
     *model = NULL;
-    opsm_status s = tiny_file(&file, config->architecture, err);
+    opsm_status s = tiny_file(&file, config->architecture->name, err);
     return s == OPSM_OK ? model_create(model, config, file, precision, trainable, seed, err) : s;
 }
 

@@ -174,9 +174,9 @@ int32_t activations_backward_rows(const struct activations *x) {
 
 opsm_status activations_check(const struct activations *x, const struct model *model, opsm_error *err) {
     const struct model_config *a = &x->config, *b = &model->config;
-    if (x->precision == model->precision && strcmp(a->architecture, b->architecture) == 0 &&
-        a->n_layers == b->n_layers && a->dim == b->dim && a->n_heads == b->n_heads && a->n_kv_heads == b->n_kv_heads &&
-        a->head_dim == b->head_dim && a->ffn_dim == b->ffn_dim && a->n_vocab == b->n_vocab)
+    if (x->precision == model->precision && a->architecture == b->architecture && a->n_layers == b->n_layers &&
+        a->dim == b->dim && a->n_heads == b->n_heads && a->n_kv_heads == b->n_kv_heads && a->head_dim == b->head_dim &&
+        a->ffn_dim == b->ffn_dim && a->n_vocab == b->n_vocab)
         return OPSM_OK;
     return opsm_fail(err, OPSM_INVALID, "the activations were made for a model of another shape or precision");
 }

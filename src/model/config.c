@@ -2,9 +2,6 @@
 #include "model/config.h"
 #include <stdio.h>
 
-static const char *const architectures[] = {"llama", "qwen2", "qwen3"};
-enum { N_ARCHITECTURES = sizeof architectures / sizeof *architectures };
-
 /* The integers of struct model_config, where the file keeps them, and what we take for sane. */
 static const struct number {
     const char *key; /* behind "<architecture>." */
@@ -60,13 +57,10 @@ static opsm_status read_architecture(struct model_config *config, const struct g
     struct gguf_string name, type;
     opsm_status status = gguf_get_string(file, "general.architecture", &name, err);
     if (status != OPSM_OK) return status;
-    for (int i = 0; i < N_ARCHITECTURES; i++)
-        if (string_is(name, architectures[i]))
-            snprintf(config->architecture, sizeof config->architecture, "%s", architectures[i]);
-    if (!config->architecture[0])
-        return opsm_fail(err, OPSM_UNSUPPORTED,
-                         "%s: architecture '%.*s' is not supported; opsm knows llama, qwen2 and qwen3", gguf_path(file),
-                         (int)(name.length < 60 ? name.length : 60), name.data);
+    config->architecture = architecture_find(name.data, name.length);
+    if (!config->architecture)
+        return opsm_fail(err, OPSM_UNSUPPORTED, "%s: architecture '%.*s' is not supported; opsm knows %s",
+                         gguf_path(file), (int)(name.length < 60 ? name.length : 60), name.data, architecture_names());
     if (gguf_find(file, "general.type")) {
         if ((status = gguf_get_string(file, "general.type", &type, err)) != OPSM_OK) return status;
         if (!string_is(type, "model"))
@@ -87,7 +81,7 @@ static opsm_status read_numbers(struct model_config *config, const struct gguf *
     char key[MODEL_KEY_MAX];
     for (int i = 0; i < N_NUMBERS; i++) {
         const struct number *n = &numbers[i];
-        key_name(key, config->architecture, n->key);
+        key_name(key, config->architecture->name, n->key);
         if (!n->required && !gguf_find(file, key)) continue;
         uint32_t value;
         opsm_status status = gguf_get_u32(file, key, &value, err);
@@ -112,7 +106,7 @@ static opsm_status expect_number(const struct model_config *config, const struct
                                  int32_t expected, opsm_status failure, const char *because, opsm_error *err) {
     char key[MODEL_KEY_MAX];
     uint32_t value;
-    if (!gguf_find(file, key_name(key, config->architecture, suffix))) return OPSM_OK;
+    if (!gguf_find(file, key_name(key, config->architecture->name, suffix))) return OPSM_OK;
     opsm_status status = gguf_get_u32(file, key, &value, err);
     if (status != OPSM_OK) return status;
     if (value == (uint32_t)expected) return OPSM_OK;
@@ -122,7 +116,7 @@ static opsm_status expect_number(const struct model_config *config, const struct
 static opsm_status refuse_unsupported(const struct model_config *config, const struct gguf *file, opsm_error *err) {
     char key[MODEL_KEY_MAX];
     for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
-        const struct gguf_kv *kv = gguf_find(file, key_name(key, config->architecture, unsupported[i].key));
+        const struct gguf_kv *kv = gguf_find(file, key_name(key, config->architecture->name, unsupported[i].key));
         if (!kv) continue;
         float value = 0;
         bool flag = false;
@@ -136,7 +130,7 @@ static opsm_status refuse_unsupported(const struct model_config *config, const s
     }
     /* A window as long as the context never cuts anything off. */
     uint32_t window = 0;
-    if (gguf_find(file, key_name(key, config->architecture, "attention.sliding_window"))) {
+    if (gguf_find(file, key_name(key, config->architecture->name, "attention.sliding_window"))) {
         opsm_status status = gguf_get_u32(file, key, &window, err);
         if (status != OPSM_OK) return status;
     }
@@ -159,23 +153,16 @@ static opsm_status read_vocabulary(struct model_config *config, const struct ggu
 
 static opsm_status read_floats(struct model_config *config, const struct gguf *file, opsm_error *err) {
     char key[MODEL_KEY_MAX];
-    key_name(key, config->architecture, "attention.layer_norm_rms_epsilon");
+    key_name(key, config->architecture->name, "attention.layer_norm_rms_epsilon");
     opsm_status status = gguf_get_f32(file, key, &config->norm_eps, err);
     if (status != OPSM_OK) return status;
     config->rope_base = 10000.0f;
-    if (!gguf_find(file, key_name(key, config->architecture, "rope.freq_base"))) return OPSM_OK;
+    if (!gguf_find(file, key_name(key, config->architecture->name, "rope.freq_base"))) return OPSM_OK;
     return gguf_get_f32(file, key, &config->rope_base, err);
 }
 
 opsm_status model_config_check(const struct model_config *config, const char *where, opsm_error *err) {
     const struct model_config *c = config;
-    bool known = false;
-    for (int i = 0; i < N_ARCHITECTURES; i++) known |= strcmp(c->architecture, architectures[i]) == 0;
-    if (!known)
-        return opsm_fail(err, OPSM_UNSUPPORTED,
-                         "%s: architecture '%.15s' is not supported; opsm knows llama, qwen2 "
-                         "and qwen3",
-                         where, c->architecture);
     for (int i = 0; i < N_NUMBERS; i++) {
         int32_t value = *number_at((struct model_config *)c, &numbers[i]);
         if (value < numbers[i].min || value > numbers[i].max)
@@ -200,6 +187,10 @@ opsm_status model_config_check(const struct model_config *config, const char *wh
     return OPSM_OK;
 }
 
+static bool is_present(enum presence presence, const struct gguf *file, const char *tensor) {
+    return presence == PRESENCE_ALWAYS || (presence == PRESENCE_MAYBE && gguf_find_tensor(file, tensor));
+}
+
 opsm_status model_config_read(struct model_config *config, const struct gguf *file, opsm_error *err) {
     *config = (struct model_config){0};
     opsm_status status = read_architecture(config, file, err);
@@ -208,10 +199,8 @@ opsm_status model_config_read(struct model_config *config, const struct gguf *fi
     if (status == OPSM_OK) status = read_vocabulary(config, file, err);
     if (status != OPSM_OK) return status;
     config->tied = !gguf_find_tensor(file, "output.weight");
-    /* Llama's converter allows biases; Qwen2 always has them. */
-    config->qkv_bias = strcmp(config->architecture, "qwen2") == 0 ||
-                       (strcmp(config->architecture, "llama") == 0 && gguf_find_tensor(file, "blk.0.attn_q.bias"));
-    config->qk_norm = strcmp(config->architecture, "qwen3") == 0;
+    config->qkv_bias = is_present(config->architecture->qkv_bias, file, "blk.0.attn_q.bias");
+    config->qk_norm = is_present(config->architecture->qk_norm, file, "blk.0.attn_q_norm.weight");
     status = model_config_check(config, gguf_path(file), err);
     if (status == OPSM_INVALID) { /* an invalid argument in a configuration, a malformed file here */
         if (err) err->code = OPSM_FORMAT;
@@ -227,18 +216,14 @@ opsm_status model_config_read(struct model_config *config, const struct gguf *fi
     return status;
 }
 
-bool model_config_is_foreign_key(const char *architecture, struct gguf_string key) {
-    for (int i = 0; i < N_ARCHITECTURES; i++) {
-        size_t n = strlen(architectures[i]);
-        if (key.length > n && memcmp(key.data, architectures[i], n) == 0 && key.data[n] == '.')
-            return strcmp(architectures[i], architecture) != 0;
-    }
-    return false;
+bool model_config_is_foreign_key(const struct model_config *config, struct gguf_string key) {
+    const struct architecture *owner = architecture_of_key(key.data, key.length);
+    return owner && owner != config->architecture;
 }
 
 opsm_status model_config_write(struct gguf_writer *writer, const struct model_config *config, const struct gguf *file,
                                opsm_error *err) {
-    const char *architecture = config->architecture;
+    const char *architecture = config->architecture->name;
     char key[MODEL_KEY_MAX];
     bool plain_heads = config->head_dim * config->n_heads == config->dim;
     opsm_status status = gguf_writer_set_string(writer, "general.architecture", architecture, err);

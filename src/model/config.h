@@ -20,8 +20,8 @@ opsm_status model_config_check(const struct model_config *config, const char *wh
 opsm_status model_config_write(struct gguf_writer *writer, const struct model_config *config, const struct gguf *file,
                                opsm_error *err);
 
-/* True for a key that belongs to a known architecture other than `architecture`: stale in a file of the latter. */
-bool model_config_is_foreign_key(const char *architecture, struct gguf_string key);
+/* True for a key that belongs to a known architecture other than the model's: stale in a file of the latter. */
+bool model_config_is_foreign_key(const struct model_config *config, struct gguf_string key);
 
 /* inv_freq [head_dim/2] from the base, the linear factor and the rope_freqs.weight factors of Llama 3.1. `file` may be
  * NULL. */

@@ -75,5 +75,5 @@ opsm_status model_layout(struct model *m, opsm_error *err) {
 }
 
 bool model_is_interleaved(const struct model *m, const struct model_tensor *t) {
-    return strcmp(m->config.architecture, "llama") == 0 && (strstr(t->name, ".attn_q.") || strstr(t->name, ".attn_k."));
+    return m->config.architecture->interleaved && (strstr(t->name, ".attn_q.") || strstr(t->name, ".attn_k."));
 }

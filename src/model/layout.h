@@ -9,7 +9,7 @@
 /* Fills tensors, layers, offsets and counts of `model` from its config. */
 opsm_status model_layout(struct model *model, opsm_error *err);
 
-/* True for a tensor whose rows GGUF keeps in interleaved order: Q and K, weight and bias, of the llama architecture. */
+/* True for a tensor whose rows GGUF keeps in interleaved order: Q and K, weight and bias, where the architecture says so. */
 bool model_is_interleaved(const struct model *model, const struct model_tensor *tensor);
 
 /* Where GGUF row `row` of an interleaved tensor lies in ours: within a head, 2i + s -> s * head_dim/2 + i. */

@@ -52,7 +52,7 @@ static opsm_status check_nothing_else(const struct model *m, const struct gguf *
             return opsm_fail(err, OPSM_UNSUPPORTED,
                              "%s: tensor %s is not part of a %s model as opsm knows it (%d "
                              "layers%s)",
-                             gguf_path(file), name, m->config.architecture, m->config.n_layers,
+                             gguf_path(file), name, m->config.architecture->name, m->config.n_layers,
                              m->config.tied ? ", tied head" : "");
     }
     return OPSM_OK;

@@ -16,6 +16,7 @@
 #include "io/gguf.h"
 #include "kernels/attention.h"
 #include "kernels/gemm.h"
+#include "model/architecture.h"
 #include "text/chat.h"
 #include "text/tokenizer.h"
 #include <opsm/status.h>
@@ -23,12 +24,11 @@
 enum { MODEL_NAME_MAX = 64 };
 
 struct model_config {
-    char architecture[16]; /* llama, qwen2, qwen3 */
+    const struct architecture *architecture; /* of the table: never NULL in a model */
     int32_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, n_vocab, context;
     float norm_eps, rope_base;
-    bool tied;     /* the head is the embedding */
-    bool qkv_bias; /* Qwen2 */
-    bool qk_norm;  /* Qwen3 */
+    bool tied;              /* the head is the embedding */
+    bool qkv_bias, qk_norm; /* where the architecture leaves it open, as the file has it */
 };
 
 /* A named tensor inside the flat block: [rows, cols] row-major, or [cols] with rows == 1. */

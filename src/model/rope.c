@@ -9,7 +9,7 @@ static opsm_status read_linear_factor(float *factor, const struct model_config *
     char key[MODEL_KEY_MAX];
     opsm_status status;
     *factor = 1.0f;
-    snprintf(key, sizeof key, "%s.rope.scaling.type", config->architecture);
+    snprintf(key, sizeof key, "%s.rope.scaling.type", config->architecture->name);
     if (gguf_find(file, key)) {
         struct gguf_string type;
         if ((status = gguf_get_string(file, key, &type, err)) != OPSM_OK) return status;
@@ -20,8 +20,8 @@ static opsm_status read_linear_factor(float *factor, const struct model_config *
                              "(rope_freqs.weight)",
                              gguf_path(file), key, (int)(type.length < 60 ? type.length : 60), type.data);
     }
-    snprintf(key, sizeof key, "%s.rope.scaling.factor", config->architecture);
-    if (!gguf_find(file, key)) snprintf(key, sizeof key, "%s.rope.scale_linear", config->architecture);
+    snprintf(key, sizeof key, "%s.rope.scaling.factor", config->architecture->name);
+    if (!gguf_find(file, key)) snprintf(key, sizeof key, "%s.rope.scale_linear", config->architecture->name);
     if (!gguf_find(file, key)) return OPSM_OK;
     if ((status = gguf_get_f32(file, key, factor, err)) != OPSM_OK) return status;
     if (*factor == 0.0f) *factor = 1.0f; /* the format's "off" */

@@ -31,7 +31,7 @@ static opsm_status write_metadata(struct gguf_writer *w, const struct model *m, 
     opsm_status status = OPSM_OK;
     for (int64_t i = 0; i < gguf_kv_count(m->file) && status == OPSM_OK; i++) {
         const struct gguf_kv *kv = gguf_kv_at(m->file, i);
-        if (!model_config_is_foreign_key(m->config.architecture, kv->key)) status = gguf_writer_copy(w, kv, err);
+        if (!model_config_is_foreign_key(&m->config, kv->key)) status = gguf_writer_copy(w, kv, err);
     }
     if (status == OPSM_OK) status = model_config_write(w, &m->config, m->file, err);
     if (status == OPSM_OK) status = gguf_writer_set_u32(w, "general.file_type", type, err);

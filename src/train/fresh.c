@@ -122,7 +122,7 @@ static opsm_status make_shape(struct model_config *shape, const struct run_confi
             "sft.init: dim %d must be a multiple of heads %d with an even quotient, and heads a multiple of "
             "kv_heads %d",
             dim, heads, config->sft.init.kv_heads);
-    *shape = (struct model_config){.architecture = "llama",
+    *shape = (struct model_config){.architecture = architecture_find("llama", 5),
                                    .n_layers = config->sft.init.layers,
                                    .dim = dim,
                                    .n_heads = heads,

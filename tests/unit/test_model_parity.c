@@ -13,7 +13,8 @@ static void check(struct parity_case *c, float inv_temperature, int32_t prompts_
     int64_t different = parity_differences(c, &n, &gap);
     if (different)
         print_error("%s, batch %d, %d threads: %lld of %lld log-probs differ, by at most %g\n",
-                    c->model->config.architecture, batch, threads_count(), (long long)different, (long long)n, gap);
+                    c->model->config.architecture->name, batch, threads_count(), (long long)different, (long long)n,
+                    gap);
     assert_true(n > 0);
     assert_int_equal(different, 0);
 }
