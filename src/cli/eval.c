@@ -225,8 +225,10 @@ static void print_text(const struct evaluation *e) {
                k == 1 ? "  (accuracy)" : "");
     }
     if (e->samples > 1) printf("distinct  %.2f right responses a problem\n", e->distinct);
-    printf("reward    %.4f\nlength    %.1f tokens, %.1f%% ended by themselves\n%.1f s, %.0f tokens/s\n", e->reward_mean,
-           e->length_mean, 100 * e->finished, e->seconds, (double)e->tokens / e->seconds);
+    printf("reward    %.4f", e->reward_mean);
+    for (int32_t k = 0; k < e->n_scores; k++) printf("%s%s %.4f", k ? ", " : "  (", e->names[k], e->scores[k]);
+    printf(")\nlength    %.1f tokens, %.1f%% ended by themselves\n%.1f s, %.0f tokens/s\n", e->length_mean,
+           100 * e->finished, e->seconds, (double)e->tokens / e->seconds);
 }
 
 static int print_json(const struct evaluation *e, int64_t skipped) {
@@ -237,11 +239,14 @@ static int print_json(const struct evaluation *e, int64_t skipped) {
         snprintf(name, sizeof name, "%lld", (long long)k);
         json_object_set_new(pass, name, json_pack("[f, f, f]", i.estimate, i.low, i.high));
     }
-    json_t *o = json_pack("{s:I, s:I, s:f, s:[f, f], s:o, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "problems",
+    json_t *rewards = json_object();
+    for (int32_t k = 0; k < e->n_scores; k++) json_object_set_new(rewards, e->names[k], json_real(e->scores[k]));
+    json_t *o = json_pack("{s:I, s:I, s:f, s:[f, f], s:o, s:f, s:o, s:f, s:f, s:f, s:f, s:I, s:I}", "problems",
                           (json_int_t)e->problems, "samples", (json_int_t)e->samples, "accuracy", e->accuracy.estimate,
                           "accuracy_ci95", e->accuracy.low, e->accuracy.high, "pass_at", pass, "distinct", e->distinct,
-                          "reward_mean", e->reward_mean, "length_mean", e->length_mean, "finished", e->finished,
-                          "seconds", e->seconds, "tokens", (json_int_t)e->tokens, "rows_skipped", (json_int_t)skipped);
+                          "rewards", rewards, "reward_mean", e->reward_mean, "length_mean", e->length_mean, "finished",
+                          e->finished, "seconds", e->seconds, "tokens", (json_int_t)e->tokens, "rows_skipped",
+                          (json_int_t)skipped);
     int code = o && json_dumpf(o, stdout, 0) == 0 ? 0 : 1;
     putchar('\n');
     json_decref(o);

@@ -199,7 +199,8 @@ static double mean_final(const struct lab *lab) {
 static void show(struct laboratory *l) {
     if (!l->progress || l->style != PROGRESS_TERMINAL) return;
     if (l->shown != l->done) {
-        struct progress_row row = {l->done, mean_final(l->lab), NAN, NAN, NAN};
+        struct progress_row row = {
+            .iteration = l->done, .reward = mean_final(l->lab), .drift = NAN, .dropped = NAN, .tokens_per_second = NAN};
         progress_iteration(l->progress, &row);
         l->shown = l->done;
     }

@@ -36,14 +36,15 @@ opsm_status progress_open(struct progress **result, FILE *out, enum progress_sty
     struct progress *progress = mem_zalloc(1, sizeof *progress);
     if (!progress) return mem_exhausted(err, "the progress line", sizeof *progress);
     const char *no_color = getenv("NO_COLOR");
-    *progress = (struct progress){.out = out,
-                                  .style = style,
-                                  .unit = "iteration",
-                                  .colours = !(no_color && *no_color),
-                                  .total = total,
-                                  .done_before = done,
-                                  .started = clock_seconds(),
-                                  .row = {.iteration = done, NAN, NAN, NAN, NAN}};
+    *progress = (struct progress){
+        .out = out,
+        .style = style,
+        .unit = "iteration",
+        .colours = !(no_color && *no_color),
+        .total = total,
+        .done_before = done,
+        .started = clock_seconds(),
+        .row = {.iteration = done, .reward = NAN, .drift = NAN, .dropped = NAN, .tokens_per_second = NAN}};
     *result = progress;
     return OPSM_OK;
 }
@@ -87,6 +88,7 @@ static size_t build_line(struct progress *progress) {
     text_printf(line, "%s %lld/%lld", progress->unit, (long long)row->iteration, (long long)progress->total);
     size_t head = line->length;
     if (!isnan(row->reward)) text_printf(line, "  reward %.3f", row->reward);
+    if (row->rewards[0]) text_printf(line, " (%s)", row->rewards);
     if (!isnan(row->drift)) text_printf(line, "  drift %.4f", row->drift);
     if (!isnan(row->dropped)) text_printf(line, "  dropped %.0f%%", 100 * row->dropped);
     if (row->tokens_per_second >= 0 && row->tokens_per_second < 1e15) {

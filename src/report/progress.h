@@ -22,6 +22,7 @@ struct progress_row {
     double drift;             /* of the sequences with a negative advantage, nats per token */
     double dropped;           /* share of sequences that the mask left out, 0 to 1 */
     double tokens_per_second; /* generated and trained on, over the whole iteration */
+    char rewards[200];        /* what it is the sum of, "numeric 0.412, format 0.930"; empty where it is one thing */
 };
 
 /* PROGRESS_TERMINAL for a terminal that can rewrite a line, else PROGRESS_PLAIN. */

@@ -103,6 +103,7 @@ struct run_config {
     struct {
         int32_t problems, samples;
         double temperature;
+        char *verifier; /* by its name in the reward; NULL: the first */
     } eval;
 
     struct {

@@ -94,6 +94,8 @@ const struct config_key config_keys[] = {
 
     INT("eval.problems", eval.problems, 1, 1 << 20, "held-out problems per evaluation"),
     INT("eval.samples", eval.samples, 1, 4096, "responses per problem; more than one: pass@k too, k being this"),
+    TEXT("eval.verifier", eval.verifier,
+         "name of the verifier that decides what is right; default: the first of reward"),
     REAL("eval.temperature", eval.temperature, 0, 100, "sampling temperature of evaluation; 0: greedy"),
 
     INT("sft.steps", sft.steps, 1, 1 << 30, "optimiser steps of `opsm sft`"),

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/threads.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Evaluation draws from its own random numbers, the same at every evaluation: differences are the weights' doing. */
@@ -101,26 +102,32 @@ static bool same_response(const struct rollouts *r, int32_t a, int32_t b) {
            !memcmp(r->tokens + r->offset[a], r->tokens + r->offset[b], (size_t)n * sizeof *r->tokens);
 }
 
-/* Right is what the first verifier judges 1, whatever else the reward adds or takes. */
-static bool is_right(const float *scores, int32_t n_scores, int32_t i) {
-    return scores[i * n_scores] >= 1;
+/* The scores of one chunk of problems; right is what one verifier judges 1, whatever else the reward adds or takes. */
+struct judged {
+    const struct rollouts *rollouts;
+    const float *rewards, *scores; /* as judge() leaves them */
+    int32_t n_scores, primary;
+};
+
+static bool is_right(const struct judged *j, int32_t i) {
+    return j->scores[i * j->n_scores + j->primary] >= 1;
 }
 
 /* Whether no sample of the group before i is right in the same words. */
-static bool is_new(const struct rollouts *r, const float *scores, int32_t n_scores, int32_t i) {
-    for (int32_t j = i / r->group * r->group; j < i; j++)
-        if (is_right(scores, n_scores, j) && same_response(r, i, j)) return false;
+static bool is_new(const struct judged *j, int32_t i) {
+    for (int32_t k = i / j->rollouts->group * j->rollouts->group; k < i; k++)
+        if (is_right(j, k) && same_response(j->rollouts, i, k)) return false;
     return true;
 }
 
-/* Adds the scores of one chunk of problems. */
-static void tally(struct evaluation *e, int64_t first, const struct rollouts *r, const float *rewards,
-                  const float *scores, int32_t n_scores) {
+static void tally(struct evaluation *e, int64_t first, const struct judged *j) {
+    const struct rollouts *r = j->rollouts;
     for (int32_t i = 0; i < r->n_sequences; i++) {
-        bool right = is_right(scores, n_scores, i);
-        e->reward_mean += (double)rewards[i];
+        bool right = is_right(j, i);
+        e->reward_mean += (double)j->rewards[i];
+        for (int32_t k = 0; k < j->n_scores; k++) e->scores[k] += (double)j->scores[i * j->n_scores + k];
         e->right[first + i / r->group] += right;
-        e->distinct += right && is_new(r, scores, n_scores, i);
+        e->distinct += right && is_new(j, i);
         e->finished += r->finish[i] != FINISH_LENGTH;
     }
     e->tokens += rollouts_tokens(r);
@@ -149,7 +156,7 @@ static opsm_status evaluate_chunk(struct generator *g, const struct problems *p,
     float *rewards = mem_alloc(n, sizeof *rewards), *scores = mem_alloc(n * n_scores, sizeof *scores);
     if (status == OPSM_OK && (!rewards || !scores)) status = mem_exhausted(err, "rewards", n * sizeof *rewards);
     if (status == OPSM_OK) status = judge(&asked, p, &rollouts, rewards, scores, err);
-    if (status == OPSM_OK) tally(e, first, &rollouts, rewards, scores, (int32_t)n_scores);
+    if (status == OPSM_OK) tally(e, first, &(struct judged){&rollouts, rewards, scores, (int32_t)n_scores, p->primary});
     if (status == OPSM_OK && first == 0 && q->show)
         status = q->show(q->viewer, &asked, &rollouts, rewards, scores, (int32_t)n_scores, err);
     mem_free(rewards);
@@ -168,6 +175,9 @@ opsm_status evaluate(struct generator *g, int32_t room, const struct problems *p
         return opsm_fail(err, OPSM_INVALID, "there are no %s problems to evaluate on", data_split_name(q->split));
     if (q->samples < 1 || q->samples > room)
         return opsm_fail(err, OPSM_INVALID, "%d samples a problem: expected 1 to %d", q->samples, room);
+    e->n_scores = reward_count(p->reward);
+    for (int32_t k = 0; k < e->n_scores; k++)
+        snprintf(e->names[k], sizeof e->names[k], "%s", reward_name(p->reward, k));
     e->right = mem_zalloc((size_t)e->problems, sizeof *e->right);
     if (!e->right) return mem_exhausted(err, "an evaluation", (size_t)e->problems * sizeof *e->right);
     int32_t per_chunk = room / q->samples;
@@ -182,6 +192,7 @@ opsm_status evaluate(struct generator *g, int32_t room, const struct problems *p
     }
     double n = (double)e->problems * (double)e->samples;
     e->reward_mean /= n;
+    for (int32_t k = 0; k < e->n_scores; k++) e->scores[k] /= n;
     e->finished /= n;
     e->length_mean = (double)e->tokens / n;
     e->distinct /= (double)e->problems;

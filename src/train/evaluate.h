@@ -28,11 +28,14 @@ struct evaluate_request {
 
 struct evaluation {
     int64_t problems, samples, tokens;
-    int64_t *right;                            /* [problems] samples that the first verifier judges 1; owned */
+    int64_t *right;                            /* [problems] samples that problems->primary judges 1; owned */
     double reward_mean, length_mean, finished; /* per sample; finished: share that ended by itself */
     double distinct;                           /* different right responses (token by token) per problem */
-    struct interval accuracy;                  /* = pass@1 */
-    struct interval pass_at_k;                 /* k = samples: the share of problems with a right response */
+    int32_t n_scores;                          /* verifiers of the reward: */
+    double scores[VERIFIERS_MAX];              /* the mean of each, and its name */
+    char names[VERIFIERS_MAX][VERIFIER_NAME_MAX + 1];
+    struct interval accuracy;  /* = pass@1 */
+    struct interval pass_at_k; /* k = samples: the share of problems with a right response */
     double seconds;
 };
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "train/characters.h"
 #include "train/problem_rows.h"
+#include <stdio.h>
 #include <string.h>
 
 static const struct chat_template plain; /* CHAT_PLAIN */
@@ -133,7 +134,21 @@ static opsm_status choose_reward(struct problems *p, const struct run_config *co
     return reward_create(&p->reward, &(struct verifier_spec){.type = "exact", .weight = 1}, 1, err);
 }
 
-static opsm_status open_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
+/* The verifier that decides what is right. */
+static opsm_status choose_primary(struct problems *p, const char *name, opsm_error *err) {
+    char list[400] = "";
+    for (int i = 0; name && i < reward_count(p->reward); i++) {
+        p->primary = i;
+        if (!strcmp(reward_name(p->reward, i), name)) return OPSM_OK;
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", reward_name(p->reward, i));
+    }
+    if (!name) return OPSM_OK;
+    return opsm_fail(err, OPSM_INVALID, "eval.verifier is '%.60s', but the verifiers of the reward are: %s", name,
+                     list);
+}
+
+static opsm_status create_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
     struct verifier_spec specs[CONFIG_LIST_MAX] = {0};
     int n = config->n_rewards;
     for (int i = 0; i < n; i++) specs[i] = config_verifier(&config->rewards[i]);
@@ -145,10 +160,15 @@ static opsm_status open_reward(struct problems *p, const struct run_config *conf
     return choose_reward(p, config, err);
 }
 
+static opsm_status open_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
+    opsm_status status = create_reward(p, config, err);
+    return status == OPSM_OK ? choose_primary(p, config->eval.verifier, err) : status;
+}
+
 opsm_status problems_open_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
     *p = (struct problems){0};
     opsm_status status =
-        config->n_rewards > 0 ? OPSM_OK : problems_source(&p->source, config, PROBLEMS_WHOLE_FILE, false, err);
+        config->n_rewards > 0 ? OPSM_OK : problems_source(&p->source, config, PROBLEMS_TRAIN, false, err);
     if (status == OPSM_OK) status = open_reward(p, config, err);
     if (status != OPSM_OK) problems_close(p);
     return status;

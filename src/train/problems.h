@@ -22,6 +22,7 @@ enum problems_use {
 struct problems {
     struct data_source *source;
     struct reward *reward;             /* NULL: supervised training needs none */
+    int primary;                       /* the verifier of it that says what is right: eval.verifier, or the first */
     const struct tokenizer *tokenizer; /* the model's */
     const struct chat_template *chat;  /* the model's, `custom`, or a plain one */
     struct chat_template custom;

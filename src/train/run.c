@@ -414,6 +414,9 @@ opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t r
     metrics_integer(m, "tokens", e.tokens);
     metrics_number(m, "length_mean", e.length_mean);
     metrics_number(m, "finished", e.finished);
+    metrics_group(m, "rewards");
+    for (int32_t k = 0; k < e.n_scores; k++) metrics_number(m, e.names[k], e.scores[k]);
+    metrics_group_end(m);
     metrics_group(m, "seconds");
     metrics_number(m, "eval", e.seconds);
     metrics_group_end(m);

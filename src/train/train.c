@@ -323,7 +323,7 @@ static opsm_status iteration(struct training *t, opsm_error *err) {
     at->iteration++;
     at->iteration_steps = 0;
     if (status == OPSM_OK) warn_early(t);
-    struct progress_row row = progress_of(at);
+    struct progress_row row = progress_of(at, run->problems.reward);
     if (run->options->progress) progress_iteration(run->options->progress, &row);
     return status;
 }

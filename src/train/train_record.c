@@ -129,6 +129,7 @@ opsm_status write_iteration(struct metrics *m, const struct run_position *at, co
     metrics_number(m, "reward_std", tally[TALLY_REWARD_STD]);
     metrics_number(m, "length_mean", tally[TALLY_LENGTH_MEAN]);
     metrics_number(m, "finished", tally[TALLY_FINISHED]);
+    metrics_number(m, "truncated", 1 - tally[TALLY_FINISHED]);
     metrics_number(m, "skipped_groups", tally[TALLY_ZERO_GROUPS]);
     metrics_number(m, "tokens", tally[TALLY_TOKENS]);
     metrics_number(m, "drift_negative_mean", step_mean(tally, TALLY_DRIFT_NEGATIVE_SUM));
@@ -163,14 +164,19 @@ opsm_status write_iteration(struct metrics *m, const struct run_position *at, co
     return metrics_end(m, err);
 }
 
-struct progress_row progress_of(const struct run_position *at) {
+struct progress_row progress_of(const struct run_position *at, const struct reward *reward) {
     const double *tally = at->tallies;
-    return (struct progress_row){.iteration = at->iteration,
-                                 .reward = tally[TALLY_REWARD_MEAN],
-                                 .drift = step_mean(tally, TALLY_DRIFT_NEGATIVE_SUM),
-                                 .dropped = mean_dropped(tally),
-                                 .tokens_per_second =
-                                     (tally[TALLY_TOKENS] + tally[TALLY_TOKENS_FORWARD]) / busy_seconds(tally)};
+    struct progress_row row = {.iteration = at->iteration,
+                               .reward = tally[TALLY_REWARD_MEAN],
+                               .drift = step_mean(tally, TALLY_DRIFT_NEGATIVE_SUM),
+                               .dropped = mean_dropped(tally),
+                               .tokens_per_second =
+                                   (tally[TALLY_TOKENS] + tally[TALLY_TOKENS_FORWARD]) / busy_seconds(tally)};
+    size_t used = 0;
+    for (int i = 0; reward_count(reward) > 1 && i < reward_count(reward) && used < sizeof row.rewards; i++)
+        used += (size_t)snprintf(row.rewards + used, sizeof row.rewards - used, "%s%s %.3f", i ? ", " : "",
+                                 reward_name(reward, i), tally[TALLY_SCORES + i]);
+    return row;
 }
 
 opsm_status dump_batch(const char *output, const struct batch *batch, opsm_error *err) {

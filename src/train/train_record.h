@@ -66,7 +66,7 @@ opsm_status write_step(struct metrics *metrics, const struct run_position *at, c
 opsm_status write_iteration(struct metrics *metrics, const struct run_position *at, const struct problems *problems,
                             opsm_error *err);
 
-struct progress_row progress_of(const struct run_position *at);
+struct progress_row progress_of(const struct run_position *at, const struct reward *reward);
 
 /* OUTPUT/rollouts/INDEX.jsonl */
 opsm_status dump_batch(const char *output, const struct batch *batch, opsm_error *err);

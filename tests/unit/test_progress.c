@@ -13,7 +13,7 @@ static opsm_error err;
 static char *output;
 static size_t output_size;
 
-static const struct progress_row ROW = {12, 0.5124, 0.03104, 0.12, 1234567.8};
+static const struct progress_row ROW = {12, 0.5124, 0.03104, 0.12, 1234567.8, ""};
 
 static struct progress *open_memory(FILE **out, enum progress_style style) {
     struct progress *progress;
@@ -58,8 +58,8 @@ static void plain_output_has_a_line_per_iteration(void **state) {
     progress_phase(progress, "rollout", 0.5);
     progress_iteration(progress, &ROW);
     progress_note(progress, "a message");
-    progress_iteration(progress, &(struct progress_row){13, NAN, NAN, NAN, NAN});
-    progress_iteration(progress, &(struct progress_row){14, -INFINITY, 0, 1, INFINITY});
+    progress_iteration(progress, &(struct progress_row){13, NAN, NAN, NAN, NAN, ""});
+    progress_iteration(progress, &(struct progress_row){14, -INFINITY, 0, 1, INFINITY, ""});
     close_memory(progress, out);
     assert_string_equal(output, "iteration 12/100  reward 0.512  drift 0.0310  dropped 12%  1,234,568 tokens/s\n"
                                 "a message\n"
@@ -78,7 +78,7 @@ static void a_terminal_gets_one_line_rewritten(void **state) {
     fflush(out);
     show(output, row, sizeof row);
     assert_string_equal(row, "iteration 10/100  [rollout 45%]");
-    progress_iteration(progress, &(struct progress_row){11, 0.5, NAN, NAN, NAN});
+    progress_iteration(progress, &(struct progress_row){11, 0.5, NAN, NAN, NAN, ""});
     fflush(out);
     show(output, row, sizeof row);
     assert_memory_equal(row, "iteration 11/100  reward 0.500  ", 32);
@@ -93,7 +93,7 @@ static void a_terminal_gets_one_line_rewritten(void **state) {
     fflush(out);
     double drawings = 1 + (clock_seconds() - start) / 0.1; /* at most so many, of at most 90 bytes */
     assert_true((double)(output_size - before) <= 90 * drawings);
-    progress_iteration(progress, &(struct progress_row){100, 0.5, NAN, NAN, NAN});
+    progress_iteration(progress, &(struct progress_row){100, 0.5, NAN, NAN, NAN, ""});
     close_memory(progress, out);
     show(output, row, sizeof row);
     assert_string_equal(row, "iteration 100/100  reward 0.500");
