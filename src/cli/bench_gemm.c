@@ -75,11 +75,15 @@ static opsm_status measure(const struct setup *s, opsm_error *err) {
     struct model *model = NULL;
     int n = 0;
     opsm_status status = s->model_path ? cli_load_model(&model, s->model_path, s->type, false, err) : OPSM_OK;
+    log_phase("measuring", 0, 0);
     if (status == OPSM_OK) status = gemm_bench_ceiling(&ceiling, s->type, s->seconds / 4, err);
     if (model) matrices_of(&model->config, s->rows, matrices);
-    for (; status == OPSM_OK && model && n < N_MATRICES; n++)
+    for (; status == OPSM_OK && model && n < N_MATRICES; n++) {
+        log_phase("measuring", (1.0 + n) / (1.0 + N_MATRICES), 1);
         status = gemm_bench_run(&matrices[n].result, s->type, matrices[n].shape,
                                 s->seconds / (N_MATRICES * (PRODUCTS + 1)), err);
+    }
+    log_phase(NULL, 0, 0);
     model_free(model);
     if (status == OPSM_OK) (s->json ? print_json : print_text)(s, &ceiling, matrices, n);
     return status;

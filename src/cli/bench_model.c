@@ -12,6 +12,7 @@
 #include "model/decode.h"
 #include "model/forward.h"
 #include "rollout/sampler.h"
+#include <math.h>
 #include <string.h>
 
 struct setup {
@@ -54,6 +55,7 @@ static int start(struct setup *s, int argc, char **argv, const struct option *ta
     s->type = !strcmp(s->precision, "f32") ? DTYPE_F32 : DTYPE_BF16;
     opsm_status status = cli_load_model(model, s->model_path, s->type, trainable, err);
     if (status == OPSM_OK) status = settle_lengths(s, *model, err);
+    log_phase("measuring the ceiling", NAN, NAN);
     if (status == OPSM_OK) status = gemm_bench_ceiling(&s->ceiling, s->type, 0.5, err);
     if (status == OPSM_OK) return 0;
     model_free(*model);
@@ -189,13 +191,16 @@ int bench_generate(int argc, char **argv) {
     struct generation g = {0};
     opsm_status status = allocate_generation(&g, &s, model, &err);
     if (status == OPSM_OK) random_tokens(g.prompt, s.prompt, model->config.n_vocab);
-    if (status == OPSM_OK) status = generate_once(&g, &s, model, 0, &err); /* warm-up */
+    log_phase("warming up", 0, 1);
+    if (status == OPSM_OK) status = generate_once(&g, &s, model, 0, &err);
     double begin = clock_seconds(), elapsed = 0;
     uint32_t rounds = 0;
     while (status == OPSM_OK && elapsed < s.seconds) {
+        log_phase("measuring", elapsed / s.seconds, elapsed / s.seconds);
         status = generate_once(&g, &s, model, ++rounds, &err);
         elapsed = clock_seconds() - begin;
     }
+    log_phase(NULL, 0, 0);
     if (status == OPSM_OK) report_generate(&s, model, rounds, elapsed);
     free_generation(&g);
     model_free(model);
@@ -280,12 +285,15 @@ int bench_train(int argc, char **argv) {
     struct training t = {0};
     opsm_status status = fill_training(&t, &s, model, &err);
     if (status == OPSM_OK) status = activations_create(&t.acts, model, t.pack.n_tokens, ACTIVATIONS_ALL, &err);
-    if (status == OPSM_OK) status = train_once(&t, model, &err); /* warm-up */
+    log_phase("warming up", 0, 1);
+    if (status == OPSM_OK) status = train_once(&t, model, &err);
     double begin = clock_seconds(), elapsed = 0, rounds = 0;
     for (; status == OPSM_OK && elapsed < s.seconds; rounds++) {
+        log_phase("measuring", elapsed / s.seconds, elapsed / s.seconds);
         status = train_once(&t, model, &err);
         elapsed = clock_seconds() - begin;
     }
+    log_phase(NULL, 0, 0);
     if (status == OPSM_OK) report_train(&s, model, &t, rounds, elapsed);
     activations_free(t.acts);
     pack_free(&t.pack);

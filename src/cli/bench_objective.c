@@ -210,6 +210,7 @@ static opsm_status measure(const struct setup *setup, const struct arrays *a, op
     double times[MAX_REPEATS], copies[MAX_REPEATS], loss = 0;
     size_t bytes = (size_t)((double)setup->sequences * (double)setup->length * bytes_per_token(&setup->config));
     for (int64_t k = -2; k < setup->repeats; k++) { /* two rounds to warm up */
+        log_phase("measuring", (2.0 + (double)k) / (2.0 + (double)setup->repeats), 1);
         double start = clock_seconds();
         opsm_status status = step(setup, a, &loss, err);
         if (status != OPSM_OK) return status;
@@ -220,6 +221,7 @@ static opsm_status measure(const struct setup *setup, const struct arrays *a, op
     }
     qsort(times, (size_t)setup->repeats, sizeof times[0], larger);
     qsort(copies, (size_t)setup->repeats, sizeof copies[0], larger);
+    log_phase(NULL, 0, 0);
     report(setup, times, copies, loss);
     return OPSM_OK;
 }

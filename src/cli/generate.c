@@ -129,6 +129,8 @@ static opsm_status generate_samples(const struct model *model, const struct gene
                                        .n_stop = o->stop.count,
                                        .seed = (uint64_t)o->seed,
                                        .interrupt = cli_catch_signals(),
+                                       .phase = stream ? NULL : "generating",
+                                       .phase_to = 1,
                                        .on_token = stream ? print_token : NULL,
                                        .user = &printer};
     struct generator_limits limits = {.in_flight = (int32_t)o->in_flight,
@@ -140,6 +142,7 @@ static opsm_status generate_samples(const struct model *model, const struct gene
     struct rollouts rollouts = {0};
     if (status == OPSM_OK) status = generator_create(&generator, model, &limits, err);
     if (status == OPSM_OK) status = generate(generator, &request, &rollouts, NULL, err);
+    log_phase(NULL, 0, 0);
     if (stream) print_end(&printer);
     if (status == OPSM_OK && !stream) status = print_samples(model, &rollouts, o, err);
     rollouts_free(&rollouts);

@@ -54,6 +54,7 @@ static int judge(const struct lab *lab) {
 
 int cmd_lab(int argc, char **argv) {
     cli_outlive_readers();
+    log_install_phase(NULL, NULL); /* the laboratory has a status line of its own */
     int code = options_none(&argc, argv);
     if (code) return code;
     if (argc < 2) return cli_usage(argv[0], "the file of a laboratory is needed");

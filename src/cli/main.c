@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "cli/activity.h"
 #include "cli/cli.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@ static const struct {
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 int cli_fail(opsm_status status, const opsm_error *err) {
+    activity_clear();
     fprintf(stderr, "opsm: %s\n", err && *err->text ? err->text : opsm_status_text(status));
     return status == OPSM_INVALID ? EXIT_USAGE : status == OPSM_INTERRUPTED ? EXIT_INTERRUPTED : EXIT_FAILED;
 }
@@ -69,6 +71,7 @@ static bool nobody_reads_stdout(void) {
 }
 
 int cli_finish(int code) {
+    activity_clear();
     errno = 0;
     bool written = fflush(stdout) == 0 && !ferror(stdout);
     if (written || nobody_reads_stdout()) return code;
@@ -101,7 +104,9 @@ const atomic_bool *cli_catch_signals(void) {
 
 static void print_log(enum log_level level, const char *line, void *user) {
     (void)user;
-    if (level >= quietest) fprintf(stderr, "%s%s\n", level == LOG_WARN ? "warning: " : "", line);
+    if (level < quietest) return;
+    activity_clear();
+    fprintf(stderr, "%s%s\n", level == LOG_WARN ? "warning: " : "", line);
 }
 
 /* Takes -q and -v out of the words, wherever they stand before a "--". */
@@ -164,6 +169,7 @@ int main(int argc, char **argv) {
     let_waiting_threads_sleep(argv);
     argc = take_verbosity(argc, argv);
     log_install(print_log, NULL);
+    if (quietest < LOG_WARN) activity_start();
     signal(SIGPIPE, SIG_DFL); /* `| head` ends a command silently, whatever its parent ignores */
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes becomes a write error, with its sentence */
     opsm_error err = {0};

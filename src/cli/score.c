@@ -99,9 +99,11 @@ static opsm_status score(const struct model *model, int64_t context, const struc
     for (int64_t done = 1; done < tokens->count && status == OPSM_OK;) {
         int64_t begin = done == 1 ? 0 : done - w.room / 2;
         int64_t end = begin + w.room < tokens->count ? begin + w.room : tokens->count;
+        log_phase("scoring", (double)done / (double)tokens->count, (double)end / (double)tokens->count);
         status = score_window(&w, model, tokens->ids, begin, done, end, logp, err);
         done = end;
     }
+    log_phase(NULL, 0, 0);
     window_free(&w);
     return status;
 }

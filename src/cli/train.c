@@ -13,6 +13,10 @@ static void print_above(enum log_level level, const char *line, void *user) {
     if (level >= cli_log_level()) progress_note(user, note);
 }
 
+static void show_phase(const char *phase, double share, void *user) {
+    if (phase) progress_phase(user, phase, share);
+}
+
 /* CONFIG.yaml [key.path=value ...] */
 static opsm_status read_config(struct run_config *config, int argc, char **argv, opsm_error *err) {
     config_defaults(config);
@@ -38,11 +42,13 @@ static opsm_status run_with_progress(runner *run, const struct run_config *confi
         opsm_status status = progress_open(&progress, stderr, style, total, 0, err);
         if (status != OPSM_OK) return status;
         log_install(print_above, progress);
+        log_install_phase(show_phase, progress);
     }
     struct train_options options = {.interrupt = cli_catch_signals(), .progress = progress};
     opsm_status status = run(config, &options, summary, err);
     progress_close(progress);
     if (rows) log_install(NULL, NULL);
+    log_install_phase(NULL, NULL);
     return status;
 }
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/jsonl.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "io/json_lenient.h"
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { FIRST_ROOM = 1 << 16 };
 
@@ -22,6 +24,7 @@ struct jsonl {
     int64_t line;
     bool any_text;     /* see jsonl_accept_any_text */
     bool lenient;      /* the last row has unfit values in it */
+    double read, size; /* bytes; size 0: not known */
     bool at_end;       /* the input has no more bytes */
     bool open_line;    /* the line in hand has no line end */
     opsm_status stuck; /* an error that going on cannot cure */
@@ -52,6 +55,8 @@ opsm_status jsonl_open_as(struct jsonl **result, const char *path, const char *n
         jsonl_close(lines);
         return status;
     }
+    struct stat st;
+    if (fstat(lines->in.fd, &st) == 0 && S_ISREG(st.st_mode)) lines->size = (double)st.st_size;
     *result = lines;
     return OPSM_OK;
 }
@@ -91,6 +96,7 @@ bool jsonl_unfit(const struct jsonl *lines, const json_t *value) {
 
 void jsonl_close(struct jsonl *lines) {
     if (!lines) return;
+    if (lines->size > 0) log_phase(NULL, 0, 0);
     file_in_close(&lines->in);
     mem_free(lines->path);
     mem_free(lines->buffer);
@@ -147,6 +153,8 @@ static opsm_status fill(struct jsonl *lines, opsm_error *err) {
     if (status != OPSM_OK) return status;
     lines->end += n;
     lines->at_end = n == 0;
+    lines->read += (double)n;
+    if (lines->size > 0) log_phase("reading", lines->read / lines->size, 1);
     return OPSM_OK;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/decode.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "kernels/layers.h"
 #include "model/head.h"
@@ -130,7 +131,7 @@ static opsm_status run(struct kv_cache *k, const struct model *m, int32_t n, int
     a->view.kv_stride = row_floats(&m->config);
     a->view.cached = true;
     embedding_forward(x, m->params + m->embedding, k->tokens, n, m->config.dim);
-    for (int32_t l = 0; l < m->config.n_layers && status == OPSM_OK; l++)
+    for (int32_t l = 0; l < m->config.n_layers && status == OPSM_OK; log_share((double)++l / m->config.n_layers))
         status = layer_forward(a, m, l, n, k->positions, &a->view, x, x, err);
     for (int32_t at = 0; at < n_logits && status == OPSM_OK; at += a->head.room) {
         int32_t step = n_logits - at < a->head.room ? n_logits - at : a->head.room;
@@ -186,6 +187,7 @@ opsm_status decode_prompts(struct kv_cache *k, const struct model *m, int32_t n,
     for (int32_t at = 0; at < n && status == OPSM_OK;) {
         int32_t rows = 0, end = at;
         while (end < n && rows + prompts[end].n_tokens <= k->acts->room) rows += prompts[end++].n_tokens;
+        log_part((double)at / n, (double)end / n);
         status = prefill(k, m, end - at, prompts + at, logits + (int64_t)at * m->config.n_vocab, err);
         at = end;
     }

@@ -2,6 +2,7 @@
  *
  * A packed batch through all layers and back.
  */
+#include "base/log.h"
 #include "kernels/layers.h"
 #include "model/head.h"
 #include "model/layer.h"
@@ -57,7 +58,7 @@ opsm_status model_forward(struct activations *acts, const struct model *m, const
     acts->n_rows = 0;
     view_pack(acts, p, NULL);
     embedding_forward(activations_stream(acts, 0), m->params + m->embedding, p->tokens, p->n_tokens, m->config.dim);
-    for (int32_t l = 0; l < m->config.n_layers && status == OPSM_OK; l++)
+    for (int32_t l = 0; l < m->config.n_layers && status == OPSM_OK; log_share((double)++l / m->config.n_layers))
         status = layer_forward(acts, m, l, p->n_tokens, p->positions, &acts->view, activations_stream(acts, l),
                                activations_stream(acts, l + 1), err);
     if (status == OPSM_OK) acts->n_rows = p->n_tokens;

@@ -5,6 +5,7 @@
  */
 #include "model/load.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/threads.h"
 #include "model/layout.h"
@@ -133,6 +134,7 @@ static opsm_status read_tensors(struct model *m, const struct gguf *file, opsm_e
     for (int i = 0; i < m->n_tensors; i++) {
         const struct model_tensor *t = &m->tensors[i];
         const struct gguf_tensor *source = gguf_find_tensor(file, t->name);
+        log_phase("loading", (double)i / m->n_tensors, 1);
         opsm_status status = t->decay ? read_matrix(m, file, source, t, err) : read_vector(m, file, source, t, err);
         if (status != OPSM_OK) return status;
     }
@@ -208,5 +210,7 @@ opsm_status model_load(struct model **model, const char *path, enum dtype precis
     *model = NULL;
     struct gguf *file;
     opsm_status status = gguf_open(&file, path, err);
-    return status == OPSM_OK ? model_load_file(model, file, precision, trainable, err) : status;
+    if (status == OPSM_OK) status = model_load_file(model, file, precision, trainable, err);
+    log_phase(NULL, 0, 0);
+    return status;
 }

@@ -87,6 +87,7 @@ static size_t build_line(struct progress *progress) {
     text_clear(line);
     text_printf(line, "%s %lld/%lld", progress->unit, (long long)row->iteration, (long long)progress->total);
     size_t head = line->length;
+    if (progress->phase[0]) text_printf(line, "  [%s]", progress->phase);
     if (!isnan(row->reward)) text_printf(line, "  reward %.3f", row->reward);
     if (row->rewards[0]) text_printf(line, " (%s)", row->rewards);
     if (!isnan(row->drift)) text_printf(line, "  drift %.4f", row->drift);
@@ -110,7 +111,6 @@ static void draw(struct progress *progress) {
     size_t head = build_line(progress), room = terminal_width(progress->out) - 1;
     double left = seconds_left(progress);
     if (left < 1e9) put_duration(&progress->line, left);
-    if (progress->phase[0]) text_printf(&progress->line, "  [%s]", progress->phase);
     if (progress->line.failed) return;
     size_t length = progress->line.length < room ? progress->line.length : room;
     if (head > length) head = length;

@@ -3,7 +3,7 @@
  * What a person sees while a run goes on. On a terminal: one status line, rewritten in place. Elsewhere (a file, a
  * pipe, TERM=dumb): one plain line per iteration.
  *
- *   iteration 12/100  reward 0.512  drift 0.0310  dropped 12%  1,234 tokens/s  3m20s left  [rollout 45%]
+ *   iteration 12/100  [rollout 45%]  reward 0.512  drift 0.0310  dropped 12%  1,234 tokens/s  3m20s left
  */
 #ifndef OPSM_REPORT_PROGRESS_H
 #define OPSM_REPORT_PROGRESS_H

@@ -2,6 +2,7 @@
 #include "rollout/generate.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "model/decode.h"
 #include "rollout/stop.h"
@@ -279,6 +280,7 @@ static opsm_status prefill(struct run *run, opsm_error *err) {
         g->slot_of_group[group] = slot;
         run->stats.prompt_tokens += g->prefill[n - 1].n_tokens;
     }
+    if (run->prefilled == 0 && q->phase_from == 0) log_phase("prompts", 0, 1); /* the later ones are part of it */
     opsm_status status = decode_prompts(g->cache, g->model, n, g->prefill, g->logits, err);
     for (int32_t i = 0; status == OPSM_OK && i < n; i++) {
         int32_t first = (run->prefilled + i) * q->group;
@@ -389,6 +391,16 @@ static opsm_status gather(struct run *run, struct rollouts *out, opsm_error *err
     return OPSM_OK;
 }
 
+/* Tells whoever waits how far it is: sequences that have ended, and the others by their length. */
+static void tell(const struct run *run) {
+    const struct generate_request *q = run->request;
+    double done = run->next_sequence - run->g->n_active;
+    for (int32_t i = 0; i < run->g->n_active; i++)
+        done += (double)run->g->staged[run->g->places[i].sequence].length / q->max_tokens;
+    double share = q->phase_from + (q->phase_to - q->phase_from) * done / run->n_sequences;
+    log_phase(q->phase, share, share);
+}
+
 static opsm_status check_request(const struct generator *g, const struct generate_request *q, opsm_error *err) {
     opsm_status status = sampling_check(&q->sampling, err);
     if (status != OPSM_OK) return status;
@@ -446,6 +458,7 @@ opsm_status generate(struct generator *g, const struct generate_request *request
         if (request->interrupt && atomic_load(request->interrupt))
             status = opsm_fail(err, OPSM_INTERRUPTED, "generation was interrupted");
         if (status == OPSM_OK) status = refill(&run, err);
+        tell(&run);
         if (status == OPSM_OK && g->n_active) status = advance(&run, err);
     } while (status == OPSM_OK && (g->n_active || run.next_sequence < run.n_sequences));
     if (status == OPSM_OK) status = gather(&run, rollouts, err);

@@ -55,6 +55,10 @@ struct generate_request {
     /* Called for every token as it is drawn, sequences interleaved. NULL: not. */
     void (*on_token)(void *user, int32_t prompt, int32_t sample, int32_t token);
     void *user;
+    /* What is said to go on (log_phase) after the first prompts, and from which share of it to which; NULL: nothing. The
+     * caller ends it. */
+    const char *phase;
+    double phase_from, phase_to;
 };
 
 struct generate_stats {

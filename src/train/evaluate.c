@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/evaluate.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/threads.h"
 #include <math.h>
@@ -150,7 +151,10 @@ static opsm_status evaluate_chunk(struct generator *g, const struct problems *p,
                                        .seed = q->seed,
                                        .iteration = EVAL_ITERATION,
                                        .first_prompt = (uint32_t)first,
-                                       .interrupt = q->interrupt};
+                                       .interrupt = q->interrupt,
+                                       .phase = "eval",
+                                       .phase_from = (double)first / (double)e->problems,
+                                       .phase_to = (double)(first + count) / (double)e->problems};
     status = generate(g, &request, &rollouts, NULL, err);
     size_t n = (size_t)count * (size_t)q->samples, n_scores = (size_t)reward_count(p->reward);
     float *rewards = mem_alloc(n, sizeof *rewards), *scores = mem_alloc(n * n_scores, sizeof *scores);
@@ -186,6 +190,7 @@ opsm_status evaluate(struct generator *g, int32_t room, const struct problems *p
         int64_t left = e->problems - first;
         status = evaluate_chunk(g, p, q, first, left < per_chunk ? (int32_t)left : per_chunk, e, err);
     }
+    log_phase(NULL, 0, 0);
     if (status != OPSM_OK) {
         evaluation_free(e);
         return status;

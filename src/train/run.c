@@ -15,10 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void run_phase(const struct run *run, const char *phase, double share) {
-    if (run->options->progress) progress_phase(run->options->progress, phase, share);
-}
-
 bool run_interrupted(const struct run *run) {
     return run->options->interrupt && atomic_load(run->options->interrupt);
 }
@@ -285,6 +281,7 @@ opsm_status run_save(struct run *run, opsm_error *err) {
     double now = clock_seconds();
     run->position.seconds += now - run->started;
     run->started = now;
+    log_phase("checkpoint", NAN, NAN);
     struct checkpoint checkpoint = as_checkpoint(run);
     return checkpoint_save(run->config->output, &checkpoint, run->config->train.keep, err);
 }
@@ -381,7 +378,7 @@ opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t r
                          double *accuracy, opsm_error *err) {
     if (!evaluation_is_due(run, last_iteration)) return OPSM_OK;
     const struct run_config *c = run->config;
-    run_phase(run, "eval", NAN);
+    log_phase("eval", NAN, NAN);
     struct evaluate_request request = {.split = DATA_EVAL,
                                        .problems = c->eval.problems,
                                        .samples = c->eval.samples < room ? c->eval.samples : room,

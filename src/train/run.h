@@ -49,9 +49,6 @@ opsm_status run_guarded(struct run *run, opsm_status status, opsm_error *err);
 opsm_status run_finish(struct run *run, opsm_error *err);
 void run_close(struct run *run);
 
-/* Says what is going on, where somebody watches; share NaN: unknown. */
-void run_phase(const struct run *run, const char *phase, double share);
-
 bool run_interrupted(const struct run *run);
 double run_seconds(const struct run *run);
 

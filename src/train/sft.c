@@ -214,7 +214,8 @@ static opsm_status sft_iteration(struct sft *s, opsm_error *err) {
     if (at->iteration_steps == 0) memset(at->tallies, 0, sizeof at->tallies);
     while (at->iteration_steps < STEPS_PER_ITERATION && at->steps < run->config->sft.steps) {
         if (run_interrupted(run)) return opsm_fail(err, OPSM_INTERRUPTED, "interrupted");
-        run_phase(run, "sft", (double)at->steps / run->config->sft.steps);
+        double share = (double)at->steps / run->config->sft.steps;
+        log_phase("sft", share, share);
         opsm_status status = sft_step(s, err);
         if (status != OPSM_OK) return status;
     }

@@ -180,7 +180,9 @@ static opsm_status fill_batch(struct training *t, struct batch *batch, const str
                                        .n_stop = c->rollout.stop.count,
                                        .seed = c->seed,
                                        .iteration = (uint32_t)batch->index,
-                                       .interrupt = t->run.options->interrupt};
+                                       .interrupt = t->run.options->interrupt,
+                                       .phase = "rollout",
+                                       .phase_to = 1};
     struct generate_stats stats;
     opsm_status status = generate_from(t, &request, &batch->rollouts, &stats, err);
     double start = clock_seconds();
@@ -200,7 +202,7 @@ static opsm_status generate_batch(struct training *t, opsm_error *err) {
     struct batch *batch = &run->queue[run->n_queue];
     *batch = (struct batch){.index = run->position.generated};
     struct asked asked;
-    run_phase(run, "rollout", NAN);
+    log_phase("rollout", NAN, NAN);
     opsm_status status = ask(&asked, &run->problems, DATA_TRAIN, batch->index * c->rollout.prompts, c->rollout.prompts,
                              run_max_prompt(c, run->model), err);
     if (status != OPSM_OK) return status;
@@ -231,7 +233,7 @@ static opsm_status add_logprobs(struct training *t, const struct model *model, s
 static opsm_status prepare_batch(struct training *t, struct batch *batch, opsm_error *err) {
     const opsm_objective *o = &t->run.config->objective;
     double start = clock_seconds();
-    run_phase(&t->run, "log-probs", NAN);
+    log_phase("log-probs", NAN, NAN);
     opsm_status status = OPSM_OK;
     if (opsm_objective_needs_reference(o)) status = add_logprobs(t, t->reference, batch, &batch->logp_reference, err);
     if (status == OPSM_OK && opsm_objective_needs_trainer(o))
@@ -272,7 +274,8 @@ static opsm_status train_batch(struct training *t, struct batch *batch, opsm_err
     opsm_status status = at->iteration_steps == 0 ? prepare_batch(t, batch, err) : OPSM_OK;
     while (status == OPSM_OK && at->iteration_steps < total) {
         if (run_interrupted(&t->run)) return opsm_fail(err, OPSM_INTERRUPTED, "interrupted");
-        run_phase(&t->run, "train", (double)at->iteration_steps / (double)total);
+        double share = (double)at->iteration_steps / (double)total;
+        log_phase("train", share, share);
         status = train_minibatch(t, batch, err);
     }
     return status;
