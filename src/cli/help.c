@@ -60,6 +60,10 @@ static const struct cli_text texts[] = {
      "complete checkpoint, bit-identical to a run that was never interrupted. SIGINT and SIGTERM finish the step, "
      "save\n"
      "and exit with 130.\n\n"
+     "What a run began with stays: a checkpoint knows the hash of the model, of its tokenizer, and of every row of the\n"
+     "data, and a run is refused when one differs (files may have other names). Keys that change no number of the\n"
+     "training may change: rollout.in_flight, rollout.samples, train.eval_every, train.checkpoint_every, train.keep,\n"
+     "train.recompute, train.save_type and eval.*; train.iterations, sft.steps and rollout.max_prompt may grow.\n\n"
      "`opsm help config` lists the keys.\n"},
     {"sft", "CONFIG.yaml [key.path=value ...]", "supervised warm start on solutions",
      "Trains by cross-entropy on a built-in task's worked-out solutions, or on prompt and answer of a JSON-lines "

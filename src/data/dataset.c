@@ -54,6 +54,7 @@ static opsm_status load_row(struct dataset *dataset, const struct dataset_spec *
     struct problem problem;
     opsm_status status = dataset_row(&problem, spec, row, lines, err);
     if (status != OPSM_OK) return status;
+    problem.line = jsonl_line(lines);
     if (!conversation_key(&problem, key)) {
         problem_free(&problem);
         return mem_exhausted(err, "a conversation", key->room);
@@ -161,7 +162,7 @@ static opsm_status keep_names(struct dataset *dataset, const struct dataset_spec
 }
 
 opsm_status dataset_load(struct dataset *dataset, const struct dataset_spec *spec, opsm_error *err) {
-    *dataset = (struct dataset){.skip_bad = spec->skip_bad};
+    *dataset = (struct dataset){.skip_bad = spec->skip_bad, .eval_apart = spec->eval_file != NULL};
     opsm_status status = check_spec(spec, err);
     if (status == OPSM_OK) status = keep_names(dataset, spec, err);
     if (status == OPSM_OK) status = load_file(dataset, spec, spec->file, spec->eval_share, err);

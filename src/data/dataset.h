@@ -58,11 +58,22 @@ struct dataset {
     bool skip_bad;
     int64_t skipped[ROW_FAULT_COUNT];
     opsm_error first[ROW_FAULT_COUNT]; /* the sentence about the first row of each */
+    bool eval_apart; /* eval comes from a file of its own */
+};
+
+/* A row as a number that tells whether it is what it was: a hash of all that is asked, judged and imitated. */
+struct data_row {
+    uint64_t hash;
+    int64_t line; /* of its file */
 };
 
 /* Loads both splits. Sentences name file, line, what was expected and found. OPSM_FORMAT for a file without any row. */
 opsm_status dataset_load(struct dataset *dataset, const struct dataset_spec *spec, opsm_error *err);
 void dataset_free(struct dataset *dataset);
+
+/* The rows that were read from the training file (0) or the eval file (1), in the order of their lines; release with
+ * mem_free. */
+opsm_status dataset_rows(const struct dataset *dataset, int file, struct data_row **rows, int64_t *n, opsm_error *err);
 
 /* Looks at one row, from any thread: OPSM_OK or *fault and a sentence; OPSM_NOMEM ends the check. */
 typedef opsm_status row_check(void *user, enum data_split split, const struct problem *problem, enum row_fault *fault,

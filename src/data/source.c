@@ -81,6 +81,10 @@ const char *data_verifier(const struct data_source *source) {
     return source->verifier;
 }
 
+opsm_status data_rows(const struct data_source *source, int file, struct data_row **rows, int64_t *n, opsm_error *err) {
+    return dataset_rows(&source->dataset, file, rows, n, err);
+}
+
 const struct task_spec *data_task(const struct data_source *source) {
     return source->is_task ? &source->task : NULL;
 }

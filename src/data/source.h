@@ -35,6 +35,9 @@ int64_t data_skipped(const struct data_source *source, enum row_fault fault, con
 /* A task's natural verifier; NULL for a dataset. */
 const char *data_verifier(const struct data_source *source);
 
+/* dataset_rows of a dataset. */
+opsm_status data_rows(const struct data_source *source, int file, struct data_row **rows, int64_t *n, opsm_error *err);
+
 /* The task's specification, NULL for a dataset. */
 const struct task_spec *data_task(const struct data_source *source);
 

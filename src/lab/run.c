@@ -101,7 +101,7 @@ static opsm_status check_directory(const char *directory, const char *text, bool
     if (status == OPSM_OK && found && has_work(directory)) {
         status = file_read(path, CONFIG_LIMIT, &saved, &size, err);
         if (status == OPSM_OK) {
-            status = checkpoint_match(directory, saved, text, err);
+            status = checkpoint_match(directory, saved, text, false, err);
             *there = status == OPSM_OK;
             *shorter = *there && is_shorter(saved, text);
             mem_free(saved);

@@ -14,6 +14,7 @@ struct metrics {
     int fd;
     char *path;
     struct tensorboard *board; /* NULL: none, or given up after a failure */
+    struct tensorboard_end events;
     enum metrics_kind kind;
     int64_t step;
     bool torn;             /* a failed write left part of a line in the file */
@@ -41,7 +42,7 @@ static opsm_status open_append(struct metrics *metrics, const char *path, opsm_e
 }
 
 opsm_status metrics_open(struct metrics **result, const char *path, const char *tensorboard_dir, int64_t keep_iteration,
-                         opsm_error *err) {
+                         struct tensorboard_end events, opsm_error *err) {
     *result = NULL;
     int64_t last_step;
     opsm_status status = metrics_truncate(path, keep_iteration, &last_step, err);
@@ -49,15 +50,20 @@ opsm_status metrics_open(struct metrics **result, const char *path, const char *
     struct metrics *metrics = mem_zalloc(1, sizeof *metrics);
     if (!metrics) return mem_exhausted(err, "the metrics", sizeof *metrics);
     metrics->fd = -1;
+    metrics->events = events;
     status = open_append(metrics, path, err);
     if (status == OPSM_OK && tensorboard_dir)
-        status = tensorboard_open(&metrics->board, tensorboard_dir, last_step + 1, err);
+        status = tensorboard_open(&metrics->board, tensorboard_dir, events, last_step + 1, err);
     if (status != OPSM_OK) {
         metrics_close(metrics);
         return status;
     }
     *result = metrics;
     return OPSM_OK;
+}
+
+struct tensorboard_end metrics_events(const struct metrics *metrics) {
+    return metrics->events;
 }
 
 void metrics_close(struct metrics *metrics) {
@@ -168,6 +174,7 @@ static opsm_status write_line(struct metrics *metrics, opsm_error *err) {
 static opsm_status flush_board(struct metrics *metrics, opsm_error *err) {
     if (!metrics->board) return OPSM_OK;
     opsm_status status = tensorboard_flush(metrics->board, err);
+    metrics->events = tensorboard_written(metrics->board);
     if (status == OPSM_OK) return OPSM_OK;
     tensorboard_close(metrics->board);
     metrics->board = NULL;

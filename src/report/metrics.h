@@ -19,6 +19,7 @@
  */
 #ifndef OPSM_REPORT_METRICS_H
 #define OPSM_REPORT_METRICS_H
+#include "report/tensorboard.h"
 #include <opsm/status.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,10 +39,13 @@ enum metrics_kind {
 };
 
 /* Opens `path` for appending after metrics_truncate(path, keep_iteration): pass the iteration of the checkpoint the run
- * resumes from, or -1 to start afresh (an old file is emptied). `tensorboard_dir` may be NULL. The directory of `path`
- * must exist. */
+ * resumes from, or -1 to start afresh (an old file is emptied). `tensorboard_dir` may be NULL; event files in it are cut
+ * back to `events`. The directory of `path` must exist. */
 opsm_status metrics_open(struct metrics **metrics, const char *path, const char *tensorboard_dir,
-                         int64_t keep_iteration, opsm_error *err);
+                         int64_t keep_iteration, struct tensorboard_end events, opsm_error *err);
+
+/* Where the events stand now. */
+struct tensorboard_end metrics_events(const struct metrics *metrics);
 void metrics_close(struct metrics *metrics); /* NULL is allowed */
 
 /* Starts a line; `step` counts optimiser steps since the beginning of the run and is TensorBoard's axis. */

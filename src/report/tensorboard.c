@@ -4,15 +4,19 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct tensorboard {
     int fd;
     char *path;
+    struct tensorboard_end end;
     int64_t step;        /* of the values collected */
     struct text values;  /* their encoded Summary.Value fields */
     struct text records; /* whole records, ready to be written */
@@ -114,6 +118,7 @@ static opsm_status write_records(struct tensorboard *board, opsm_error *err) {
     if (board->records.failed) status = mem_exhausted(err, "TensorBoard events", board->records.room);
     if (status == OPSM_OK)
         status = file_append(board->fd, board->path, board->records.data, board->records.length, NULL, err);
+    if (status == OPSM_OK) board->end.bytes += board->records.length;
     text_clear(&board->records);
     return status;
 }
@@ -123,28 +128,64 @@ opsm_status tensorboard_flush(struct tensorboard *board, opsm_error *err) {
     return write_records(board, err);
 }
 
-/* Creates a file whose name sorts by time and that no other writer on any machine has, in the form that TensorBoard
- * looks for. */
+static const char EVENTS[] = "events.out.tfevents.";
+
+/* The number at the end of the name of one of our event files, -1 for another name. */
+static int64_t number_of(const char *name) {
+    if (strncmp(name, EVENTS, sizeof EVENTS - 1) != 0) return -1;
+    const char *digits = strrchr(name, '.') + 1;
+    size_t n = strspn(digits, "0123456789");
+    return n >= 1 && n <= 9 && !digits[n] ? strtoll(digits, NULL, 10) : -1;
+}
+
+static opsm_status cut_file(const char *path, bool keep, uint64_t bytes, opsm_error *err) {
+    struct stat st;
+    if (!keep) return file_remove_tree(path, err);
+    if (stat(path, &st) != 0 || (uint64_t)st.st_size <= bytes || truncate(path, (off_t)bytes) == 0) return OPSM_OK;
+    return opsm_fail(err, OPSM_IO, "cannot cut '%s' back to the checkpoint: %s", path, strerror(errno));
+}
+
+static opsm_status cut_back(const char *dir, struct tensorboard_end keep, opsm_error *err) {
+    DIR *entries = opendir(dir);
+    if (!entries) return opsm_fail(err, OPSM_IO, "cannot open the directory '%s': %s", dir, strerror(errno));
+    opsm_status status = OPSM_OK;
+    for (struct dirent *entry; status == OPSM_OK && (entry = readdir(entries));) {
+        int64_t number = number_of(entry->d_name);
+        if (number < 0 || number < keep.file) continue;
+        char *path = file_join(dir, entry->d_name);
+        status = path ? cut_file(path, number == keep.file, keep.bytes, err)
+                      : mem_exhausted(err, "a file name", strlen(dir));
+        mem_free(path);
+    }
+    closedir(entries);
+    return status;
+}
+
+/* Creates a file whose name sorts by time, in the form that TensorBoard looks for. */
 static opsm_status create_event_file(struct tensorboard *board, const char *dir, opsm_error *err) {
     char host[64] = "localhost", name[160];
     gethostname(host, sizeof host - 1);
     for (char *c = host; *c; c++)
         if (*c == '/') *c = '-';
-    for (int number = 0; board->fd < 0; number++) {
-        snprintf(name, sizeof name, "events.out.tfevents.%010lld.%s.%ld.%d", (long long)clock_wall(), host,
-                 (long)getpid(), number);
+    for (int64_t number = board->end.file; board->fd < 0; number++) {
+        snprintf(name, sizeof name, "%s%010lld.%s.%ld.%lld", EVENTS, (long long)clock_wall(), host, (long)getpid(),
+                 (long long)number);
         mem_free(board->path);
         board->path = file_join(dir, name);
         if (!board->path) return mem_exhausted(err, "a file name", strlen(dir));
         board->fd = open(board->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
         if (board->fd < 0 && errno != EEXIST)
             return opsm_fail(err, OPSM_IO, "cannot create '%.300s': %s", board->path, strerror(errno));
+        board->end.file = number;
     }
     return OPSM_OK;
 }
 
-static opsm_status open_file(struct tensorboard *board, const char *dir, int64_t purge_step, opsm_error *err) {
+static opsm_status open_file(struct tensorboard *board, const char *dir, struct tensorboard_end keep,
+                             int64_t purge_step, opsm_error *err) {
     opsm_status status = file_make_dirs(dir, err);
+    if (status == OPSM_OK) status = cut_back(dir, keep, err);
+    board->end = (struct tensorboard_end){.file = keep.file + 1};
     if (status == OPSM_OK) status = create_event_file(board, dir, err);
     if (status != OPSM_OK) return status;
     static const char version[] = "brain.Event:2",
@@ -154,18 +195,23 @@ static opsm_status open_file(struct tensorboard *board, const char *dir, int64_t
     return write_records(board, err);
 }
 
-opsm_status tensorboard_open(struct tensorboard **result, const char *dir, int64_t purge_step, opsm_error *err) {
+opsm_status tensorboard_open(struct tensorboard **result, const char *dir, struct tensorboard_end keep,
+                             int64_t purge_step, opsm_error *err) {
     *result = NULL;
     struct tensorboard *board = mem_zalloc(1, sizeof *board);
     if (!board) return mem_exhausted(err, "a TensorBoard writer", sizeof *board);
     board->fd = -1;
-    opsm_status status = open_file(board, dir, purge_step, err);
+    opsm_status status = open_file(board, dir, keep, purge_step, err);
     if (status != OPSM_OK) {
         tensorboard_close(board);
         return status;
     }
     *result = board;
     return OPSM_OK;
+}
+
+struct tensorboard_end tensorboard_written(const struct tensorboard *board) {
+    return board->end;
 }
 
 void tensorboard_close(struct tensorboard *board) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/checkpoint.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include <dirent.h>
@@ -10,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT_VERSION = 3, NAME_ROOM = 64, CONFIG_LIMIT = 1 << 20 };
+enum { FORMAT_VERSION = 4, NAME_ROOM = 64, CONFIG_LIMIT = 1 << 20 };
 
-static const char STATE_MAGIC[] = "opsmSTAT", QUEUE_MAGIC[] = "opsmQUEU", PREFIX[] = "checkpoint-";
+static const char STATE_MAGIC[] = "opsmSTAT", QUEUE_MAGIC[] = "opsmQUEU", INPUTS_MAGIC[] = "opsmINPT";
+static const char PREFIX[] = "checkpoint-";
 
 /* ---- saving ---------------------------------------------------------------------------------------------------------
  */
@@ -42,6 +44,19 @@ static opsm_status write_queue(const char *path, const struct checkpoint *c, ops
     return record_commit(&out, err);
 }
 
+static uint64_t hash_of(const char *text, size_t size) {
+    return hash_bytes(0, 0, text, size);
+}
+
+static opsm_status write_inputs(const char *path, const struct checkpoint *c, opsm_error *err) {
+    struct record_out out;
+    opsm_status status = record_create(&out, path, INPUTS_MAGIC, FORMAT_VERSION, err);
+    if (status != OPSM_OK) return status;
+    record_write_i64(&out, (int64_t)hash_of(c->config, strlen(c->config)));
+    inputs_write(c->inputs, &out);
+    return record_commit(&out, err);
+}
+
 static opsm_status write_config(const char *path, const struct checkpoint *c, opsm_error *err) {
     struct file_out *out;
     opsm_status status = file_create(&out, path, err);
@@ -65,6 +80,7 @@ static opsm_status write_directory(const char *dir, const struct checkpoint *c, 
     opsm_status status = file_remove_tree(dir, err);
     if (status == OPSM_OK) status = file_make_dir(dir, err);
     if (status == OPSM_OK) status = in_directory(dir, "config.yaml", c, write_config, err);
+    if (status == OPSM_OK) status = in_directory(dir, "inputs.bin", c, write_inputs, err);
     if (status == OPSM_OK) status = in_directory(dir, "queue.bin", c, write_queue, err);
     if (status == OPSM_OK) status = in_directory(dir, "state.bin", c, write_state, err);
     return status;
@@ -164,20 +180,30 @@ opsm_status checkpoint_clean(const char *run, opsm_error *err) {
 /* ---- restoring ------------------------------------------------------------------------------------------------------
  */
 
-static opsm_status read_config(const char *path, const struct checkpoint *c, opsm_error *err) {
-    char *saved;
+/* Whether a checkpoint, whole in itself, is one of this run: `config` is its configuration. */
+static opsm_status match(const char *run, const char *config, size_t size, struct record_in *in,
+                         const struct checkpoint *c, opsm_error *err) {
+    int64_t sum;
+    opsm_status status = record_read_i64(in, INT64_MIN, INT64_MAX, &sum, err);
+    if (status == OPSM_OK && (uint64_t)sum != hash_of(config, size))
+        status = opsm_fail(err, OPSM_FORMAT, "its config.yaml is damaged: it is not the text that was written");
+    if (status == OPSM_OK) status = checkpoint_match(run, config, c->config, true, err);
+    if (status == OPSM_OK) status = inputs_match(c->inputs, run, in, err);
+    return status == OPSM_OK ? record_finish(in, err) : status;
+}
+
+static opsm_status read_inputs(const char *run, const char *dir, const struct checkpoint *c, opsm_error *err) {
+    char *path = file_join(dir, "inputs.bin"), *config_path = file_join(dir, "config.yaml"), *config = NULL;
     size_t size;
-    opsm_status status = file_read(path, CONFIG_LIMIT, &saved, &size, err);
-    if (status != OPSM_OK) return status;
-    /* The run's directory, for the sentence: two levels above the file. */
-    char *run = mem_strdup(path);
-    for (int level = 0; run && level < 2; level++) {
-        char *slash = strrchr(run, '/');
-        if (slash) *slash = '\0';
-    }
-    status = run ? checkpoint_match(run, saved, c->config, err) : mem_exhausted(err, "a file name", size);
-    mem_free(run);
-    mem_free(saved);
+    struct record_in in = {0};
+    opsm_status status = path && config_path ? OPSM_OK : mem_exhausted(err, "a file name", strlen(dir));
+    if (status == OPSM_OK) status = file_read(config_path, CONFIG_LIMIT, &config, &size, err);
+    if (status == OPSM_OK) status = record_open(&in, path, INPUTS_MAGIC, FORMAT_VERSION, err);
+    if (status == OPSM_OK) status = match(run, config, size, &in, c, err);
+    record_close(&in);
+    mem_free(config);
+    mem_free(config_path);
+    mem_free(path);
     return status;
 }
 
@@ -185,11 +211,6 @@ static opsm_status read_state_body(struct record_in *in, const struct checkpoint
     struct run_position position;
     int64_t n_params;
     opsm_status status = record_read(in, &position, sizeof position, err);
-    if (status == OPSM_OK && position.initial_sum != c->position->initial_sum)
-        return opsm_fail(err, OPSM_INVALID,
-                         "the model file has changed since the run of '%s' began; take another output, or bring the "
-                         "old file back",
-                         in->path);
     if (status == OPSM_OK) status = record_read(in, c->threshold, sizeof *c->threshold, err);
     if (status == OPSM_OK) status = opsm_threshold_check(c->threshold, err);
     if (status == OPSM_OK) status = record_read_i64(in, 0, INT64_MAX, &c->optim->updates, err);
@@ -240,9 +261,10 @@ static opsm_status read_queue(const char *path, struct checkpoint *c, opsm_error
     return status;
 }
 
-static opsm_status restore_one(const char *dir, struct checkpoint *c, opsm_error *err) {
-    opsm_status status = in_directory(dir, "config.yaml", c, read_config, err);
-    if (status == OPSM_OK) status = in_directory(dir, "state.bin", c, check_state, err);
+/* The state's version first: a checkpoint of another version is not a damaged one. */
+static opsm_status restore_one(const char *run, const char *dir, struct checkpoint *c, opsm_error *err) {
+    opsm_status status = in_directory(dir, "state.bin", c, check_state, err);
+    if (status == OPSM_OK) status = read_inputs(run, dir, c, err);
     if (status != OPSM_OK) return status;
     char *queue = file_join(dir, "queue.bin");
     status = queue ? read_queue(queue, c, err) : mem_exhausted(err, "a file name", strlen(dir));
@@ -260,26 +282,40 @@ static opsm_status set_aside(const char *run, int64_t number, opsm_error *err) {
     return status;
 }
 
+/* *at receives the index of the newest checkpoint that is whole, `count` when there is none; *why says what is wrong
+ * with the first of the others. */
+static opsm_status restore_newest(const char *run, const int64_t *numbers, size_t count, struct checkpoint *c,
+                                  size_t *at, opsm_error *why, opsm_error *err) {
+    opsm_status status = OPSM_OK;
+    for (*at = 0; *at < count; ++*at) {
+        char *dir = checkpoint_path(run, numbers[*at], "");
+        opsm_error here = {0};
+        status = dir ? restore_one(run, dir, c, &here) : mem_exhausted(&here, "a file name", strlen(run));
+        mem_free(dir);
+        bool damaged = status == OPSM_FORMAT || status == OPSM_IO || status == OPSM_MISSING;
+        if (!damaged && status != OPSM_OK && err) *err = here;
+        if (!damaged) return status;
+        if (*at == 0) *why = here;
+        log_line(LOG_WARN, "checkpoint-%" PRId64 " is not usable, going back to the one before: %s", numbers[*at],
+                 here.text);
+    }
+    return OPSM_OK;
+}
+
 opsm_status checkpoint_restore(const char *run, struct checkpoint *c, bool *found, opsm_error *err) {
     *found = false;
     int64_t *numbers;
-    size_t count;
+    size_t count, at = 0;
+    opsm_error why = {0};
     opsm_status status = checkpoint_list(run, &numbers, &count, err);
-    for (size_t i = 0; status == OPSM_OK && !*found && i < count; i++) {
-        char *dir = checkpoint_path(run, numbers[i], "");
-        opsm_error why = {0};
-        status = dir ? restore_one(dir, c, &why) : mem_exhausted(&why, "a file name", strlen(run));
-        *found = status == OPSM_OK;
-        bool damaged = status == OPSM_FORMAT || status == OPSM_IO || status == OPSM_MISSING;
-        if (damaged) {
-            log_line(LOG_WARN, "checkpoint-%" PRId64 " is not usable, going back to the one before: %s", numbers[i],
-                     why.text);
-            status = set_aside(run, numbers[i], err);
-        } else if (status != OPSM_OK && err) {
-            *err = why;
-        }
-        mem_free(dir);
-    }
+    if (status == OPSM_OK && count) status = restore_newest(run, numbers, count, c, &at, &why, err);
+    *found = status == OPSM_OK && at < count;
+    if (status == OPSM_OK && count && !*found)
+        status = opsm_fail(err, OPSM_FORMAT,
+                           "no checkpoint in '%s' is whole, and to begin anew would overwrite its record; take another "
+                           "output, or remove that directory. The newest: %s",
+                           run, why.text);
+    for (size_t i = 0; status == OPSM_OK && i < at; i++) status = set_aside(run, numbers[i], err);
     mem_free(numbers);
     return status;
 }

@@ -4,6 +4,7 @@
  * done, with
  *
  *   config.yaml   the configuration in force
+ *   inputs.bin    hashes of the starting model, the data and config.yaml          (inputs.h)
  *   state.bin     counters, threshold, weights, moments            (record.h: checksummed)
  *   queue.bin     the rollout batches that are still to be trained on
  *
@@ -15,7 +16,9 @@
 #define OPSM_TRAIN_CHECKPOINT_H
 #include "optim/optim.h"
 #include "report/drift_histogram.h"
+#include "report/tensorboard.h"
 #include "train/batch.h"
+#include "train/inputs.h"
 #include <opsm/objective.h>
 
 enum { POSITION_TALLIES = 64 };
@@ -31,7 +34,7 @@ struct run_position {
     uint64_t version;                 /* of the weights */
     uint64_t metrics_bytes;           /* of metrics.jsonl: what lies beyond is cut off on resume */
     uint64_t samples_bytes;           /* of samples.jsonl, likewise */
-    uint64_t initial_sum;             /* of the weights the run started from */
+    struct tensorboard_end events;    /* of tensorboard/, likewise */
     double seconds;                   /* of work before this process */
     double tallies[POSITION_TALLIES]; /* of the iteration in progress, for its metrics; the next one likewise */
     struct drift_histogram drift;
@@ -40,7 +43,8 @@ struct run_position {
 /* What is saved; everything borrowed. */
 struct checkpoint {
     struct run_position *position;
-    const char *config; /* text of the configuration */
+    const char *config;          /* text of the configuration */
+    const struct inputs *inputs; /* what the run learns from */
     struct model *model;
     struct optim *optim;
     opsm_threshold *threshold;
@@ -53,8 +57,8 @@ struct checkpoint {
 opsm_status checkpoint_save(const char *run, const struct checkpoint *checkpoint, int32_t keep, opsm_error *err);
 
 /* Loads the newest whole checkpoint of RUN into position, model (not published), optim, threshold and queue; *found
- * tells whether there was one. A damaged one is passed over with a warning. OPSM_INVALID when it belongs to another
- * configuration or other initial weights. */
+ * tells whether there was one. A damaged one is passed over with a warning and moved out of the way; OPSM_FORMAT when
+ * there are only damaged ones. OPSM_INVALID when it belongs to another configuration, another model or other data. */
 opsm_status checkpoint_restore(const char *run, struct checkpoint *checkpoint, bool *found, opsm_error *err);
 
 /* N of a directory's name "checkpoint-N"; -1: not the name of a complete checkpoint. */
@@ -71,8 +75,9 @@ opsm_status checkpoint_weights(const char *run, int64_t wanted, struct model *mo
 /* Removes what an interrupted process left under temporary names. */
 opsm_status checkpoint_clean(const char *run, opsm_error *err);
 
-/* Compares two configuration texts. OPSM_INVALID names the first key that differs. Free to differ: output, train.keep,
- * train.checkpoint_every; and train.iterations and sft.steps may grow. `run` is for the sentence. */
-opsm_status checkpoint_match(const char *run, const char *saved, const char *wanted, opsm_error *err);
+/* Compares two configuration texts. OPSM_INVALID names the first key that differs. Free to differ is what changes no
+ * number of the training: the table in checkpoint_match.c. With `goes_on` the run is to go on: then how its results are
+ * measured may change too, and the names of its inputs, which are compared by content. `run` is for the sentence. */
+opsm_status checkpoint_match(const char *run, const char *saved, const char *wanted, bool goes_on, opsm_error *err);
 
 #endif

@@ -77,7 +77,8 @@ opsm_status packer_next(struct packer *p, const struct rollouts *r, const int32_
         int64_t tokens = r->offset[sequence + 1] - r->offset[sequence];
         int64_t rows = tokens - 1 + (group == last_group ? 0 : prompt);
         if (p->n_sequences && p->pack.n_tokens + rows > limit) break;
-        if (p->n_sequences && p->n + tokens > p->room) break; /* responses of one token need no row: no end otherwise */
+        /* Responses of one token need no row: no end otherwise. Not by the room, which depends on what was packed before. */
+        if (p->n_sequences && p->n + tokens > 2 * (int64_t)limit) break;
         opsm_status status = packer_reserve(p, p->n + tokens, err);
         if (status != OPSM_OK) return status;
         if (group != last_group) {

@@ -85,8 +85,11 @@ static opsm_status check_whole(const struct record_in *in, const char *magic, ui
     if (order != ORDER_MARK)
         return opsm_fail(err, OPSM_FORMAT, "'%s' was written on a machine of the other byte order", in->path);
     if (found_version != version)
-        return opsm_fail(err, OPSM_UNSUPPORTED, "'%s' has format version %llu, this program reads %llu", in->path,
-                         (unsigned long long)found_version, (unsigned long long)version);
+        return opsm_fail(
+            err, OPSM_UNSUPPORTED,
+            "'%s' has format version %llu, this program reads %llu: go on with the program that wrote it, or "
+            "take another output",
+            in->path, (unsigned long long)found_version, (unsigned long long)version);
     uint64_t found = 0;
     for (size_t at = 0; at < size - WORD; at += DROP_BYTES) {
         size_t n = size - WORD - at < DROP_BYTES ? size - WORD - at : DROP_BYTES;

@@ -152,13 +152,13 @@ opsm_status run_open(struct run *run, const struct run_config *config, const str
     opsm_status status = fresh ? make_model(run, use, err) : open_model(run, use, err);
     if (status != OPSM_OK) return status;
     log_memory(run);
-    run->position.initial_sum = record_sum(run->model->params, (size_t)run->model->n_params * sizeof(float));
-    return OPSM_OK;
+    return inputs_take(&run->inputs, config, run->model, run->problems.source, err);
 }
 
 static struct checkpoint as_checkpoint(struct run *run) {
     return (struct checkpoint){.position = &run->position,
                                .config = run->config_text,
+                               .inputs = &run->inputs,
                                .model = run->model,
                                .optim = &run->trainer.optim,
                                .threshold = &run->trainer.threshold,
@@ -218,7 +218,8 @@ static opsm_status open_metrics(struct run *run, bool resumed, opsm_error *err) 
     opsm_status status = path && board ? OPSM_OK : mem_exhausted(err, "a file name", 0);
     if (status == OPSM_OK && resumed) status = cut_back(path, run->position.metrics_bytes, err);
     if (status == OPSM_OK)
-        status = metrics_open(&run->metrics, path, board, resumed ? run->position.iteration : -1, err);
+        status = metrics_open(&run->metrics, path, board, resumed ? run->position.iteration : -1,
+                              resumed ? run->position.events : (struct tensorboard_end){.file = -1}, err);
     mem_free(path);
     mem_free(board);
     return status;
@@ -277,6 +278,7 @@ opsm_status run_save(struct run *run, opsm_error *err) {
     if (status == OPSM_OK) status = size_of(run, "metrics.jsonl", &run->position.metrics_bytes, err);
     if (status == OPSM_OK) status = size_of(run, "samples.jsonl", &run->position.samples_bytes, err);
     if (status != OPSM_OK) return status;
+    run->position.events = metrics_events(run->metrics);
     run->position.version = run->model->version;
     double now = clock_seconds();
     run->position.seconds += now - run->started;
@@ -348,6 +350,7 @@ void run_close(struct run *run) {
     metrics_close(run->metrics);
     trainer_free(&run->trainer);
     problems_close(&run->problems);
+    inputs_free(&run->inputs);
     model_free(run->model);
     mem_free(run->config_text);
     if (run->lock >= 0) close(run->lock);

@@ -18,6 +18,7 @@ struct run {
     char *config_text; /* owned, as everything below */
     struct model *model;
     struct problems problems;
+    struct inputs inputs;
     struct memory_need need;
     struct disk_need disk;
     struct trainer trainer;

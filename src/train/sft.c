@@ -33,10 +33,12 @@ struct sft {
 static opsm_status sft_open(struct sft *s, const struct run_config *c, const struct train_options *options,
                             opsm_error *err) {
     opsm_status status = run_open(&s->run, c, options, PROBLEMS_IMITATE, c->sft.init.dim > 0, err);
+    s->run.inputs.supervised = true;
     if (status != OPSM_OK) return status;
     struct optim_config optim = {c->optim.lr,           c->optim.beta1,     c->optim.beta2, c->optim.eps,
                                  c->optim.weight_decay, c->optim.clip_norm, c->optim.warmup};
-    struct trainer_limits limits = {.micro_batch = s->run.need.rows, .keep = s->run.need.keep};
+    struct trainer_limits limits = {
+        .micro_batch = c->train.micro_batch, .rows = s->run.need.rows, .keep = s->run.need.keep};
     status = trainer_create(&s->run.trainer, s->run.model, &c->objective, &optim, &limits, err);
     if (status == OPSM_OK && !(s->ids = mem_alloc((size_t)c->sft.batch, sizeof *s->ids)))
         status = mem_exhausted(err, "a list of examples", (size_t)c->sft.batch * sizeof *s->ids);

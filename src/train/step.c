@@ -14,11 +14,11 @@ opsm_status trainer_create(struct trainer *t, struct model *model, const opsm_ob
                            const struct optim_config *optim_config, const struct trainer_limits *limits,
                            opsm_error *err) {
     *t = (struct trainer){.model = model, .objective = objective, .optim_config = *optim_config};
-    t->micro_batch = limits->micro_batch;
+    t->micro_batch = limits->micro_batch < limits->rows ? limits->micro_batch : limits->rows;
     opsm_status status = opsm_threshold_start(objective, &t->threshold, err);
     if (status == OPSM_OK) status = optim_create(&t->optim, model->n_params, err);
-    if (status == OPSM_OK) status = activations_create(&t->acts, model, t->micro_batch, limits->keep, err);
-    if (status == OPSM_OK) status = packer_reserve(&t->packer, 2 * (int64_t)t->micro_batch, err);
+    if (status == OPSM_OK) status = activations_create(&t->acts, model, limits->rows, limits->keep, err);
+    if (status == OPSM_OK) status = packer_reserve(&t->packer, 2 * (int64_t)limits->rows, err);
     if (status == OPSM_OK)
         status = minibatch_reserve(&t->mb, limits->minibatch_sequences, limits->minibatch_tokens, err);
     if (status == OPSM_OK && !(t->grads = mem_zalloc((size_t)model->n_params, sizeof *t->grads)))

@@ -13,7 +13,8 @@
 
 /* Sizes that are known before the first step; everything is allocated for them once. */
 struct trainer_limits {
-    int32_t micro_batch;         /* rows whose activations are held at once; the longest sequence fits */
+    int32_t micro_batch;         /* rows that are packed together; a longer sequence goes alone */
+    int32_t rows;                /* whose activations are held at once; the longest sequence fits */
     int32_t minibatch_sequences; /* the largest minibatch */
     int64_t minibatch_tokens;
     enum activations_keep keep; /* ACTIVATIONS_ALL, ACTIVATIONS_RECOMPUTE */

@@ -74,7 +74,8 @@ static opsm_status create_trainer(struct training *t, opsm_error *err) {
     struct optim_config optim = {c->optim.lr,           c->optim.beta1,     c->optim.beta2, c->optim.eps,
                                  c->optim.weight_decay, c->optim.clip_norm, c->optim.warmup};
     int32_t sequences = memory_minibatch(c);
-    struct trainer_limits limits = {.micro_batch = t->run.need.rows,
+    struct trainer_limits limits = {.micro_batch = c->train.micro_batch,
+                                    .rows = t->run.need.rows,
                                     .minibatch_sequences = sequences,
                                     .minibatch_tokens = (int64_t)sequences * c->rollout.max_tokens,
                                     .keep = t->run.need.keep};

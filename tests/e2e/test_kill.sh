@@ -21,9 +21,13 @@ train: {iterations: 12, eval_every: 3, checkpoint_every: 1}
 eval: {problems: 32}
 YAML
 
+# The record for TensorBoard says everything once, too.
 begin=$(date +%s%N)
 "$OPSM" -q train run.yaml output=straight >/dev/null
 took=$((($(date +%s%N) - begin) / 1000000))
+
+python3 "$here/events.py" straight/tensorboard | sort >straight.events
+[ -z "$(uniq -d straight.events)" ]
 
 # A run that gets through is compared and begun anew, until 20 have been killed; the last one must get through too.
 same() {
@@ -31,6 +35,8 @@ same() {
   cmp straight/rollouts/000011.jsonl killed/rollouts/000011.jsonl
   cmp straight/samples.jsonl killed/samples.jsonl
   [ "$(wc -l <straight/metrics.jsonl)" = "$(wc -l <killed/metrics.jsonl)" ]
+  python3 "$here/events.py" killed/tensorboard | sort >killed.events
+  cmp straight.events killed.events
   if ls killed/*.tmp* 2>/dev/null; then
     echo "temporary files were left behind"
     exit 1

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "check.h"
@@ -129,6 +130,24 @@ static void bad_paths_get_a_sentence(void **state) {
     mem_free(path);
 }
 
+/* The vectors of the paper: key 00 01 ... 0f, message 00 01 ... . */
+static void siphash_known_answers(void **state) {
+    (void)state;
+    static const struct {
+        size_t size;
+        uint64_t hash;
+    } known[] = {{0, 0x726fdb47dd0e0e31}, {1, 0x74f839c593dc67fd}, {8, 0x93f5f5799a932462}, {15, 0xa129ca6149be45e5}};
+    uint8_t message[16];
+    for (int i = 0; i < 16; i++) message[i] = (uint8_t)i;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        assert_int_equal(hash_bytes(0x0706050403020100, 0x0f0e0d0c0b0a0908, message, known[i].size), known[i].hash);
+    uint64_t together = 0, apart = 0;
+    hash_add_text(&together, "ab");
+    hash_add_text(&apart, "a");
+    hash_add_text(&apart, "b");
+    assert_int_not_equal(together, apart);
+}
+
 /* What goes into a file that has been taken away is lost: it is said. */
 static void growing_files_must_stay(void **state) {
     (void)state;
@@ -184,6 +203,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(philox_known_answers),
         cmocka_unit_test(rng_moments_and_ranges),
+        cmocka_unit_test(siphash_known_answers),
         cmocka_unit_test(memory_refuses_overflow_and_fails_on_demand),
         cmocka_unit_test_setup_teardown(files_are_whole_or_old, make_scratch, remove_scratch),
         cmocka_unit_test_setup_teardown(bad_paths_get_a_sentence, make_scratch, remove_scratch),

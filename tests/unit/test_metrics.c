@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 static opsm_error err;
+static const struct tensorboard_end NONE = {.file = -1};
 static char scratch[64], path[96], warning[500];
 
 static int make_scratch(void **state) {
@@ -54,7 +55,7 @@ static void write_content(const char *content) {
 static void lines_are_json_in_order(void **state) {
     (void)state;
     struct metrics *m;
-    assert_ok(metrics_open(&m, path, NULL, -1, &err));
+    assert_ok(metrics_open(&m, path, NULL, -1, NONE, &err));
     metrics_begin(m, METRICS_STEP, 3, 41);
     metrics_number(m, "loss", 0.25);
     metrics_number(m, "third", 1.0 / 3);
@@ -96,9 +97,11 @@ static void lines_are_json_in_order(void **state) {
     mem_free(text);
 }
 
+static struct tensorboard_end events_after[16]; /* each iteration of write_run */
+
 static void write_run(const char *tensorboard, int64_t keep, int from, int to) {
     struct metrics *m;
-    assert_ok(metrics_open(&m, path, tensorboard, keep, &err));
+    assert_ok(metrics_open(&m, path, tensorboard, keep, keep < 0 ? NONE : events_after[keep], &err));
     for (int i = from; i <= to; i++) {
         for (int s = 0; s < 2; s++) {
             metrics_begin(m, METRICS_STEP, i, 2 * i + s);
@@ -110,6 +113,7 @@ static void write_run(const char *tensorboard, int64_t keep, int from, int to) {
         metrics_group(m, "seconds");
         metrics_number(m, "rollout", 0.5);
         assert_ok(metrics_end(m, &err));
+        events_after[i] = metrics_events(m);
     }
     metrics_close(m);
 }
@@ -207,7 +211,7 @@ static void a_failing_write_is_reported_and_survived(void **state) {
     (void)state;
     signal(SIGXFSZ, SIG_IGN);
     struct metrics *m;
-    assert_ok(metrics_open(&m, path, NULL, -1, &err));
+    assert_ok(metrics_open(&m, path, NULL, -1, NONE, &err));
     struct rlimit old, small;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = old;
@@ -242,7 +246,7 @@ static void a_killed_writer_tears_at_most_the_last_line(void **state) {
         pid_t child = fork();
         if (child == 0) {
             struct metrics *m;
-            if (metrics_open(&m, path, NULL, -1, NULL) != OPSM_OK) _exit(1);
+            if (metrics_open(&m, path, NULL, -1, NONE, NULL) != OPSM_OK) _exit(1);
             for (int i = 0;; i++) {
                 metrics_begin(m, METRICS_STEP, i, i);
                 metrics_number(m, "loss", i);
@@ -268,12 +272,12 @@ static void unusable_places_get_a_sentence(void **state) {
     struct metrics *m;
     char missing[128];
     snprintf(missing, sizeof missing, "%s/no/such/dir.jsonl", scratch);
-    assert_int_equal(metrics_open(&m, missing, NULL, -1, &err), OPSM_IO);
+    assert_int_equal(metrics_open(&m, missing, NULL, -1, NONE, &err), OPSM_IO);
     assert_null(m);
     assert_non_null(strstr(err.text, "no/such/dir.jsonl"));
-    assert_int_equal(metrics_open(&m, scratch, NULL, -1, &err), OPSM_IO);
+    assert_int_equal(metrics_open(&m, scratch, NULL, -1, NONE, &err), OPSM_IO);
     write_content("");
-    assert_int_equal(metrics_open(&m, path, path, -1, &err), OPSM_IO); /* a file where the directory should be */
+    assert_int_equal(metrics_open(&m, path, path, -1, NONE, &err), OPSM_IO); /* a file where the directory should be */
     assert_null(m);
 }
 
@@ -413,7 +417,16 @@ static void the_same_scalars_go_to_tensorboard(void **state) {
     assert_string_equal(first.scalars[3].tag, "iteration/seconds/rollout");
     assert_true(first.scalars[3].value == 0.5f);
 
-    write_run(dir, 1, 2, 2); /* resumed after iteration 1, whose last step was 3 */
+    /* Resumed after iteration 1, whose last step was 3, twice: the first file ends there, the second start left nothing. */
+    char old[400];
+    memcpy(old, name, sizeof old);
+    struct tensorboard_end checkpoint = events_after[1];
+    write_run(dir, 1, 2, 3);
+    events_after[1] = checkpoint;
+    write_run(dir, 1, 2, 2);
+    first = decode_file(old);
+    assert_int_equal(first.n, 2 * 4);
+    assert_int_equal(first.scalars[first.n - 1].step, 3);
     find_only_file(dir, name, sizeof name, 2);
     struct decoded second = decode_file(name);
     assert_int_equal(second.restart, 4);
@@ -426,7 +439,7 @@ static void nonfinite_values_reach_tensorboard(void **state) {
     char dir[100], name[400];
     snprintf(dir, sizeof dir, "%s/tb", scratch);
     struct tensorboard *board;
-    assert_ok(tensorboard_open(&board, dir, -1, &err));
+    assert_ok(tensorboard_open(&board, dir, NONE, -1, &err));
     tensorboard_scalar(board, "a", 1, NAN);
     tensorboard_scalar(board, "b", 1, 1e300);
     tensorboard_scalar(board, "c", 1000000, -2);
@@ -448,7 +461,7 @@ static void out_of_memory_is_reported(void **state) {
     for (int nth = 1;; nth++) {
         struct metrics *m;
         mem_fail_at(nth);
-        opsm_status status = metrics_open(&m, path, dir, -1, &err);
+        opsm_status status = metrics_open(&m, path, dir, -1, NONE, &err);
         if (status == OPSM_OK) {
             metrics_begin(m, METRICS_STEP, 1, 1);
             metrics_group(m, "a long enough name to make the text grow once or twice, which is another way to fail");

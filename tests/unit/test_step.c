@@ -44,7 +44,8 @@ static struct rollouts sample(const struct model *model, struct sampling samplin
 
 static void make_trainer(struct fixture *f, int32_t micro_batch, double lr) {
     struct optim_config optim = {.lr = lr, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip_norm = 1};
-    struct trainer_limits limits = {micro_batch > MAX_PROMPT + MAX_TOKENS ? micro_batch : MAX_PROMPT + MAX_TOKENS, N,
+    struct trainer_limits limits = {micro_batch,
+                                    micro_batch > MAX_PROMPT + MAX_TOKENS ? micro_batch : MAX_PROMPT + MAX_TOKENS, N,
                                     N * MAX_TOKENS, ACTIVATIONS_ALL};
     trainer_free(&f->trainer);
     assert_ok(trainer_create(&f->trainer, f->model, &f->objective, &optim, &limits, &err));

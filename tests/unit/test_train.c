@@ -500,9 +500,10 @@ static void count_warnings(enum log_level level, const char *line, void *user) {
 static void a_damaged_checkpoint_is_passed_over(void **state) {
     (void)state;
     straight_reference();
-    static const char *const files[] = {"state.bin", "queue.bin"};
-    for (int i = 0; i < 2; i++) {
-        const char *name = i ? "damaged-queue" : "damaged-state";
+    static const char *const files[] = {"state.bin", "queue.bin", "config.yaml", "inputs.bin"};
+    for (int i = 0; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "damaged-%d", i);
         run_straight(name, LONG - 1, STALE, N_STALE);
         char path[256], *data;
         size_t size;
@@ -521,6 +522,24 @@ static void a_damaged_checkpoint_is_passed_over(void **state) {
         assert_int_equal(warnings, 1);
         assert_same_file("straight", name, "model.gguf");
     }
+}
+
+/* With nothing whole to go on from, nothing is begun anew over what is there. */
+static void only_damaged_checkpoints_are_a_sentence(void **state) {
+    (void)state;
+    run_straight("broken", 2, STALE, N_STALE);
+    char command[256];
+    snprintf(command, sizeof command, "for f in %s/broken/checkpoint-*/state.bin; do truncate -s 99 $f; done", scratch);
+    assert_int_equal(system(command), 0);
+    struct run_config config = rl_config("broken", LONG, STALE, N_STALE);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(run_once(&config, NULL, NULL), OPSM_FORMAT);
+        assert_non_null(strstr(err.text, "no checkpoint"));
+    }
+    config_free(&config);
+    char *metrics = read_metrics("broken");
+    assert_true(strlen(metrics) > 0);
+    mem_free(metrics);
 }
 
 static int count_checkpoints(const char *run) {
@@ -556,6 +575,93 @@ static void another_configuration_is_refused(void **state) {
         assert_non_null(strstr(err.text, cases[i].key));
         config_free(&config);
     }
+}
+
+/* Keys that change no number of the training may change while it goes on: the weights get the same bits. The micro-batch
+ * is smaller than the longest sequence, which the prompt's length would otherwise make larger. */
+static void some_keys_may_change(void **state) {
+    (void)state;
+    const char *before[] = {"train.micro_batch=16", "schedule.staleness=1"};
+    const char *after[] = {"train.micro_batch=16", "schedule.staleness=1", "rollout.max_prompt=24",
+                           "rollout.in_flight=3",  "rollout.samples=0",    "train.eval_every=3",
+                           "train.keep=1",         "eval.problems=7",      "train.checkpoint_every=2",
+                           "eval.samples=2",       "eval.temperature=1",   "train.recompute=true"};
+    run_straight("keys-before", LONG, before, 2);
+    run_straight("keys", 2, before, 2);
+    run_straight("keys", LONG, after, 12);
+    assert_same_file("keys-before", "keys", "model.gguf");
+    char *text;
+    size_t size;
+    assert_ok(file_read(in_scratch("keys/config.yaml"), 1 << 20, &text, &size, &err));
+    assert_non_null(strstr(text, "max_prompt: 24"));
+    mem_free(text);
+    struct run_config config = rl_config("keys", LONG, before, 2);
+    assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID);
+    assert_non_null(strstr(err.text, "rollout.max_prompt is 24 there and 8 now, and it may only grow"));
+    config_free(&config);
+}
+
+static void write_rows(const char *name, int changed, int n) {
+    FILE *out = fopen(in_scratch(name), "w");
+    assert_non_null(out);
+    for (int i = 0; i < n; i++) {
+        if (i == 3) fputs("\n", out);
+        fprintf(out, "{\"p\": \"%d+%d=\", \"a\": %d}\n", i % 10, i / 10, i % 10 + i / 10 + (i == changed));
+    }
+    fclose(out);
+}
+
+/* Data that is not what the run began with is refused, by row and line; another name for it is not. */
+static void changed_data_is_refused(void **state) {
+    (void)state;
+    char file[128], moved[128], model[128], copy[128], command[512];
+    snprintf(file, sizeof file, "data.file=%s/rows.jsonl", scratch);
+    snprintf(moved, sizeof moved, "data.file=%s/moved.jsonl", scratch);
+    snprintf(model, sizeof model, "model=%s/moved.gguf", scratch);
+    snprintf(copy, sizeof copy, "data.eval_file=%s/moved.jsonl", scratch);
+    const char *more[] = {"task.name=null", "task.difficulty=0", "data.prompt=p", "data.answer=a", file, model, copy};
+    write_rows("rows.jsonl", -1, 60);
+    write_rows("moved.jsonl", -1, 60);
+    run_straight("data", 1, more, 5);
+    snprintf(command, sizeof command, "cp %s/model.gguf %s/moved.gguf", base, scratch);
+    assert_int_equal(system(command), 0);
+    more[4] = moved;
+    run_straight("data", 2, more, 6);
+
+    struct {
+        int changed, n;
+        const char *sentence;
+    } cases[] = {{16, 60, "line 18: row 17 differs"},
+                 {0, 60, "line 1: row 1 differs"},
+                 {-1, 61, "has 61 rows"},
+                 {-1, 59, "has 59 rows"}};
+    struct run_config config = rl_config("data", LONG, more, 6);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_rows("moved.jsonl", cases[i].changed, cases[i].n);
+        assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID);
+        assert_non_null(strstr(err.text, cases[i].sentence));
+    }
+    config_free(&config);
+    write_rows("moved.jsonl", -1, 60);
+    config = rl_config("data", LONG, more, 7);
+    assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID); /* an eval file, where there was none */
+    config_free(&config);
+
+    /* Other weights, then the same with another name of the end token. */
+    struct model *m;
+    config = rl_config("data", LONG, more, 6);
+    assert_ok(model_load(&m, config.model, DTYPE_F32, false, &err));
+    m->params[0] += 1;
+    assert_ok(model_save(m, config.model, QUANT_F32, &err));
+    model_free(m);
+    assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID);
+    assert_non_null(strstr(err.text, "the weights differ"));
+    assert_int_equal(system(command), 0);
+    snprintf(command, sizeof command, "sed -i 's/<|endoftext|>/<|endoftexT|>/' %s", config.model);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID);
+    assert_non_null(strstr(err.text, "the tokenizer differs"));
+    config_free(&config);
 }
 
 static void supervised_runs_resume_too(void **state) {
@@ -630,6 +736,9 @@ int main(void) {
         cmocka_unit_test(failing_writes_lose_nothing),
         cmocka_unit_test(running_out_of_memory_is_a_sentence),
         cmocka_unit_test(a_damaged_checkpoint_is_passed_over),
+        cmocka_unit_test(only_damaged_checkpoints_are_a_sentence),
+        cmocka_unit_test(some_keys_may_change),
+        cmocka_unit_test(changed_data_is_refused),
         cmocka_unit_test(old_checkpoints_are_removed),
         cmocka_unit_test(another_configuration_is_refused),
         cmocka_unit_test(supervised_runs_resume_too),
