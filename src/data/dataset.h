@@ -58,7 +58,7 @@ struct dataset {
     bool skip_bad;
     int64_t skipped[ROW_FAULT_COUNT];
     opsm_error first[ROW_FAULT_COUNT]; /* the sentence about the first row of each */
-    bool eval_apart; /* eval comes from a file of its own */
+    bool eval_apart;                   /* eval comes from a file of its own */
 };
 
 /* A row as a number that tells whether it is what it was: a hash of all that is asked, judged and imitated. */

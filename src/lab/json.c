@@ -11,6 +11,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { JSON_LIMIT = 64 << 20 };
+
 static void put_name(struct text *out, const char *name) {
     text_json_string(out, name, strlen(name));
     text_puts(out, ":");
@@ -184,6 +186,48 @@ opsm_status lab_write_json(const struct lab *lab, opsm_error *err) {
         status = file_commit(out, err);
     }
     text_free(&text);
+    mem_free(path);
+    return status;
+}
+
+/* ---- what is there before ---------------------------------------------------------------------------------------- */
+
+static bool has_arm(const struct lab *lab, const char *name) {
+    for (int32_t a = 0; a < lab->n_arms; a++)
+        if (!strcmp(lab->arms[a].name, name)) return true;
+    return false;
+}
+
+/* Arms come and go, but with none in common it is another laboratory's. */
+static opsm_status check_arms(const struct lab *lab, const char *path, json_t *there, opsm_error *err) {
+    json_t *arms = json_object_get(there, "arms"), *arm;
+    const char *name, *other = NULL;
+    if (!json_is_object(arms))
+        return opsm_fail(err, OPSM_INVALID,
+                         "'%s' is there and is no laboratory's: it would be overwritten; take another output", path);
+    json_object_foreach(arms, name, arm) {
+        if (has_arm(lab, name)) return OPSM_OK;
+        other = name;
+    }
+    if (!other) return OPSM_OK;
+    return opsm_fail(err, OPSM_INVALID,
+                     "'%s' is another laboratory's, with the arm %.60s: it would be overwritten; take another output",
+                     path, other);
+}
+
+opsm_status lab_check_json(const struct lab *lab, opsm_error *err) {
+    char *path = file_join(lab->base.output, "lab.json"), *text = NULL;
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    size_t size;
+    bool there;
+    opsm_status status = file_find(path, &there, err);
+    if (status == OPSM_OK && there) status = file_read(path, JSON_LIMIT, &text, &size, err);
+    if (status == OPSM_OK && there) {
+        json_t *json = json_loadb(text, size, 0, NULL);
+        status = check_arms(lab, path, json, err);
+        json_decref(json);
+        mem_free(text);
+    }
     mem_free(path);
     return status;
 }

@@ -24,4 +24,7 @@ void lab_table(const struct lab *lab, struct text *out);
 /* LAB/lab.json, whole or as it was. */
 opsm_status lab_write_json(const struct lab *lab, opsm_error *err);
 
+/* OPSM_INVALID when there is a LAB/lab.json of something else: no laboratory, or one that shares no arm with this. */
+opsm_status lab_check_json(const struct lab *lab, opsm_error *err);
+
 #endif

@@ -11,9 +11,11 @@
 #include "lab/curve.h"
 #include "lab/process.h"
 #include "lab/result.h"
+#include "report/html.h"
 #include "train/checkpoint.h"
 #include "train/config_diff.h"
 #include "train/memory.h"
+#include "train/output.h"
 #include "train/train.h"
 #include <dirent.h>
 #include <inttypes.h>
@@ -109,6 +111,13 @@ static opsm_status check_directory(const char *directory, const char *text, bool
     }
     mem_free(path);
     return status;
+}
+
+/* OPSM_INVALID when a run of this configuration would overwrite what no run wrote. */
+static opsm_status check_own(const struct run_config *config, char *directory, opsm_error *err) {
+    struct run_config own = *config; /* borrows its strings */
+    own.output = directory;
+    return output_check(&own, err);
 }
 
 static opsm_status write_text(const char *path, const char *text, opsm_error *err) {
@@ -365,6 +374,7 @@ static opsm_status survey(struct laboratory *l, opsm_error *err) {
         if (status == OPSM_OK) status = check_directory(directory, text, &there, &shorter, err);
         if (status == OPSM_OK && there && has_model(directory))
             status = read_run(lab, arm, seed, directory, &whole, err);
+        if (status == OPSM_OK && !whole) status = check_own(&arm->config, directory, err);
         mem_free(directory);
         mem_free(text);
         if (status != OPSM_OK) return status;
@@ -414,6 +424,7 @@ static opsm_status make_start(struct laboratory *l, opsm_error *err) {
                            "'%s' holds a warm start of fewer sft.steps; take another lab.start.output, or remove that "
                            "directory",
                            start->output);
+    if (status == OPSM_OK && !made) status = check_own(start, start->output, err);
     if (status == OPSM_OK && !made) {
         if (l->progress) progress_note(l->progress, "warm start");
         status = launch(l, 0, "sft", threads_count(), start->output, text, err);
@@ -475,8 +486,17 @@ static opsm_status share_memory(struct laboratory *l, opsm_error *err) {
     return limits_check(what, largest * (uint64_t)l->jobs, 0, 0, advice, err);
 }
 
+/* What the laboratory itself writes takes the place of its own earlier files only. */
+static opsm_status check_files(const struct lab *lab, opsm_error *err) {
+    char *page = file_join(lab->base.output, "report.html");
+    opsm_status status = page ? report_check_target(page, err) : mem_exhausted(err, "a file name", 0);
+    mem_free(page);
+    return status == OPSM_OK ? lab_check_json(lab, err) : status;
+}
+
 static opsm_status run_laboratory(struct laboratory *l, opsm_error *err) {
-    opsm_status status = file_make_dirs(l->lab->base.output, err);
+    opsm_status status = check_files(l->lab, err);
+    if (status == OPSM_OK) status = file_make_dirs(l->lab->base.output, err);
     /* Children keep the lock: those that outlive us are not trained beside. */
     if (status == OPSM_OK) status = file_lock(&l->lock, l->lab->base.output, "at work in the laboratory", true, err);
     if (status == OPSM_OK) status = survey(l, err);

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum { HEAD_BYTES = 4096 }; /* of a page, with its title */
+
 void report_put_number(struct text *json, double value) {
     if (isfinite(value))
         text_printf(json, "%.5g", value);
@@ -229,18 +231,28 @@ static void write_page(struct file_out *out, const struct text *json) {
     file_write(out, at, (size_t)(end - at));
 }
 
-/* The page replaces a file whole: a device or a directory in its place is left alone. */
-static opsm_status check_target(const char *out, opsm_error *err) {
+/* The page replaces a file whole: only an older page may be in its place. */
+opsm_status report_check_target(const char *out, opsm_error *err) {
+    static const char title[] = "<title>opsm report";
     struct stat st;
-    if (stat(out, &st) != 0 || S_ISREG(st.st_mode)) return OPSM_OK;
-    return opsm_fail(err, OPSM_INVALID, "'%.200s' is no regular file: the page would take its place", out);
+    if (stat(out, &st) != 0) return OPSM_OK;
+    if (!S_ISREG(st.st_mode))
+        return opsm_fail(err, OPSM_INVALID, "'%.200s' is no regular file: the page would take its place", out);
+    struct file_map map;
+    opsm_status status = file_map_open(&map, out, err);
+    if (status != OPSM_OK) return status;
+    bool ours = map.size && memmem(map.data, map.size < HEAD_BYTES ? map.size : HEAD_BYTES, title, sizeof title - 1);
+    file_map_close(&map);
+    if (ours) return OPSM_OK;
+    return opsm_fail(err, OPSM_INVALID,
+                     "'%.200s' is there and is no report: it would be overwritten; take another name", out);
 }
 
 opsm_status report_write(const char *const *paths, int n, const char *out, opsm_error *err) {
     struct report report = {0};
     struct text json = {0};
     opsm_status status = refuse_doubles(paths, n, err);
-    if (status == OPSM_OK) status = check_target(out, err);
+    if (status == OPSM_OK) status = report_check_target(out, err);
     for (int i = 0; status == OPSM_OK && i < n; i++) status = add_path(&report, paths[i], n > 1, err);
     remove_empty_arms(&report);
     if (status == OPSM_OK && report.n_arms == 0)

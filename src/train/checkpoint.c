@@ -160,23 +160,6 @@ opsm_status checkpoint_save(const char *run, const struct checkpoint *c, int32_t
     return status == OPSM_OK ? prune(run, keep, err) : status;
 }
 
-opsm_status checkpoint_clean(const char *run, opsm_error *err) {
-    DIR *dir = opendir(run);
-    if (!dir) return OPSM_OK;
-    opsm_status status = OPSM_OK;
-    for (struct dirent *entry; status == OPSM_OK && (entry = readdir(dir));) {
-        const char *mark = strstr(entry->d_name, ".tmp");
-        bool ours = !strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) || !strncmp(entry->d_name, "model.gguf", 10) ||
-                    !strncmp(entry->d_name, "config.yaml", 11) || !strncmp(entry->d_name, "metrics.jsonl", 13);
-        if (!mark || !ours) continue;
-        char *path = file_join(run, entry->d_name);
-        status = path ? file_remove_tree(path, err) : mem_exhausted(err, "a file name", strlen(run));
-        mem_free(path);
-    }
-    closedir(dir);
-    return status;
-}
-
 /* ---- restoring ------------------------------------------------------------------------------------------------------
  */
 

@@ -72,9 +72,6 @@ opsm_status checkpoint_list(const char *run, int64_t **numbers, size_t *count, o
  * in RUN. */
 opsm_status checkpoint_weights(const char *run, int64_t wanted, struct model *model, int64_t *number, opsm_error *err);
 
-/* Removes what an interrupted process left under temporary names. */
-opsm_status checkpoint_clean(const char *run, opsm_error *err);
-
 /* Compares two configuration texts. OPSM_INVALID names the first key that differs. Free to differ is what changes no
  * number of the training: the table in checkpoint_match.c. With `goes_on` the run is to go on: then how its results are
  * measured may change too, and the names of its inputs, which are compared by content. `run` is for the sentence. */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "train/fresh.h"
+#include "train/output.h"
 #include "train/samples.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -114,7 +115,7 @@ static opsm_status prepare_directory(struct run *run, opsm_error *err) {
     const char *output = run->config->output;
     opsm_status status = file_make_dirs(output, err);
     if (status == OPSM_OK) status = file_lock(&run->lock, output, "training into", false, err);
-    return status == OPSM_OK ? checkpoint_clean(output, err) : status;
+    return status == OPSM_OK ? output_clean(output, err) : status;
 }
 
 /* A model that is there: what it takes and what it is asked are looked at before its weights are read. */
@@ -149,7 +150,8 @@ opsm_status run_open(struct run *run, const struct run_config *config, const str
     if (!config->output) return opsm_fail(err, OPSM_INVALID, "output is not set: name a directory for the run");
     run->config_text = config_text(config);
     if (!run->config_text) return mem_exhausted(err, "the configuration", 0);
-    opsm_status status = fresh ? make_model(run, use, err) : open_model(run, use, err);
+    opsm_status status = output_check(config, err);
+    if (status == OPSM_OK) status = fresh ? make_model(run, use, err) : open_model(run, use, err);
     if (status != OPSM_OK) return status;
     log_memory(run);
     return inputs_take(&run->inputs, config, run->model, run->problems.source, err);
@@ -237,9 +239,10 @@ opsm_status run_resume(struct run *run, opsm_error *err) {
         status = model_publish(run->model, err);
         run->model->version = run->position.version;
     }
+    /* The configuration first: it makes the directory ours, whenever we are killed. */
+    if (status == OPSM_OK) status = write_config(run, err);
     if (status == OPSM_OK) status = open_metrics(run, found, err);
     if (status == OPSM_OK) status = cut_samples(run, found, err);
-    if (status == OPSM_OK) status = write_config(run, err);
     return status;
 }
 
