@@ -262,6 +262,57 @@ static void fields_that_are_not_read_may_hold_anything(void **state) {
     data_close(source);
 }
 
+static opsm_status no_odd_answers(void *user, enum data_split split, const struct problem *problem,
+                                  enum row_fault *fault, opsm_error *e) {
+    (void)split;
+    if (user && atoi(problem->answer) == 4) return OPSM_NOMEM;
+    if (atoi(problem->answer) % 2 == 0) return OPSM_OK;
+    *fault = atoi(problem->answer) == 3 ? ROW_LENGTH : ROW_ANSWER;
+    return opsm_fail(e, OPSM_MISSING, "%s is odd", problem->answer);
+}
+
+#define ROW(n) "{\"prompt\": \"question " #n "\", \"answer\": " #n "}\n"
+
+/* Left out and counted, or the first one is the error: with file and line, in the order of the file. */
+static void rows_that_cannot_be_used(void **state) {
+    (void)state;
+    const char content[] = ROW(0) "{\"prompt\": \"\"}\n" ROW(1) "no row\n" ROW(2) ROW(3) ROW(4) ROW(5);
+    struct data_source *source;
+    write_file(path, content);
+    struct dataset_spec spec = {.file = path, .eval_share = 0.5};
+    assert_int_equal(data_open_file(&source, &spec, 7, &err), OPSM_MISSING);
+    assert_non_null(strstr(err.text, "train.jsonl', line 2: field 'prompt' is empty or blank; data.on_bad_row=skip"));
+    spec.skip_bad = true;
+    source = open_rows(&spec, content);
+    assert_int_equal(data_check(source, no_odd_answers, &spec, &err), OPSM_NOMEM);
+    assert_ok(data_check(source, no_odd_answers, NULL, &err));
+    assert_int_equal(data_count(source, DATA_TRAIN) + data_count(source, DATA_EVAL), 3);
+    const char *first;
+    assert_int_equal(data_skipped(source, ROW_UNREADABLE, &first), 1);
+    assert_non_null(strstr(first, "line 4: column"));
+    assert_int_equal(data_skipped(source, ROW_BLANK, &first), 1);
+    assert_int_equal(data_skipped(source, ROW_LENGTH, &first), 1);
+    assert_non_null(strstr(first, "train.jsonl', line 6: 3 is odd"));
+    assert_int_equal(data_skipped(source, ROW_ANSWER, NULL), 2);
+    for (int split = DATA_TRAIN; split <= DATA_EVAL; split++)
+        for (int64_t i = 0; i < data_count(source, (enum data_split)split); i++)
+            assert_int_equal(atoi(get(source, (enum data_split)split, i).answer) % 2, 0);
+    data_close(source);
+
+    spec.skip_bad = false;
+    spec.eval_share = 0;
+    source = open_rows(&spec, ROW(2) ROW(5) ROW(3));
+    assert_int_equal(data_check(source, no_odd_answers, NULL, &err), OPSM_MISSING);
+    assert_non_null(strstr(err.text, "train.jsonl', line 2: 5 is odd; data.on_bad_row=skip leaves such rows out"));
+    data_close(source);
+    spec.skip_bad = true;
+    source = open_rows(&spec, ROW(5) ROW(3));
+    assert_int_equal(data_check(source, no_odd_answers, NULL, &err), OPSM_MISSING);
+    assert_non_null(strstr(err.text, "no row of"));
+    assert_non_null(strstr(err.text, "the first: "));
+    data_close(source);
+}
+
 /* `n` rows, each twice. */
 static char *doubled_rows(int n) {
     char *text = mem_alloc((size_t)n * 120, 1), *end = text;
@@ -425,6 +476,7 @@ int main(void) {
         cmocka_unit_test(rows_may_carry_numbers_and_a_target),
         cmocka_unit_test(faulty_files_get_a_sentence),
         cmocka_unit_test(fields_that_are_not_read_may_hold_anything),
+        cmocka_unit_test(rows_that_cannot_be_used),
         cmocka_unit_test(held_out_rows_are_never_trained_on),
         cmocka_unit_test(rows_of_the_eval_file_are_left_out_of_train),
         cmocka_unit_test(epochs_are_permutations_that_follow_from_the_seed),
