@@ -67,4 +67,19 @@ sed '/^sft:/d; s/output: fresh/output: lacking/; s/{eval_every/{iterations: 1, e
 sed 's/max_tokens: 12/prompts: 2, group: 2, max_tokens: 12/' train.yaml >lacking.yaml
 "$OPSM" train lacking.yaml model="$tiny" schedule.minibatches=1 reward='[{type: exact}]' >log 2>&1
 [ "$(grep -c "^warning: .* no token for .* bytes in 6 of 6 problems" log)" = 1 ]
+# One begin token, as the template says, though the file says add_bos_token false; the real template of Llama 3.
+python3 "$tests/e2e/add_template.py" fresh/model.gguf llama.gguf "$tests/golden/chat/llama3.jinja"
+"$OPSM" generate llama.gguf --chat -p "2×2" --max-tokens 1 --jsonl 2>log | grep -q '"prompt_tokens": \[0, [^0]'
+"$OPSM" generate llama.gguf -p "2×2" --max-tokens 1 --jsonl 2>log | grep -q '"prompt_tokens": \[[1-9]'
+code=0
+"$OPSM" generate llama.gguf -p x --system y >out 2>log || code=$?
+[ "$code" = 2 ] && grep -q -- "--system is for --chat" log
+
+# Without a template the turns are joined: none is lost on the way to the model.
+for i in 1 2 3 4 5 6; do
+  echo "{\"messages\": [{\"role\": \"user\", \"content\": \"$i\"}, {\"role\": \"assistant\", \"content\": \"9\"}, {\"role\": \"user\", \"content\": \"7=\"}, {\"role\": \"assistant\", \"content\": \"$i\"}]}"
+done >data.jsonl
+"$OPSM" -q train lacking.yaml model=fresh/model.gguf output=turns data.system=8 schedule.minibatches=1 >out
+grep -q '"prompt":"8\\u000a[1-6]\\u000a9\\u000a7="' turns/samples.jsonl
+
 echo "text: $(grep -o '"accuracy": [0-9.]*' normal), whatever the type of a token"
