@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reward/expression.h"
+#include "reward/answer.h"
 #include <stdlib.h>
 
 enum { PART_MAX = INT32_MAX };
@@ -138,22 +139,14 @@ bool expression_evaluate(struct span text, struct expression *result) {
     return read_sum(&p, &result->value) && read_ending(&p, result->value);
 }
 
-static bool last_answer_tag(struct span response, struct span *content) {
-    static const char opening[] = "<answer>", closing[] = "</answer>";
-    const char *end = span_find_last(response, closing);
-    if (!end) return false;
-    const char *start = span_find_last((struct span){response.at, (size_t)(end - response.at)}, opening);
-    if (!start) return false;
-    start += sizeof opening - 1;
-    *content = (struct span){start, (size_t)(end - start)};
-    return true;
-}
-
 struct span expression_locate(struct span response) {
     struct span content;
-    if (span_last_boxed(response, &content) || last_answer_tag(response, &content)) return content;
-    response = span_trim(response);
-    const char *line = span_find_last(response, "\n");
-    if (!line) return response;
-    return (struct span){line + 1, (size_t)(response.at + response.length - line - 1)};
+    switch (answer_boxed(response, &content)) {
+    case ANSWER_BOX:
+        return content;
+    case ANSWER_OPEN_BOX:
+        return (struct span){response.at, 0};
+    default:
+        return answer_last_line(response);
+    }
 }

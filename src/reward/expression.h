@@ -10,8 +10,8 @@
  * unary minus. Values are exact fractions; whenever a numerator or denominator exceeds 2^31 - 1 in size, or a divisor
  * is zero, or brackets nest deeper than 64, or more than 64 numbers occur, the expression has no value.
  *
- * Where in a response it is looked for: in the last \boxed{}, else in the last <answer>...</answer>, else in its last
- * line that is not blank. There it must stand alone; what may follow is "=" with the right value, and a full stop.
+ * Where in a response it is looked for: in the last \boxed{}, \fbox{} or <answer>...</answer> (one that is never closed
+ * holds none), else in its last line that is not blank. There it must stand alone; what may follow is "=" with the right value, and a full stop.
  */
 #ifndef OPSM_REWARD_EXPRESSION_H
 #define OPSM_REWARD_EXPRESSION_H

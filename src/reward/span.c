@@ -37,19 +37,3 @@ const char *span_find_last(struct span span, const char *needle) {
         if (!memcmp(span.at + i - length, needle, length)) return span.at + i - length;
     return NULL;
 }
-
-bool span_last_boxed(struct span text, struct span *content) {
-    static const char opening[] = "\\boxed{";
-    const char *at = span_find_last(text, opening);
-    if (!at) return false;
-    const char *start = at + sizeof opening - 1, *end = text.at + text.length;
-    size_t depth = 1;
-    for (const char *c = start; c < end; c++) {
-        depth += *c == '{';
-        depth -= *c == '}';
-        if (depth > 0) continue;
-        *content = (struct span){start, (size_t)(c - start)};
-        return true;
-    }
-    return false;
-}

@@ -1,12 +1,121 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "reward/answer.h"
 #include "reward/number.h"
-#include "reward/verifier_type.h"
 
-/* The number a text settles on: in the last \boxed{} if there is one (`boxed` says so), else the last of all. */
-static bool final_number(struct span text, struct number *number, bool *boxed) {
-    struct span content;
-    *boxed = span_last_boxed(text, &content);
-    return number_last(*boxed ? content : text, number);
+/* What a response, or a part of it, says. */
+enum said {
+    UNSAID,      /* nothing: look elsewhere */
+    SAID_NONE,   /* something that is not one number */
+    SAID_NUMBER, /* a number, unless the response was cut off within it */
+    SAID_FIRMLY  /* a number that more text could not have changed */
+};
+
+static bool has_digit(struct span text) {
+    for (size_t i = 0; i < text.length; i++)
+        if (is_digit(text.at[i])) return true;
+    return false;
+}
+
+/* The number with which `part` of the text begins, filler aside; neighbours in the whole text are looked at. */
+static bool direct_number(struct span text, struct span part, struct number *number, struct span *found) {
+    const char *end = part.at + part.length;
+    struct span first;
+    answer_skip_filler(&part);
+    struct span formula = part;
+    if (span_eat(&formula, "$")) part = formula;
+    number_eat_name(&part);
+    if (!number_alone(text, (size_t)(part.at - text.at), (size_t)(end - text.at), true, number, &first)) return false;
+    for (const char *c = part.at; c < first.at; c++)
+        if (!strchr("$*`\\([ ", *c)) return false;
+    *found = first;
+    return true;
+}
+
+/* "#### 1. Compute" is a heading; "#### 72" is an answer, whatever runs on behind it. */
+static bool is_heading(struct span line, struct span found) {
+    const char *end = line.at + line.length, *c = found.at + found.length;
+    return end - c > 2 && found.length <= 2 && (*c == '.' || *c == ')' || *c == ':') && c[1] == ' ';
+}
+
+/* Enough behind a number to tell that it has ended. */
+static bool is_over(struct span text, struct span found) {
+    enum { LONGEST_CONTINUATION = 16 };
+    const char *behind = found.at + found.length;
+    size_t rest = (size_t)(text.at + text.length - behind);
+    return rest > LONGEST_CONTINUATION || (rest > 0 && memchr(behind, '\n', rest));
+}
+
+/* The last #### with a number behind it; those with words are headings. */
+static enum said said_hashed(struct span text, struct number *number, struct span *found) {
+    struct span line;
+    for (size_t end = answer_length(text); answer_hashed(text, &end, &line);) {
+        struct span rest = line;
+        answer_skip_filler(&rest);
+        bool words = rest.at >= line.at + line.length || (is_word(rest.at[0]) && !is_digit(rest.at[0]));
+        if (words && !number_whole(line, number, found)) continue;
+        if (!number_whole(line, number, found) && !direct_number(text, line, number, found)) {
+            *found = span_trim(line);
+            return has_digit(line) ? SAID_NONE : UNSAID;
+        }
+        if (!is_heading(line, *found)) return is_over(text, *found) ? SAID_FIRMLY : SAID_NUMBER;
+    }
+    return UNSAID;
+}
+
+/* What the last "answer is" or "answer:" with digits behind it says: the number it begins with, else the last one that
+ * stands alone. What is denied is no answer. */
+static enum said said_after_marker(struct span text, struct number *number, struct span *found) {
+    struct span statement;
+    bool denied = false;
+    for (size_t end = text.length; answer_stated(text, &end, &statement);) {
+        if (!has_digit(statement)) continue;
+        if (direct_number(text, statement, number, found)) return SAID_NUMBER;
+        if (answer_denied(statement)) {
+            denied = true;
+            continue;
+        }
+        size_t from = (size_t)(statement.at - text.at);
+        return number_alone(text, from, from + statement.length, false, number, found) ? SAID_NUMBER : SAID_NONE;
+    }
+    return denied ? SAID_NONE : UNSAID;
+}
+
+/* The number that the last line prints bold, when there is one only. */
+static enum said said_in_bold(struct span text, struct number *number, struct span *found) {
+    struct span line = answer_last_line(text), inside;
+    int n = 0;
+    for (const char *open; (open = span_find(line, "**"));) {
+        inside = (struct span){open + 2, (size_t)(line.at + line.length - open - 2)};
+        const char *close = span_find(inside, "**");
+        if (!close) break;
+        line = (struct span){close + 2, (size_t)(inside.at + inside.length - close - 2)};
+        inside.length = (size_t)(close - inside.at);
+        struct number bold;
+        struct span core;
+        if (!number_whole(inside, &bold, &core) || n++ > 0) continue;
+        *number = bold;
+        *found = core;
+    }
+    return n == 0 ? UNSAID : n == 1 ? SAID_NUMBER : SAID_NONE;
+}
+
+/* Looks in the order of number.h's neighbour docs/rewards.md: a box, ####, the whole response, a marker, bold, the last
+ * number that stands alone. */
+static enum said read_response(struct span text, struct number *number, struct span *found) {
+    switch (answer_boxed(text, found)) {
+    case ANSWER_BOX:
+        return number_whole(*found, number, NULL) ? SAID_FIRMLY : SAID_NONE;
+    case ANSWER_OPEN_BOX:
+        return SAID_NONE;
+    default:
+        break;
+    }
+    enum said said = said_hashed(text, number, found);
+    if (said == UNSAID && number_whole(text, number, found)) said = SAID_NUMBER;
+    if (said == UNSAID) said = said_after_marker(text, number, found);
+    if (said == UNSAID) said = said_in_bold(text, number, found);
+    if (said == UNSAID && number_alone(text, 0, text.length, false, number, found)) said = SAID_NUMBER;
+    return said;
 }
 
 static opsm_status check_numeric(const void *state, const struct verifier_spec *spec, const struct problem *problem,
@@ -15,30 +124,39 @@ static opsm_status check_numeric(const void *state, const struct verifier_spec *
     opsm_status status = verifier_needs_answer(problem, answer, spec->type, err);
     if (status != OPSM_OK) return status;
     struct number number;
-    bool boxed;
-    if (final_number(span_of(answer), &number, &boxed)) return OPSM_OK;
-    return opsm_fail(err, OPSM_FORMAT, "verifier 'numeric' finds no number in the answer '%.80s'", answer);
+    if (number_of_reference(span_of(answer), &number)) return OPSM_OK;
+    return opsm_fail(
+        err, OPSM_FORMAT,
+        "verifier 'numeric' cannot read the answer '%.80s' as one number (such as 18, -3/4, 1,234.5 or "
+        "50%%, alone, in \\boxed{} or behind ####); see `opsm help verifiers`, or judge it by exact or regex",
+        answer);
 }
 
 static double score_numeric(const void *state, const struct verifier_spec *spec, const struct problem *problem,
                             const char *answer, struct response response, struct span *found) {
     (void)state;
     (void)problem;
-    (void)found;
     struct number expected, number;
-    bool boxed;
-    if (!final_number(span_of(answer), &expected, &boxed)) return 0;
-    if (!final_number((struct span){response.text, response.length}, &number, &boxed)) return 0;
-    if (!response.finished && !boxed && !spec->unfinished_ok) return 0;
+    struct span said_at = {NULL, 0};
+    enum said said = read_response((struct span){response.text, response.length}, &number, &said_at);
+    bool counts = said == SAID_FIRMLY || (said == SAID_NUMBER && (response.finished || spec->unfinished_ok));
+    if (said_at.at) *found = said_at;
+    if (!counts || !number_of_reference(span_of(answer), &expected)) return 0;
     return number_same(&number, &expected, spec->tolerance);
 }
 
 const struct verifier_type verifier_numeric = {
     .name = "numeric",
-    .help = "The last number of the response (or of its last \\boxed{}) equals the last\n"
-            "number of the answer. Whole numbers are compared digit by digit, others to\n"
-            "a relative tolerance of 1e-6; a tolerance above 0 holds for both. A \\boxed{}\n"
-            "also counts in a response that was cut off; other numbers then score 0\n"
+    .help = "The number that the response gives equals the answer. Both are numbers as\n"
+            "people write them: 18, $1,234.50, -3/4, \\frac{3}{4}, 3 1/2, 1.5 \\times 10^3,\n"
+            "50% (which is 50), 12 cm^2, x = 5; half of anything is never read: 10:30,\n"
+            "2\\sqrt{3} or 3 to 5 are no numbers. The answer must be one number, alone, in\n"
+            "\\boxed{} or behind #### (as in GSM8K). In the response, the first of these\n"
+            "decides: the last \\boxed{}, \\fbox{} or <answer>; the last ####; the whole\n"
+            "response; what the last `answer is` or `answer:` says; the bold number of the\n"
+            "last line; the last number that stands alone. Whole numbers are compared\n"
+            "exactly, others to a millionth; a tolerance above 0 holds for both. In a\n"
+            "response that was cut off, only a closed box and a finished #### line count,\n"
             "unless unfinished_ok.\n",
     .settings = SETTING_TOLERANCE | SETTING_UNFINISHED,
     .check = check_numeric,

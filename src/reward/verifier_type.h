@@ -78,9 +78,6 @@ bool span_same(struct span a, struct span b, bool ignore_case);
 const char *span_find(struct span span, const char *needle);
 const char *span_find_last(struct span span, const char *needle);
 
-/* The content of the last \boxed{...}; false when there is none or its braces do not close. */
-bool span_last_boxed(struct span text, struct span *content);
-
 /* "verifier 'name' needs ..., but the problem '...' has none"; returns OPSM_MISSING. */
 opsm_status verifier_misses(const struct problem *problem, const char *name, const char *what, opsm_error *err);
 

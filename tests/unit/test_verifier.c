@@ -4,7 +4,6 @@
 #include "check.h"
 #include "judge.h"
 #include "reward/expression.h"
-#include "reward/number.h"
 #include "reward/verifier.h"
 #include <math.h>
 #include <stdlib.h>
@@ -66,108 +65,6 @@ static void exact(void **state) {
     reward = make((struct verifier_spec){.type = "exact", .unfinished_ok = true});
     assert_true(reward_score(reward, &problem, "46", 2, false, NULL) == 1);
     reward_free(reward);
-}
-
-static void numeric(void **state) {
-    (void)state;
-    const struct expectation rows[] = {
-        {"18", "18", 1},
-        {"18", "The answer is 18.", 1},
-        {"18", "3 + 8 = 11\n11 + 7 = 18\nThe sum is 18.", 1},
-        {"18", "18 or 19", 0},
-        {"18", "eighteen", 0},
-        {"18", "", 0},
-        {"18", "018", 1},
-        {"18", "18.0", 1},
-        {"18", "18.00001", 1}, /* 5.6e-7 relative */
-        {"18", "18.0001", 0},
-        {"18", "-18", 0},
-        {"18", "+18", 1},
-        {"-18", "it is -18", 1},
-        {"-18",
-         "\xe2\x88\x92"
-         "18",
-         1},
-        {"18", "20-18", 1},   /* subtraction, not a sign */
-        {"-18", "20 -18", 1}, /* a sign */
-        {"18", "f(x)-18", 1},
-        {"-0", "0", 1},
-        {"0", "-0.0", 1},
-        {"0", "0.0000001", 0}, /* relative tolerance: nothing but zero is near zero */
-        {"1234567", "1,234,567", 1},
-        {"1,234,567", "1234567", 1},
-        {"234", "1,234", 0},
-        {"2345", "1,2345", 1}, /* not a separator: two numbers */
-        {"56", "1,234,56", 1},
-        {"567", "1234,567", 1},
-        {"1234.5", "1,234.50", 1},
-        {"0.5", ".5", 1},
-        {"0.5", "1/2", 1},
-        {"0.5", "is \\frac{1}{2}", 1},
-        {"-0.5", "is -\\dfrac{1}{2}", 1},
-        {"-0.5", "is \\tfrac{-1}{2}", 1},
-        {"0.5", "2/4 of it", 1},
-        {"3", "1/2/3", 1}, /* a date, not a fraction */
-        {"0", "1/0", 0},   /* no value */
-        {"1", "1/0", 0},
-        {"50", "50%", 1}, /* units are ignored */
-        {"0.5", "50%", 0},
-        {"12", "$12", 1},
-        {"-12", "-$12", 1},
-        {"-12", "$-12", 1},
-        {"5", "5kg", 1},
-        {"7", "7th", 1},
-        {"2000", "2e3", 1},
-        {"0.00025", "2.5E-4", 1},
-        {"2", "2e", 1},
-        {"9", "9 of x2", 1}, /* x2 is a word */
-        {"1.2", "version 1.2.3", 1},
-        {"42", "\\boxed{42} since 6 * 7", 1},
-        {"42", "\\boxed{41} no, \\boxed{42}", 1},
-        {"42", "\\boxed{x = {42}} is 7", 1},
-        {"0.75", "so \\boxed{\\frac{3}{4}}", 1},
-        {"42", "\\boxed{} 42", 0}, /* an empty box is an answer, a wrong one */
-        {"7", "\\boxed{42 and 7", 1},
-        {"#### 18", "18", 1},
-        {"999999999999999999", "999999999999999999", 1},
-        {"999999999999999999", "999999999999999998", 0}, /* equal as doubles */
-        {"12345678901234567890123", "12345678901234567890124", 0},
-        {"3", "1e999", 0},
-        {"1e999", "1e999", 0}, /* infinite */
-        {"5",
-         "\xff\xfe"
-         "5",
-         1},
-    };
-    EXPECT_ALL((struct verifier_spec){.type = "numeric"}, rows);
-    const struct expectation loose[] = {{"100", "99.5", 1}, {"100", "99", 1}, {"100", "98.9", 0}, {"0", "0", 1}};
-    EXPECT_ALL(((struct verifier_spec){.type = "numeric", .tolerance = 0.01}), loose);
-    struct reward *reward = make((struct verifier_spec){.type = "numeric"});
-    struct problem problem = problem_with("12");
-    assert_true(reward_score(reward, &problem, "12", 2, false, NULL) == 0); /* could go on as 123 */
-    assert_true(reward_score(reward, &problem, "\\boxed{12} and", 14, false, NULL) == 1);
-    assert_true(reward_score(reward, &problem, "1\0 12", 5, true, NULL) == 1);
-    problem.answer = "twelve";
-    assert_int_equal(reward_check(reward, &problem, &err), OPSM_FORMAT);
-    assert_non_null(strstr(err.text, "no number in the answer 'twelve'"));
-    assert_true(reward_score(reward, &problem, "twelve", 6, true, NULL) == 0);
-    reward_free(reward);
-}
-
-static void numbers_of_any_length(void **state) {
-    (void)state;
-    char text[2000];
-    struct number number;
-    for (int digits = 390; digits < 420; digits++) {
-        memset(text, '7', sizeof text);
-        bool found = number_last((struct span){text, (size_t)digits}, &number);
-        assert_int_equal(found, digits < NUMBER_DIGITS_MAX);
-        if (found) assert_int_equal(number.n_digits, digits);
-    }
-    memset(text, '0', sizeof text);
-    assert_true(number_last((struct span){text, 399}, &number));
-    assert_int_equal(number.n_digits, 1);
-    assert_true(number.value == 0 && !number.negative);
 }
 
 static void contains(void **state) {
@@ -636,8 +533,6 @@ static void threads_share_a_reward(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact),
-        cmocka_unit_test(numeric),
-        cmocka_unit_test(numbers_of_any_length),
         cmocka_unit_test(contains),
         cmocka_unit_test(regex),
         cmocka_unit_test(format),

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Numbers of running text that stand alone: see number.h.
+ */
+#include "reward/answer.h"
+#include "reward/number.h"
+#include "text/unicode.h"
+
+/* How far a number looks for its neighbours. */
+enum { REACH = 64 };
+
+/* One number of the text. */
+struct token {
+    size_t start, end, behind; /* from its sign to its last digit; behind its unit */
+    bool alone;
+};
+
+static bool is_letter(char c) {
+    return is_word(c) && !is_digit(c) && c != '_';
+}
+
+static char at(struct span text, size_t i) {
+    return i < text.length ? text.at[i] : '\0';
+}
+
+static struct span from(struct span text, size_t start) {
+    return (struct span){text.at + start, text.length - start};
+}
+
+/* Characters beyond ASCII that tie a number to what is beside it. */
+enum tie {
+    TIE_NONE,
+    TIE_WORD,     /* letters, digits, superscripts, fractions */
+    TIE_DASH,     /* dashes and the minus sign */
+    TIE_OPERATOR, /* times, plus-minus, roots, comparisons but "about" */
+    TIE_IDEOGRAPH /* a letter of a script without blanks */
+};
+
+static enum tie tie_of(uint32_t code) {
+    if ((code >= 0x2010 && code <= 0x2015) || code == 0x2212) return TIE_DASH;
+    if (code == 0xd7 || code == 0xf7 || code == 0xb1 || code == 0xb7) return TIE_OPERATOR;
+    if (code >= 0x2200 && code <= 0x22ff && code != 0x2248 && code != 0x2234) return TIE_OPERATOR;
+    if (code >= 0x2070 && code <= 0x209f) return TIE_WORD;
+    if (code >= 0x2e80 && code < 0xff00 && unicode_class(code) == CHAR_LETTER) return TIE_IDEOGRAPH;
+    enum char_class class = unicode_class(code);
+    return class == CHAR_LETTER || class == CHAR_NUMBER || (code >= 0x300 && code <= 0x36f) ? TIE_WORD : TIE_NONE;
+}
+
+static uint32_t code_at(struct span text, size_t i, size_t *length) {
+    uint32_t code = 0;
+    *length = i < text.length ? utf8_decode((const uint8_t *)text.at + i, text.length - i, &code) : 0;
+    if (*length == 0) *length = 1;
+    return code;
+}
+
+/* The character that ends before `i`, and its place. */
+static uint32_t code_before(struct span text, size_t i, size_t *start) {
+    for (size_t n = 1; n <= 4 && n <= i; n++) {
+        uint32_t code;
+        if (utf8_decode((const uint8_t *)text.at + i - n, n, &code) != n) continue;
+        *start = i - n;
+        return code;
+    }
+    *start = i - (i > 0);
+    return 0;
+}
+
+static bool word_is(struct span word, const char *const *words, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        size_t j = 0;
+        while (j < word.length && lower_ascii(word.at[j]) == words[i][j]) j++;
+        if (j == word.length && !words[i][j]) return true;
+    }
+    return false;
+}
+#define WORD_IS(word, list) word_is(word, list, sizeof(list) / sizeof *(list))
+
+/* The letters that end before `i`, at most REACH of them. */
+static struct span word_before(struct span text, size_t i) {
+    size_t n = 0;
+    while (n < i && n < REACH && is_letter(text.at[i - n - 1])) n++;
+    return (struct span){text.at + i - n, n};
+}
+
+static struct span word_from(struct span text, size_t i) {
+    size_t n = 0;
+    while (n < REACH && is_letter(at(text, i + n))) n++;
+    return (struct span){text.at + i, n};
+}
+
+/* Commands of LaTeX that do nothing to the number beside them. */
+static bool is_harmless(struct span command) {
+    static const char *const commands[] = {"approx",     "quad", "qquad",  "therefore",      "implies",
+                                           "rightarrow", "to",   "left",   "longrightarrow", "equiv",
+                                           "right",      "text", "textbf", "because",        "displaystyle"};
+    return WORD_IS(command, commands);
+}
+
+/* Whether the word in front changes what the number means: minus 5, \sqrt 5, version 5. */
+static bool word_ties(struct span text, size_t i) {
+    static const char *const words[] = {"minus", "negative", "plus", "times", "over", "version", "sqrt", "power"};
+    struct span word = word_before(text, i);
+    size_t start = (size_t)(word.at - text.at);
+    if (start > 0 && text.at[start - 1] == '\\') return !is_harmless(word);
+    return WORD_IS(word, words);
+}
+
+/* Whether a bracket before `i` belongs to something: f(5), x[5], \sqrt[3]. */
+static bool bracket_ties(struct span text, size_t i) {
+    char before = i ? text.at[i - 1] : '\0';
+    return is_word(before) || before == ')' || before == ']' || before == '}';
+}
+
+/* Whether the character that ends at `i` ties what follows it; `spaced`: blanks come between. */
+static bool ties_left(struct span text, size_t i, bool spaced) {
+    char c = text.at[i - 1], before = i > 1 ? text.at[i - 2] : '\0';
+    if (c & 0x80) {
+        size_t start;
+        enum tie tie = tie_of(code_before(text, i, &start));
+        return tie == TIE_DASH || tie == TIE_OPERATOR || (tie == TIE_WORD && !spaced);
+    }
+    if (is_word(c)) return !spaced || (is_letter(c) && word_ties(text, i));
+    switch (c) {
+    case '*': /* bold, a power, a product */
+        if (before == '*') return spaced && i > 2 && text.at[i - 3] == ' ';
+        return spaced || is_word(before) || before == ')';
+    case '(':
+    case '[':
+        return bracket_ties(text, i - 1);
+    case '=':
+        return before == '!' || before == '<' || before == '>';
+    case '>':
+        return before != '=' && before != '-' && before != '/' && before != '"' && !is_letter(before);
+    case ':':
+        return !spaced && (is_digit(before) || (is_letter(before) && !(i > 2 && is_letter(text.at[i - 3]))));
+    case ')':
+    case ']':
+    case '}':
+    case ',':
+    case ';':
+    case '|':
+    case '!':
+    case '\'':
+    case '.':
+        return !spaced;
+    case '+':
+    case '-':
+    case '/':
+    case '^':
+    case '\\':
+    case '<':
+    case '@':
+    case '{':
+        return true;
+    case '#': /* number 5, but a marker of an answer */
+        return before != '#';
+    default:
+        return false;
+    }
+}
+
+/* Steps back over a currency sign; the new place. */
+static size_t before_currency(struct span text, size_t i) {
+    size_t start;
+    if (i == 0) return 0;
+    uint32_t code = code_before(text, i, &start);
+    if (code == '$') return start > 0 && text.at[start - 1] == '\\' ? start - 1 : start;
+    return code == 0x20ac || code == 0xa3 || code == 0xa5 || code == 0x20b9 ? start : i;
+}
+
+/* The start of the number with its sign and currency, given where its digits start. */
+static size_t with_sign(struct span text, size_t digits) {
+    size_t i = before_currency(text, digits), start = i;
+    if (i == 0) return 0;
+    uint32_t code = code_before(text, i, &start);
+    if (code != '-' && code != '+' && code != 0x2212) return i;
+    return before_currency(text, start);
+}
+
+static bool free_on_the_left(struct span text, size_t start) {
+    size_t i = start;
+    while (i > 0 && start - i < REACH && (text.at[i - 1] == ' ' || text.at[i - 1] == '\t')) i--;
+    if (i == 0 || text.at[i - 1] == '\n' || text.at[i - 1] == '\r') return true;
+    return !ties_left(text, i, i < start);
+}
+
+/* Whether a lone letter begins at `i`: a variable, not a word. */
+static bool is_variable(struct span text, size_t i) {
+    struct span word = word_from(text, i);
+    char c = word.length == 1 ? lower_ascii(word.at[0]) : 'a';
+    return c != 'a' && c != 'i' && at(text, i + 1) != '\'';
+}
+
+/* Whether a number of Unicode or a lone Greek letter begins at `i`. */
+static bool is_value(struct span text, size_t i) {
+    size_t length, next;
+    uint32_t code = code_at(text, i, &length);
+    bool greek = code >= 0x370 && code < 0x400;
+    return unicode_class(code) == CHAR_NUMBER ||
+           (greek && unicode_class(code_at(text, i + length, &next)) != CHAR_LETTER);
+}
+
+/* Whether what follows a minus at `i` makes it one, and not a dash of prose. */
+static bool minus_ties(struct span text, size_t i) {
+    if (at(text, i) == '>') return false;
+    bool spaced = at(text, i) == ' ';
+    while (at(text, i) == ' ' && spaced) i++;
+    char c = at(text, i);
+    return (spaced ? is_variable(text, i) : is_word(c)) || c == '\\' || c == '(' || c == '$';
+}
+
+/* Whether the character at `i` ties what comes before it; `spaced`: blanks come between. */
+static bool ties_right(struct span text, size_t i, bool spaced) {
+    char c = at(text, i), next = at(text, i + 1);
+    if (c & 0x80) {
+        size_t length;
+        enum tie tie = tie_of(code_at(text, i, &length));
+        if (tie == TIE_DASH) return minus_ties(text, i + length);
+        if (tie == TIE_WORD && spaced) return is_value(text, i);
+        return tie == TIE_OPERATOR || (tie != TIE_NONE && !spaced);
+    }
+    if (is_digit(c) || c == '_') return !spaced;
+    if (is_letter(c)) return !spaced || is_variable(text, i) || number_is_scale(word_from(text, i));
+    switch (c) {
+    case '.':
+    case ',':
+    case ':':
+        return is_digit(next) && !spaced;
+    case '\'':
+        return !spaced && is_word(next);
+    case '*':
+        return next == '*' ? is_word(at(text, i + 2)) : spaced || is_word(next) || next == '\\' || next == '(';
+    case '-':
+        return minus_ties(text, i + 1);
+    case '/':
+        return spaced || word_from(text, i + 1).length < 2;
+    case '<':
+        return next != '/' && !is_letter(next);
+    case '\\':
+        return is_letter(next) && !is_harmless(word_from(text, i + 1));
+    case ')':
+    case ']':
+        return next == '^' || next == '!' || next == '/';
+    case '(':
+    case '[':
+    case '{':
+    case '|':
+        return !spaced;
+    case '!':
+    case '+':
+    case '^':
+    case '>':
+    case '#':
+    case '@':
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool free_on_the_right(struct span text, size_t end) {
+    struct span rest = from(text, end);
+    bool spaced = number_eat_blanks(&rest);
+    size_t i = (size_t)(rest.at - text.at);
+    if (i == text.length || text.at[i] == '\n' || text.at[i] == '\r') return true;
+    return !ties_right(text, i, spaced);
+}
+
+/* "2. Then" at the beginning of a line. */
+static bool counts_a_list(struct span text, const struct token *token) {
+    char mark = at(text, token->end);
+    if ((mark != '.' && mark != ')') || at(text, token->end + 1) != ' ' || token->end - token->start > 2) return false;
+    size_t i = token->start;
+    while (i > 0 && token->start - i < REACH && (text.at[i - 1] == ' ' || text.at[i - 1] == '*')) i--;
+    struct span rest = from(text, token->end + 1);
+    number_eat_blanks(&rest);
+    return (i == 0 || text.at[i - 1] == '\n') && rest.length && rest.at[0] != '\n';
+}
+
+/* Moves past one thing that joins two numbers: an operator, a comma, a word. */
+static bool eat_joint(struct span *gap) {
+    static const char *const words[] = {
+        "and",   "or",   "to",    "x",       "times",      "plus",    "minus",  "by",   "of",   "out",
+        "over",  "than", "less",  "more",    "mod",        "through", "until",  "from", "cdot", "div",
+        "pm",    "mp",   "le",    "leq",     "ge",         "geq",     "lt",     "gt",   "ne",   "neq",
+        "ldots", "dots", "cdots", "divided", "multiplied", "greater", "versus", "vs",   "bmod", "text"};
+    struct span word = word_from(*gap, 0);
+    size_t length = word.length;
+    if (length > 0) {
+        if (!WORD_IS(word, words)) return false;
+    } else if (gap->at[0] & 0x80) {
+        uint32_t code = code_at(*gap, 0, &length);
+        enum tie tie = tie_of(code);
+        if (tie != TIE_DASH && tie != TIE_OPERATOR && code != 0x2026 && code != 0xa0) return false;
+    } else if (!gap->at[0] || !strchr(" \t,;+-*/^<>&|~$\\{}", gap->at[0]))
+        return false;
+    *gap = from(*gap, length ? length : 1);
+    return true;
+}
+
+/* Whether nothing but joints lies between two numbers. */
+static bool joined(struct span text, size_t end, size_t start) {
+    if (start - end > REACH) return false;
+    struct span gap = {text.at + end, start - end};
+    if (span_eat(&gap, ")(") || span_eat(&gap, " : ")) return true;
+    if (gap.length >= 2 && (gap.at[0] == '.' && gap.at[1] == '.')) return true;
+    struct span arrow = gap;
+    while (arrow.length && arrow.at[0] == ' ') arrow = from(arrow, 1);
+    if (span_eat(&arrow, "->")) return false;
+    while (gap.length)
+        if (!eat_joint(&gap)) return false;
+    return true;
+}
+
+/* Whether a number begins at `i`: a digit, a point before one, or a fraction of LaTeX. */
+static bool may_begin(struct span text, size_t i) {
+    char c = text.at[i];
+    if (is_digit(c)) return true;
+    if (c == '.') return is_digit(at(text, i + 1));
+    return c == '\\' && memchr("fdtc", at(text, i + 1), 4) != NULL;
+}
+
+/* The next number at or behind `i`, which moves past it. */
+static bool next_token(struct span text, size_t *i, size_t to, struct token *token) {
+    struct number number;
+    for (; *i < to; ++*i) {
+        if (!may_begin(text, *i)) continue;
+        bool valued;
+        struct span rest = from(text, *i);
+        if (!number_eat(&rest, &number, &valued)) continue;
+        token->start = with_sign(text, *i);
+        token->end = token->behind = (size_t)(rest.at - text.at);
+        if (number_eat_unit(&rest, false)) token->behind = (size_t)(rest.at - text.at);
+        token->alone = valued && free_on_the_left(text, token->start) && free_on_the_right(text, token->behind) &&
+                       !counts_a_list(text, token);
+        *i = token->end;
+        return true;
+    }
+    return false;
+}
+
+/* The value of a token, sign included. */
+static void read_token(struct span text, const struct token *token, struct number *number, struct span *found) {
+    bool formula = text.at[token->start] == '$' && at(text, token->end) == '$';
+    *found = (struct span){text.at + token->start + formula, token->end - token->start - formula};
+    struct span rest = *found;
+    bool negative = false, valued;
+    number_eat_currency(&rest);
+    if (number_eat_sign(&rest, &negative)) number_eat_currency(&rest);
+    number_eat(&rest, number, &valued);
+    if (number->n_digits) number->negative ^= negative;
+}
+
+bool number_alone(struct span text, size_t begin, size_t to, bool first, struct number *number, struct span *found) {
+    struct token last = {0}, token, next;
+    bool any = false;
+    size_t i = begin;
+    for (bool more = next_token(text, &i, to, &token); more;) {
+        more = next_token(text, &i, text.length < to + REACH ? text.length : to + REACH, &next);
+        if (more && joined(text, token.behind, next.start)) token.alone = next.alone = false;
+        if (token.alone && token.start < to) last = token, any = true;
+        if (first || (more && next.start >= to)) break;
+        token = next;
+    }
+    if (any) read_token(text, &last, number, found);
+    return any;
+}
