@@ -28,7 +28,8 @@ for target in "${targets[@]}"; do
           libraries=(-lm) ;;
     jsonl) sources=(src/io/jsonl.c)
            libraries=($(pkg-config --libs jansson)) ;;
-    verifier) sources=(src/reward/*.c src/data/problem.c src/base/text.c)
+    verifier) sources=(src/reward/verifier*.c src/reward/{answer,expression,number,number_read,number_alone,span}.c
+                       src/data/problem.c src/base/text.c src/text/unicode.c)
               libraries=($(pkg-config --libs libpcre2-8) -lm) ;;
     tokenizer) sources=(src/text/{tokenizer,decode,vocab,bpe,special,pretokenize,unicode}.c src/io/gguf_read.c
                         src/io/gguf_get.c src/io/cursor.c src/io/quote.c src/io/name_map.c src/io/quant*.c)
