@@ -19,12 +19,12 @@ static int64_t perhaps_wrong(int64_t total, double probability, struct rng *nois
     return rng_below(noise, 2) && total > by ? total - by : total + by;
 }
 
-/* Totals are separated by blanks, never commas: "99,108" would read as one number with a thousands separator. */
+/* Totals are separated by blanks, and the last stands behind "=": the end of a list is not a result. */
 static void write_bare(const struct task_draw *draw, double probability, struct rng *noise, struct text *solution) {
     int64_t total = 0;
     for (int i = 0; i < draw->n; i++) {
         total = perhaps_wrong(total + draw->numbers[i], probability, noise);
-        text_printf(solution, "%s%" PRId64, i ? " " : "", total);
+        text_printf(solution, "%s%" PRId64, i == 0 ? "" : i < draw->n - 1 ? " " : "=", total);
     }
 }
 

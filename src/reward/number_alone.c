@@ -317,7 +317,9 @@ static bool may_begin(struct span text, size_t i) {
     char c = text.at[i];
     if (is_digit(c)) return true;
     if (c == '.') return is_digit(at(text, i + 1));
-    return c == '\\' && memchr("fdtc", at(text, i + 1), 4) != NULL;
+    if (c != '\\') return false;
+    char next = at(text, i + 1);
+    return next == 'f' || next == 'd' || next == 't' || next == 'c';
 }
 
 /* The next number at or behind `i`, which moves past it. */

@@ -115,7 +115,7 @@ static void prompts_read_as_documented(void **state) {
     } pinned[] = {
         {"addition", TASK_BARE, "92+66=", "158"},
         {"addition", TASK_WORDS, "What is 92 + 66? Answer with the number only.", "158"},
-        {"running-sum", TASK_BARE, "3+1+8+1+5+9=", "3 4 12 13 18 27"},
+        {"running-sum", TASK_BARE, "3+1+8+1+5+9=", "3 4 12 13 18=27"},
         {"running-sum", TASK_WORDS,
          "Add these numbers one at a time and write down every step: 3, 1, 8, 1, 5, 9. End with the final sum.",
          "3 + 1 = 4\n4 + 8 = 12\n12 + 1 = 13\n13 + 5 = 18\n18 + 9 = 27\nThe sum is 27."},
