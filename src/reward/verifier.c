@@ -28,6 +28,7 @@ struct verifier {
 
 struct reward {
     int count;
+    bool zero_unfinished;
     struct verifier verifiers[VERIFIERS_MAX];
 };
 
@@ -202,6 +203,10 @@ void reward_free(struct reward *reward) {
     mem_free(reward);
 }
 
+void reward_zero_unfinished(struct reward *reward) {
+    reward->zero_unfinished = true;
+}
+
 int reward_count(const struct reward *reward) {
     return reward->count;
 }
@@ -262,6 +267,7 @@ static void judge(const struct reward *reward, const struct reward_item *item, s
         verdict->reward += v->spec.weight * verdict->scores[i]; /* NaN where one has no verdict */
         if (i == 0) verdict->found = found;
     }
+    if (reward->zero_unfinished && !item->finished && verdict->unjudged.code == OPSM_OK) verdict->reward = 0;
 }
 
 void reward_judge(const struct reward *reward, const struct reward_item *items, int64_t n, struct verdict *verdicts) {

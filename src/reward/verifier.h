@@ -53,6 +53,10 @@ struct reward; /* opaque, immutable */
 opsm_status reward_create(struct reward **reward, const struct verifier_spec *specs, int n, opsm_error *err);
 void reward_free(struct reward *reward); /* NULL is allowed */
 
+/* From now on an unfinished response has the reward 0, whatever its verifiers say; their scores stay. Call it before the
+ * reward is shared between threads. */
+void reward_zero_unfinished(struct reward *reward);
+
 int reward_count(const struct reward *reward);
 const char *reward_name(const struct reward *reward, int index); /* "numeric", "numeric-2", or as configured */
 

@@ -83,6 +83,7 @@ void batch_write(const struct batch *batch, struct record_out *out) {
     write_column(out, batch->logp_trainer, tokens);
     write_column(out, batch->logp_reference, tokens);
     write_column(out, batch->logp_current, tokens);
+    record_write_i64(out, batch->mask_truncated);
     record_write_i64(out, batch->verdict != NULL);
     if (batch->verdict) record_write(out, batch->verdict, n * sizeof *batch->verdict);
 }
@@ -151,7 +152,9 @@ static opsm_status read_all(struct batch *batch, struct record_in *in, opsm_erro
     if (status == OPSM_OK) status = read_column(in, &batch->logp_trainer, sizes[4], err);
     if (status == OPSM_OK) status = read_column(in, &batch->logp_reference, sizes[4], err);
     if (status == OPSM_OK) status = read_column(in, &batch->logp_current, sizes[4], err);
-    int64_t verdicts = 0;
+    int64_t masked = 0, verdicts = 0;
+    if (status == OPSM_OK) status = record_read_i64(in, 0, 1, &masked, err);
+    batch->mask_truncated = masked != 0;
     if (status == OPSM_OK) status = record_read_i64(in, 0, 1, &verdicts, err);
     if (status == OPSM_OK && verdicts) status = batch_add_verdicts(batch, err);
     if (status == OPSM_OK && verdicts)
@@ -222,7 +225,8 @@ static void put_sequence(struct file_out *out, const struct batch *batch, int32_
     put_integers(out, r->prompt_tokens + prompt, lead, false);
     put_integers(out, r->tokens + first, n, lead > 0);
     put_text(out, "],\"mask\":[");
-    for (int64_t t = 0; t < lead + n; t++) put_text(out, t ? (t < lead ? ",0" : ",1") : (t < lead ? "0" : "1"));
+    const char *own = batch_in_loss(batch, i) ? ",1" : ",0";
+    for (int64_t t = 0; t < lead + n; t++) put_text(out, (t < lead ? ",0" : own) + (t == 0));
     put_text(out, "]");
     put_floats(out, "logp_behavior", r->logp + first, lead, n);
     put_floats(out, "logp_current", batch->logp_current + first, lead, n);

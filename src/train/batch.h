@@ -35,7 +35,8 @@
 
 /* Owned; zero-initialise, release with batch_free. */
 struct batch {
-    int64_t index; /* counts batches from the start of the run; keys the random numbers */
+    int64_t index;       /* counts batches from the start of the run; keys the random numbers */
+    bool mask_truncated; /* responses that were cut off are in their group's mean, but in no loss */
     struct rollouts rollouts;
     float *reward, *advantage;
     float *logp_trainer, *logp_reference, *logp_current;
@@ -43,6 +44,11 @@ struct batch {
 };
 
 void batch_free(struct batch *batch); /* leaves zeros */
+
+/* Whether sequence i takes part in the loss. */
+static inline bool batch_in_loss(const struct batch *batch, int32_t i) {
+    return !(batch->mask_truncated && batch->rollouts.finish[i] == FINISH_LENGTH);
+}
 
 /* Allocates reward and advantage (zeros) for rollouts that are there, and logp_current where `keep_current`, filled
  * with the behaviour log-probs. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 _Static_assert(sizeof(enum config_style) == sizeof(unsigned) && sizeof(enum config_template) == sizeof(unsigned) &&
+                   sizeof(enum config_truncated) == sizeof(unsigned) &&
                    sizeof(enum config_bad_row) == sizeof(unsigned) && sizeof(enum dtype) == sizeof(unsigned),
                "set_choice() stores an unsigned");
 

@@ -33,6 +33,7 @@ enum config_weights { WEIGHTS_SAME, WEIGHTS_BF16, WEIGHTS_INT8 }; /* what the sa
 enum config_recompute { RECOMPUTE_AUTO, RECOMPUTE_YES, RECOMPUTE_NO }; /* AUTO: where memory is too small otherwise */
 enum config_save { SAVE_F32, SAVE_F16, SAVE_BF16, SAVE_Q8_0 };
 enum config_bad_row { BAD_ROW_STOP, BAD_ROW_SKIP };
+enum config_truncated { TRUNCATED_SCORE, TRUNCATED_ZERO, TRUNCATED_MASK }; /* responses cut off at max_tokens */
 enum config_template { TEMPLATE_CHAT, TEMPLATE_PLAIN, TEMPLATE_AUTO };
 
 /* One verifier of the weighted sum; fields as in struct verifier_spec. Strings are owned. */
@@ -74,6 +75,7 @@ struct run_config {
         double temperature, top_p, min_p;
         int32_t top_k; /* 0: off */
         struct config_strings stop;
+        enum config_truncated truncated;
         enum config_weights weights; /* the trainer's, or a rounded copy */
         bool save;                   /* RUN/rollouts/ITERATION.jsonl */
         int32_t samples;             /* groups whose transcripts go to RUN/samples.jsonl at a few iterations */

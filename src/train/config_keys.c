@@ -58,6 +58,10 @@ const struct config_key config_keys[] = {
     INT("rollout.top_k", rollout.top_k, 0, 1 << 30, "keep the k likeliest tokens; 0: off"),
     REAL("rollout.min_p", rollout.min_p, 0, 1, "keep tokens at least this fraction as likely as the likeliest; 0: off"),
     {"rollout.stop", KEY_TEXTS, AT(rollout.stop), 0, 0, NULL, "strings that end a response"},
+    CHOICE(
+        "rollout.truncated", rollout.truncated, "score|zero|mask",
+        "responses cut off at max_tokens: judged by each verifier's own rule, reward 0, or judged but left out of the "
+        "loss"),
     CHOICE("rollout.weights", rollout.weights, "same|bf16|int8",
            "weights of the sampler: the trainer's, or its matrices rounded as a BF16 or Q8_0 file would hold them"),
     {"rollout.save", KEY_BOOL, AT(rollout.save), 0, 0, NULL, "write every batch to OUTPUT/rollouts/ for opsm audit"},

@@ -31,7 +31,7 @@ void minibatch_cut(const struct batch *batch, uint64_t seed, int32_t epoch, int3
 }
 
 size_t minibatch_bytes(int32_t sequences, int64_t tokens) {
-    return (size_t)tokens * 6 * sizeof(float) + (size_t)sequences * (sizeof(opsm_sequence) + 57) +
+    return (size_t)tokens * (6 * sizeof(float) + 1) + (size_t)sequences * (sizeof(opsm_sequence) + 57) +
            opsm_objective_workspace(sequences);
 }
 
@@ -43,6 +43,7 @@ void minibatch_free(struct minibatch *mb) {
     mem_free(mb->current);
     mem_free(mb->entropy);
     mem_free(mb->dlogp);
+    mem_free(mb->mask);
     mem_free(mb->advantage);
     mem_free(mb->groups);
     mem_free(mb->names);
@@ -66,6 +67,7 @@ opsm_status minibatch_reserve(struct minibatch *mb, int32_t sequences, int64_t t
     bool whole = true;
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
         whole = (*floats[i] = mem_alloc(t, sizeof(float))) != NULL && whole;
+    whole = (mb->mask = mem_alloc(t, 1)) != NULL && whole;
     whole = (mb->offset = mem_alloc(n + 1, sizeof *mb->offset)) != NULL && whole;
     whole = (mb->advantage = mem_alloc(n, sizeof *mb->advantage)) != NULL && whole;
     whole = (mb->groups = mem_alloc(n, sizeof *mb->groups)) != NULL && whole;
@@ -104,6 +106,7 @@ opsm_status minibatch_gather(struct minibatch *mb, const struct batch *batch, co
         if (batch->logp_trainer) memcpy(mb->trainer + at, batch->logp_trainer + first, size);
         if (batch->logp_reference) memcpy(mb->reference + at, batch->logp_reference + first, size);
         for (int64_t t = 0; t < length; t++) mb->entropy[at + t] = NAN;
+        memset(mb->mask + at, batch_in_loss(batch, ids[i]), (size_t)length);
         mb->advantage[i] = batch->advantage[ids[i]];
         mb->groups[i] = ids[i] / r->group;
         mb->names[i] = ids[i];
@@ -134,6 +137,7 @@ opsm_batch minibatch_view(const struct minibatch *mb, const struct batch *batch,
     view.logp_behavior = mb->behavior;
     view.logp_trainer = batch->logp_trainer ? mb->trainer : NULL;
     view.logp_reference = batch->logp_reference ? mb->reference : NULL;
+    view.mask = batch->mask_truncated ? mb->mask : NULL;
     view.advantages = mb->advantage;
     view.groups = mb->groups;
     view.ids = mb->names;

@@ -23,6 +23,7 @@ struct minibatch {
     float *behavior, *trainer, *reference; /* [tokens] copies of the batch's columns */
     float *current, *entropy;              /* [tokens] under the current weights */
     float *dlogp;                          /* [tokens] d loss / d current */
+    uint8_t *mask;                         /* [tokens] in the loss; read where the batch masks what was cut off */
     float *advantage;                      /* [n] */
     int64_t *groups, *names, *lag;         /* [n] */
     opsm_sequence *records;                /* [n] */

@@ -162,6 +162,7 @@ static opsm_status create_reward(struct problems *p, const struct run_config *co
 
 static opsm_status open_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
     opsm_status status = create_reward(p, config, err);
+    if (status == OPSM_OK && config->rollout.truncated == TRUNCATED_ZERO) reward_zero_unfinished(p->reward);
     return status == OPSM_OK ? choose_primary(p, config->eval.verifier, err) : status;
 }
 

@@ -374,7 +374,7 @@ static opsm_status write_eval_samples(void *viewer, const struct asked *asked, c
     opsm_status status = check_files(run, err);
     if (status == OPSM_OK)
         status = samples_write_eval(path, run->model->tokenizer, run->position.iteration, run->position.steps, asked,
-                                    rollouts, rewards, scores, n_scores, err);
+                                    rollouts, rewards, scores + run->problems.primary, n_scores, err);
     if (status == OPSM_OK) status = size_of(run, "samples.jsonl", &run->position.samples_bytes, err);
     mem_free(path);
     return status;

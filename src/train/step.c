@@ -58,7 +58,8 @@ static opsm_status forward_pass(struct trainer *t, const struct batch *batch, bo
     struct minibatch *mb = &t->mb;
     double start = clock_seconds();
     for (int32_t i = 0; i < mb->n; i++) {
-        mb->forwarded[i] = all || opsm_objective_needs_forward(t->objective, (double)mb->advantage[i]);
+        mb->forwarded[i] = all || (batch_in_loss(batch, mb->ids[i]) &&
+                                   opsm_objective_needs_forward(t->objective, (double)mb->advantage[i]));
         report->sequences_forward += mb->forwarded[i];
     }
     minibatch_select(mb, mb->forwarded);
@@ -82,7 +83,9 @@ opsm_status train_logprobs(struct trainer *t, const struct model *model, const s
     int64_t *at = mem_alloc(n, sizeof *at);
     opsm_status status = ids && at ? OPSM_OK : mem_exhausted(err, "a list of sequences", n * 12);
     for (int32_t i = 0; status == OPSM_OK && i < r->n_sequences; i++) {
-        if (!all && !opsm_objective_needs_forward(t->objective, (double)batch->advantage[i])) continue;
+        bool needed =
+            batch_in_loss(batch, i) && opsm_objective_needs_forward(t->objective, (double)batch->advantage[i]);
+        if (!all && !needed) continue;
         ids[n_ids] = i;
         at[n_ids++] = r->offset[i];
     }

@@ -201,7 +201,7 @@ static opsm_status generate_batch(struct training *t, opsm_error *err) {
     struct run *run = &t->run;
     const struct run_config *c = run->config;
     struct batch *batch = &run->queue[run->n_queue];
-    *batch = (struct batch){.index = run->position.generated};
+    *batch = (struct batch){.index = run->position.generated, .mask_truncated = c->rollout.truncated == TRUNCATED_MASK};
     struct asked asked;
     log_phase("rollout", NAN, NAN);
     opsm_status status = ask(&asked, &run->problems, DATA_TRAIN, batch->index * c->rollout.prompts, c->rollout.prompts,

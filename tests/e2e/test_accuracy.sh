@@ -49,3 +49,25 @@ grep -q "eval.verifier is 'exakt', but the verifiers of the reward are: exact, i
 python3 -c 'import json; e = json.load(open("eval.json")); assert e["accuracy"] == e["rewards"]["exact"] > 0, e'
 "$OPSM" -q eval first >eval.txt
 grep -qE '^reward +-?[0-9.]+  \(exact [0-9.]+, impossible 0.0000, format [0-9.]+\)' eval.txt || fail "$(cat eval.txt)"
+
+# Responses that are cut off: judged as they are, worth nothing, or judged and left out of the loss.
+for how in score zero mask; do
+  "$OPSM" -q train run.yaml output=cut-$how rollout.truncated=$how rollout.max_tokens=2 rollout.save=true \
+    'reward=[{type: format, unfinished_ok: true}, {type: exact, unfinished_ok: true}]' >/dev/null 2>err || fail "$how: $(cat err)"
+done
+python3 - <<'PYTHON'
+import json
+def rows(run, name): return [json.loads(line) for line in open(f"cut-{run}/{name}")]
+for how, reward in ("score", 1.0), ("zero", 0.0), ("mask", 1.0):
+    first = [r for r in rows(how, "metrics.jsonl") if r["kind"] == "iteration"][0]
+    assert first["truncated"] == 1 and first["rewards"]["format"] == 1, first
+    assert abs(first["reward_mean"] - reward) < 1e-6, (how, first)
+    masks = [r["mask"] for r in rows(how, "rollouts/000000.jsonl")]
+    assert any(any(m) for m in masks) == (how != "mask"), how
+PYTHON
+echo 'rollout: {truncated: zero}
+reward: [{type: contains}]' >zero.yaml
+for finished in 'true 1.0' 'false 0.0'; do
+  echo "{\"response\": \"a b\", \"answer\": \"b\", \"finished\": ${finished% *}}" | "$OPSM" -q reward zero.yaml |
+    grep -q "^{\"reward\": ${finished#* }, \"rewards\": {\"contains\": 1.0}" || fail "opsm reward, rollout.truncated zero: $finished"
+done

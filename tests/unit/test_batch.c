@@ -47,6 +47,7 @@ static struct batch make_batch(bool kept, bool extra) {
         b.reward[i] = (float)rng_unit(&r);
         b.advantage[i] = (float)rng_normal(&r);
     }
+    b.mask_truncated = extra;
     if (extra) {
         b.logp_trainer = mem_alloc((size_t)tokens, sizeof(float));
         for (int64_t t = 0; t < tokens; t++) b.logp_trainer[t] = -(float)rng_unit(&r);
@@ -100,6 +101,7 @@ static void a_saved_batch_comes_back(void **state) {
         assert_int_equal(!a.logp_trainer, !b.logp_trainer);
         assert_null(b.logp_reference);
         if (a.logp_trainer) assert_memory_equal(a.logp_trainer, b.logp_trainer, tokens);
+        assert_int_equal(a.mask_truncated, b.mask_truncated);
         assert_int_equal(!a.verdict, !b.verdict);
         if (a.verdict) assert_memory_equal(a.verdict, b.verdict, sizeof *a.verdict * N);
         assert_int_equal(batch_bytes(&a), batch_bytes(&b));

@@ -254,6 +254,47 @@ static int32_t count_of(const struct fixture *f, bool (*wanted)(const struct fix
     return n;
 }
 
+/* Responses that were cut off: what they are worth changes no gradient, and they cost nothing; in the denominators by
+ * sequences they count. */
+static void masked_truncated_responses_take_no_part(void **state) {
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    set(&f, "surrogate.name", "reinforce");
+    set(&f, "mask.rule", "none");
+    int32_t cut = 0;
+    for (int32_t i = 0; i < N; i++) cut += f.batch.rollouts.finish[i] = i % 3 ? FINISH_END : FINISH_LENGTH;
+    assert_int_equal(FINISH_LENGTH * (N / 3), cut);
+    size_t size = (size_t)f.model->n_params * sizeof(float);
+    float *with = mem_alloc(1, size), *masked = mem_alloc(1, size);
+    make_trainer(&f, 4096, 0);
+    struct step_report all = step(&f);
+    memcpy(with, f.trainer.grads, size);
+    f.batch.mask_truncated = true;
+    struct step_report report = step(&f);
+    memcpy(masked, f.trainer.grads, size);
+    assert_true(memcmp(with, masked, size) != 0);
+    assert_true(report.sequences_forward < all.sequences_forward);
+    assert_int_equal(report.metrics.sequences, N);
+    for (int32_t i = 0; i < N; i++) {
+        bool in_loss = i % 3 != 0;
+        assert_int_equal(f.trainer.mb.records[i].tokens > 0, in_loss);
+        if (in_loss) continue;
+        assert_int_equal(f.trainer.mb.records[i].needs_backward, 0);
+        f.batch.advantage[i] = 17;
+    }
+    step(&f);
+    assert_memory_equal(f.trainer.grads, masked, size);
+    /* the same as having no advantage at all: the mean is over all sequences */
+    f.batch.mask_truncated = false;
+    for (int32_t i = 0; i < N; i += 3) f.batch.advantage[i] = 0;
+    step(&f);
+    for (int64_t i = 0; i < f.model->n_params; i++) assert_near(f.trainer.grads[i], masked[i], 1e-6);
+    mem_free(with);
+    mem_free(masked);
+    teardown(&f);
+}
+
 static void masked_and_signalless_sequences_cost_no_work(void **state) {
     (void)state;
     struct fixture f;
@@ -353,6 +394,7 @@ int main(void) {
         cmocka_unit_test(truncated_sampling_is_replayed),
         cmocka_unit_test(sampler_and_trainer_agree_at_equal_weights),
         cmocka_unit_test(micro_batches_change_nothing_but_rounding),
+        cmocka_unit_test(masked_truncated_responses_take_no_part),
         cmocka_unit_test(masked_and_signalless_sequences_cost_no_work),
         cmocka_unit_test(a_step_without_gradient_is_skipped_not_applied),
         cmocka_unit_test(logprobs_that_are_not_finite_never_reach_the_weights),

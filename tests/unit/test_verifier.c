@@ -449,6 +449,20 @@ static void what_cannot_be_judged_is_unjudged(void **state) {
     reward_free(reward);
 }
 
+static void unfinished_responses_may_be_worth_nothing(void **state) {
+    (void)state;
+    struct reward *reward = make((struct verifier_spec){.type = "contains", .weight = 2});
+    struct problem problem = problem_with("12");
+    assert_true(judge_one(reward, &problem, "it is 12", false).reward == 2);
+    reward_zero_unfinished(reward);
+    struct verdict v = judge_one(reward, &problem, "it is 12", false);
+    assert_true(v.reward == 0 && v.scores[0] == 1);
+    assert_true(judge_one(reward, &problem, "it is 12", true).reward == 2);
+    problem.answer = "";
+    assert_true(isnan(judge_one(reward, &problem, "it is 12", false).reward));
+    reward_free(reward);
+}
+
 static void summands_have_names_of_their_own(void **state) {
     (void)state;
     struct verifier_spec specs[] = {{.type = "contains", .weight = 1, .pattern = "a"},
@@ -546,6 +560,7 @@ int main(void) {
         cmocka_unit_test(any_accepted_answer_is_right),
         cmocka_unit_test(verdicts_say_what_was_found),
         cmocka_unit_test(what_cannot_be_judged_is_unjudged),
+        cmocka_unit_test(unfinished_responses_may_be_worth_nothing),
         cmocka_unit_test(summands_have_names_of_their_own),
         cmocka_unit_test(out_of_memory_is_reported),
         cmocka_unit_test(threads_share_a_reward),
