@@ -93,10 +93,10 @@ static uint64_t left_in_groups(const char *root, const char *group, const char *
     return left;
 }
 
-static struct limit control_group(void) {
-    struct limit limit = {.bytes = UINT64_MAX, .source = "the limit of the control group (memory.max) leaves"};
-    FILE *in = fopen("/proc/self/cgroup", "re");
-    if (!in) return limit;
+uint64_t limits_control_group(const char *membership, const char *root, const char *memory_root) {
+    uint64_t least_left = UINT64_MAX;
+    FILE *in = fopen(membership, "re");
+    if (!in) return least_left;
     char line[PATH_ROOM];
     while (fgets(line, sizeof line, in)) { /* number:controllers:path */
         line[strcspn(line, "\n")] = '\0';
@@ -105,14 +105,19 @@ static struct limit control_group(void) {
         *group++ = '\0';
         uint64_t left = UINT64_MAX;
         if (!controllers[1])
-            left = left_in_groups("/sys/fs/cgroup", group, "memory.max", "memory.current", "inactive_file ");
+            left = left_in_groups(root, group, "memory.max", "memory.current", "inactive_file ");
         else if (strstr(controllers, "memory"))
-            left = left_in_groups("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes", "memory.usage_in_bytes",
+            left = left_in_groups(memory_root, group, "memory.limit_in_bytes", "memory.usage_in_bytes",
                                   "total_inactive_file ");
-        if (left < limit.bytes) limit.bytes = left;
+        if (left < least_left) least_left = left;
     }
     fclose(in);
-    return limit;
+    return least_left;
+}
+
+static struct limit control_group(void) {
+    return (struct limit){.bytes = limits_control_group("/proc/self/cgroup", "/sys/fs/cgroup", "/sys/fs/cgroup/memory"),
+                          .source = "the limit of the control group leaves"};
 }
 
 uint64_t limits_resident(void) {
@@ -151,12 +156,14 @@ struct limit limits_address_space(void) {
 /* ---- against a need ------------------------------------------------------------------------------------------------
  */
 
+/* What libraries ask for on their own account. */
+enum { LIBRARIES = 16 << 20 };
+
 bool limits_beyond(uint64_t more, uint64_t space, struct limit *tight) {
-    const uint64_t libraries = 16 << 20; /* what they ask for on their own account */
     *tight = limits_memory();
     if (tight->bytes != UINT64_MAX && more > tight->bytes) return true;
     *tight = limits_address_space();
-    return tight->bytes != UINT64_MAX && space > 0 && space + libraries > tight->bytes;
+    return tight->bytes != UINT64_MAX && space > 0 && space + LIBRARIES > tight->bytes;
 }
 
 bool limits_room(uint64_t bytes) {
@@ -178,13 +185,12 @@ opsm_status limits_check(const char *what, uint64_t more, uint64_t space, uint64
                          opsm_error *err) {
     struct limit tight;
     if (!limits_beyond(more, space, &tight)) return OPSM_OK;
-    char needed[LIMITS_SIZE_ROOM], left[LIMITS_SIZE_ROOM];
-    return opsm_fail(err, OPSM_NOMEM, "%s needs %s of %s, but %s only %s: %s", what,
-                     limits_size(needed, tight.address_space ? space
-                                         : whole             ? whole
-                                                             : more),
-                     tight.address_space ? "address space" : "memory", tight.source, limits_size(left, tight.bytes),
-                     advice);
+    uint64_t taken = whole > more ? whole - more : 0;
+    uint64_t need = tight.address_space ? space + LIBRARIES : more + taken;
+    uint64_t left = tight.address_space ? tight.bytes : tight.bytes + taken;
+    char needed[LIMITS_SIZE_ROOM], there[LIMITS_SIZE_ROOM];
+    return opsm_fail(err, OPSM_NOMEM, "%s needs %s of %s, but %s only %s: %s", what, limits_size(needed, need),
+                     tight.address_space ? "address space" : "memory", tight.source, limits_size(there, left), advice);
 }
 
 /* ---- disk ----------------------------------------------------------------------------------------------------------

@@ -25,14 +25,18 @@ struct limit limits_memory(void);
 /* Address space that can be asked for, filled or not: RLIMIT_AS and RLIMIT_DATA (`ulimit -v`, `ulimit -d`). */
 struct limit limits_address_space(void);
 
+/* What the control groups named in a file like /proc/self/cgroup have left, the page cache that makes way counted as
+ * free: of version 2 under `root`, of version 1 under `memory_root`. UINT64_MAX: nothing is limited. */
+uint64_t limits_control_group(const char *membership, const char *root, const char *memory_root);
+
 /* Memory that this process fills now; 0: nobody says. */
 uint64_t limits_resident(void);
 
 /* The limit that `more` bytes of memory, in an address space of `space` bytes, would go beyond; false: none. */
 bool limits_beyond(uint64_t more, uint64_t space, struct limit *tight);
 
-/* OPSM_NOMEM where they do: "`what` needs 2.1 GB of memory, but this machine has only 1.2 GB: `advice`". `whole`: what
- * to say instead of `more`, where some has been taken already; 0: nothing. */
+/* OPSM_NOMEM where they do: "`what` needs 2.1 GB of memory, but this machine has only 1.2 GB: `advice`". `whole`:
+ * the need with what has been taken already, for the sentence; 0: nothing has. */
 opsm_status limits_check(const char *what, uint64_t more, uint64_t space, uint64_t whole, const char *advice,
                          opsm_error *err);
 
