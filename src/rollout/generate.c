@@ -91,9 +91,9 @@ size_t generator_filled(const struct model *model, const struct generator_limits
     return generator_bytes(model, l) - kv_cache_row_bytes(c) * (size_t)empty;
 }
 
-/* How long prompts will be, nobody knows here: a quarter of the room that there is for them. */
+/* How long prompts will be, and how many at a time, nobody knows here: what is filled whatever they are. */
 static opsm_status check_memory(const struct model *model, const struct generator_limits *l, opsm_error *err) {
-    return limits_check("generation", generator_filled(model, l, 1, l->max_prompt / 4), generator_bytes(model, l), 0,
+    return limits_check("generation", generator_filled(model, l, in_flight(l), 1), generator_bytes(model, l), 0,
                         "fewer sequences in flight, shorter prompts or shorter responses need less", err);
 }
 
