@@ -96,9 +96,10 @@ static opsm_status load_file(struct dataset *dataset, const struct dataset_spec 
     opsm_status status = jsonl_open(&lines, path, JSONL_LINE_DEFAULT, err);
     if (status != OPSM_OK) return status;
     struct text key = {0};
-    int64_t rows = 0, line = 0;
+    int64_t rows = 0, line = -1;
+    opsm_error why = {0}, before;
     for (;; rows++) {
-        opsm_error why = {0};
+        before = why;
         json_t *row;
         status = jsonl_next(lines, &row, &why);
         if (status == OPSM_OK && !row) break;
@@ -109,7 +110,7 @@ static opsm_status load_file(struct dataset *dataset, const struct dataset_spec 
         line = jsonl_line(lines);
         if (!is_row_fault(status) || !spec->skip_bad || stuck) {
             why.code = status;
-            status = refuse_row(&why, rows == 0 || !is_row_fault(status) || spec->skip_bad, err);
+            status = refuse_row(stuck ? &before : &why, rows == 0 || !is_row_fault(status) || spec->skip_bad, err);
             break;
         }
         skip_row(dataset, status == OPSM_MISSING ? ROW_BLANK : ROW_UNREADABLE, &why);

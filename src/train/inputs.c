@@ -28,6 +28,7 @@ opsm_status inputs_take(struct inputs *inputs, const struct run_config *config, 
     *inputs = (struct inputs){.model = config->model ? config->model : "(fresh)"};
     take_model(inputs, model);
     if (data_task(source)) return OPSM_OK;
+    inputs->trained = data_count(source, DATA_TRAIN);
     inputs->files[0] = config->data.file;
     inputs->files[1] = config->data.eval_file;
     opsm_status status = OPSM_OK;
@@ -52,6 +53,7 @@ void inputs_write(const struct inputs *inputs, struct record_out *out) {
         record_write_i64(out, inputs->n_rows[i]);
         for (int64_t r = 0; r < inputs->n_rows[i]; r++) record_write_i64(out, (int64_t)inputs->rows[i][r].hash);
     }
+    record_write_i64(out, inputs->trained);
 }
 
 static opsm_status match_model(const struct inputs *inputs, const char *run, struct record_in *in, opsm_error *err) {
@@ -96,6 +98,17 @@ static opsm_status match_rows(const struct inputs *inputs, int file, const char 
                      name ? name : "data.eval_file", n, run, saved, ADVICE);
 }
 
+/* The same rows, cut into training and evaluation in the same way. */
+static opsm_status match_cut(const struct inputs *inputs, const char *run, struct record_in *in, opsm_error *err) {
+    int64_t saved = 0;
+    opsm_status status = record_read_i64(in, 0, INT64_MAX, &saved, err);
+    if (status != OPSM_OK || saved == inputs->trained) return status;
+    return opsm_fail(err, OPSM_INVALID,
+                     "the run in '%s' trains on %" PRId64 " rows, and now it would be %" PRId64
+                     ": without data.eval_file, train.eval_every=0 trains on the held-out rows, too; %s",
+                     run, saved, inputs->trained, ADVICE);
+}
+
 opsm_status inputs_match(const struct inputs *inputs, const char *run, struct record_in *in, opsm_error *err) {
     int64_t supervised = 0;
     opsm_status status = record_read_i64(in, 0, 1, &supervised, err);
@@ -104,5 +117,6 @@ opsm_status inputs_match(const struct inputs *inputs, const char *run, struct re
                          supervised ? "sft" : "train");
     if (status == OPSM_OK) status = match_model(inputs, run, in, err);
     for (int file = 0; status == OPSM_OK && file < 2; file++) status = match_rows(inputs, file, run, in, err);
+    if (status == OPSM_OK) status = match_cut(inputs, run, in, err);
     return status;
 }

@@ -19,6 +19,8 @@ struct inputs {
     const char *files[2];     /* data.file, data.eval_file; NULL: not read */
     struct data_row *rows[2]; /* [n_rows] of each, in the order of the lines; owned */
     int64_t n_rows[2];
+    int64_t
+        trained; /* rows that are trained on, 0 for a task: without a file for evaluation, evaluations take some away */
 };
 
 /* The model still has its initial weights. The caller sets `supervised`. */

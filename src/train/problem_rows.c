@@ -60,7 +60,7 @@ static void report_skipped(const struct problems *p) {
         const char *first;
         int64_t n = data_skipped(p->source, (enum row_fault)i, &first);
         if (n)
-            log_line(LOG_WARN, "%lld rows left out (%s); the first: %s", (long long)n,
+            log_line(LOG_WARN, "left out %lld of the rows (%s); the first: %s", (long long)n,
                      row_fault_text((enum row_fault)i), first);
     }
 }

@@ -64,10 +64,10 @@ refused "'eval.jsonl', line 97: " -- data.eval_file=eval.jsonl 'reward=[{type: n
 } >rows.jsonl
 rm -rf run
 "$OPSM" train run.yaml data.on_bad_row=skip >out 2>log || fail "bad rows were to be left out"
-grep -q "2 rows left out (not JSON, or a field .*; the first: 'rows.jsonl', line 101: " log || fail "unreadable rows"
-grep -q "1 rows left out (the prompt is empty or blank); the first: 'rows.jsonl', line 102: " log || fail "blank rows"
-grep -q "1 rows left out (no answer that can be judged); the first: 'rows.jsonl', line 104: " log || fail "no answer"
-grep -q "1 rows left out (too long); the first: 'rows.jsonl', line 105: " log || fail "too long"
+grep -q "left out 2 of the rows (not JSON, or a field .*; the first: 'rows.jsonl', line 101: " log || fail "unreadable rows"
+grep -q "left out 1 of the rows (the prompt is empty or blank); the first: 'rows.jsonl', line 102: " log || fail "blank rows"
+grep -q "left out 1 of the rows (no answer that can be judged); the first: 'rows.jsonl', line 104: " log || fail "no answer"
+grep -q "left out 1 of the rows (too long); the first: 'rows.jsonl', line 105: " log || fail "too long"
 grep -q ', 5 rows left out, ' out || fail "the summary does not count"
 [ "$(grep '"iteration"' run/metrics.jsonl | grep -c '"rows_skipped":5')" -ge 2 ] || fail "metrics do not count"
 printf 'x\ny\n' >rows.jsonl

@@ -643,6 +643,14 @@ static void changed_data_is_refused(void **state) {
     }
     config_free(&config);
     write_rows("moved.jsonl", -1, 60);
+    more[6] = "train.eval_every=0";
+    config = rl_config("data", LONG, more, 7);
+    assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID); /* what was held out would be trained on */
+    assert_non_null(strstr(err.text, "train.eval_every=0 trains on the held-out rows, too"));
+    config_free(&config);
+    more[6] = "train.eval_every=1";
+    run_straight("data", 3, more, 7);
+    more[6] = copy;
     config = rl_config("data", LONG, more, 7);
     assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID); /* an eval file, where there was none */
     config_free(&config);
