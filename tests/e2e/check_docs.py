@@ -248,14 +248,18 @@ PATH = re.compile(r"(src|tests|docs|examples|scripts|bench|include|models|cmake|
 KEY = re.compile(r"([a-z_]+(\.[a-z0-9_]+)+)(\s*[=:].*)?$", re.S)
 
 
-def check_word(shown, keys, targets):
-    text = " ".join(shown.text.split())
-    make, path, key = re.match(r"make ([a-z-]+)$", text), PATH.match(text), KEY.match(text)
+def check_make(shown, targets):
+    make = re.match(r"make ([a-z0-9-]+)( [A-Z]+=\S+)*$", shown.key)
     if make and make[1] not in targets:
-        fail(shown.where, f"'{text}', but the Makefile has no such target")
-    elif path and not re.search(r"[A-Z]{3,}", re.sub(r"[A-Z]+\.md", "", text)) and not glob.glob(str(ROOT / text)):
+        fail(shown.where, f"'{shown.key}', but the Makefile has no such target")
+
+
+def check_word(shown, keys):
+    text = " ".join(shown.text.split())
+    path, key = PATH.match(text), KEY.match(text)
+    if path and not re.search(r"[A-Z]{3,}", re.sub(r"[A-Z]+\.md", "", text)) and not glob.glob(str(ROOT / text)):
         fail(shown.where, f"the path '{text}' is not there")
-    elif key and key[1].split(".")[0] in {k.split(".")[0] for k in keys}:
+    elif key and key[1].split(".")[0] in {k.split(".")[0] for k in keys if "." in k}:
         if not any(k == key[1] or k.startswith(key[1] + ".") for k in keys):
             fail(shown.where, f"the key '{key[1]}' is not in `opsm help config`")
 
@@ -274,7 +278,7 @@ def main():
     start = time.monotonic()
     runner = Runner(os.path.abspath(sys.argv[1]), sys.argv[2])
     subcommands = re.findall(r"^  (\w+)", help_of(runner).split("Topics:")[0], re.M)
-    keys, targets = config_keys(runner), re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    keys, targets = config_keys(runner), re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M)
     if len(subcommands) < 5 or len(keys) < 50 or len(targets) < 5:
         fail("opsm help", f"cannot be read: {len(subcommands)} commands, {len(keys)} keys, {len(targets)} targets")
     before, entries = read_table()
@@ -284,6 +288,7 @@ def main():
     full = re.compile(r"(build/)?opsm (-q )?(%s) \S" % "|".join(subcommands))
     for document in documents:
         for shown in read_document(document, subcommands):
+            check_make(shown, targets)
             if shown.kind in ("shell", "yaml"):
                 run_shown(runner, entries, shown)
             elif shown.kind == "python":
@@ -298,7 +303,7 @@ def main():
             elif re.match(r"(build/)?opsm [a-z]+$", shown.key) and shown.key.split()[1] not in subcommands:
                 fail(shown.where, f"'{shown.key}', but there is no such command")
             else:
-                check_word(shown, keys, targets)
+                check_word(shown, keys)
     for key, entry in entries.items():
         if not entry.used:
             fail(f"{TABLE.name}:{entry.line}", f"no document shows '{key}' any more: take it out")
