@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the libFuzzer targets from the product's own sources and runs each for a time.
-# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl, verifier, tokenizer, chat, report. CLANG chooses
-# the compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds
+# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl, verifier, tokenizer, chat, report, audit. CLANG
+# chooses the compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds
 # come from tests/fuzz/corpus.
 # Exit code 77: no clang with libFuzzer here.
 set -euo pipefail
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl verifier tokenizer chat report)
+[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl verifier tokenizer chat report audit)
 clang=${CLANG:-$(command -v clang-14 || command -v clang || true)}
 dir=${FUZZ_DIR:-build-fuzz}
 mkdir -p "$dir"
@@ -26,7 +26,7 @@ for target in "${targets[@]}"; do
   case $target in
     gguf) sources=(src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c src/io/quote.c src/io/name_map.c src/io/quant*.c)
           libraries=(-lm) ;;
-    jsonl) sources=(src/io/jsonl.c)
+    jsonl) sources=(src/io/json*.c src/base/text.c)
            libraries=($(pkg-config --libs jansson)) ;;
     verifier) sources=(src/reward/verifier*.c src/reward/{answer,expression,number,number_read,number_alone,span}.c
                        src/data/problem.c src/base/text.c src/text/unicode.c)
@@ -37,9 +37,11 @@ for target in "${targets[@]}"; do
     chat) sources=(src/text/{chat,chat_render,unicode}.c src/base/text.c src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c
                    src/io/quote.c src/io/name_map.c src/io/quant*.c)
           libraries=(-lm) ;;
-    report) sources=(src/report/html*.c src/report/drift_histogram.c src/io/jsonl.c src/base/text.c)
+    report) sources=(src/report/html*.c src/report/drift_histogram.c src/io/json*.c src/base/text.c)
             libraries=($(pkg-config --libs jansson yaml-0.1) -lm) ;;
-    *) echo "fuzz: unknown target '$target', known are gguf, jsonl, verifier, tokenizer, chat and report" >&2; exit 2 ;;
+    audit) sources=(src/report/audit*.c src/objective/*.c src/io/json*.c src/base/text.c)
+           libraries=($(pkg-config --libs jansson) -lm) ;;
+    *) echo "fuzz: unknown target '$target', known are gguf, jsonl, verifier, tokenizer, chat, report and audit" >&2; exit 2 ;;
   esac
   program=$dir/fuzz_$target
   "$clang" "${flags[@]}" "tests/fuzz/fuzz_$target.c" "${sources[@]}" "${base[@]}" -o "$program" "${libraries[@]}"

@@ -103,21 +103,27 @@ static bool check_fill_values(const struct doctor_case *sick, struct finding *f)
         (count_t)facts->filled, (count_t)facts->tokens, (count_t)facts->filled_rows);
 }
 
-/* b = k c at nearly every token: only a change of the logarithm's base does that. Its index, or -1. */
-static int log_base(const struct audit_pair *pair) {
-    for (int k = 0; k < PAIR_BASES; k++)
-        if (pair->scaled >= 16 && (double)pair->bases[k] > 0.7 * (double)pair->scaled) return k;
-    return -1;
+/* Scaled log-probs are no log-probs: none of the checks of the sampler's distribution has anything to say then. */
+static bool is_scaled(const struct audit_pair *pair) {
+    double k;
+    int64_t tokens;
+    return pair_is_proportional(pair, &k, &tokens);
 }
 
 static bool check_log_base(const struct doctor_case *sick, struct finding *f) {
+    static const double bases[] = {0.43429448, 1.44269504, 2.30258509, 0.69314718};
     const struct audit_pair *pair = &sick->facts->current;
-    int k = log_base(pair);
-    if (k < 0) return false;
-    return found(f, pair->bases[k], pair->scaled, "Record natural logarithms on both sides: multiply by ln 10 or ln 2.",
-                 "logp_behavior is %.3f times logp_current at %lld of %lld tokens: %s holds logarithms to base %d.",
-                 pair_bases[k], (count_t)pair->bases[k], (count_t)pair->scaled,
-                 k < 2 ? "logp_behavior" : "logp_current", k % 2 == 0 ? 10 : 2);
+    double k;
+    int64_t tokens;
+    if (!pair_is_proportional(pair, &k, &tokens)) return false;
+    int64_t of = (int64_t)pair->scaled.n;
+    for (int i = 0; i < 4; i++)
+        if (fabs(k / bases[i] - 1) < 0.006)
+            return found(
+                f, tokens, of, "Record natural logarithms on both sides: multiply by ln 10 or ln 2.",
+                "logp_behavior is %.3f times logp_current at %lld of %lld tokens: %s holds logarithms to base %d.", k,
+                (count_t)tokens, (count_t)of, i < 2 ? "logp_behavior" : "logp_current", i % 2 == 0 ? 10 : 2);
+    return false;
 }
 
 /* ---- Tokens that are not the same ---- */
@@ -217,6 +223,12 @@ static bool check_absolute_mean(const struct doctor_case *sick, struct finding *
 
 static bool check_sequence_means(const struct doctor_case *sick, struct finding *f) {
     const struct audit_pair *pair = &sick->facts->current;
+    if (pair->level_rows >= 8 && (double)pair->level_rows >= 0.9 * (double)pair->rows)
+        return found(f, pair->level_rows, pair->rows,
+                     "Record one log-prob per token on both sides: clipping, ESS and every mask by token need them.",
+                     "In %lld of %lld rows one side has the same log-prob at every token: the mean of a sequence was "
+                     "spread over its tokens.",
+                     (count_t)pair->level_rows, (count_t)pair->rows);
     if (is_offset(pair) || pair->flat_rows < 8 || (double)pair->flat_rows < 0.9 * (double)pair->rows) return false;
     return found(
         f, pair->flat_rows, pair->rows,
@@ -259,8 +271,9 @@ static bool is_penalised(const struct audit_pair *pair, bool stale, double *effe
     double sigmas, spread;
     int agreeing;
     *effect = penalty_effect(pair, &sigmas, &spread, &agreeing);
-    /* What was learnt from these very rows moves some tokens more than others too, but past what b can account for. */
-    bool accounted = misfit(pair->weights, (double)pair->tokens) < 0.1;
+    /* What was learnt from these very rows moves some tokens more than others too, but past what b can account for, and
+     * never one kind alone. */
+    bool accounted = misfit(pair->weights, (double)pair->tokens) < 0.1 || spread < 0.1 * fabs(*effect);
     return fabs(*effect) > 0.1 && sigmas > 8 && fabs(*effect) > spread && agreeing >= 2 && (!stale || accounted);
 }
 
@@ -289,17 +302,34 @@ static bool behavior_fits(const struct audit_pair *pair) {
 
 static bool is_tempered(const struct audit_pair *pair, bool stale, double *slope) {
     *slope = moments_slope(&pair->odds);
-    /* Learning sharpens a policy as a temperature above 1 in the engine would flatten it: stale weights cannot tell. */
-    if (stale && *slope < 1 && behavior_fits(pair)) return false;
+    double scatter = moments_scatter(&pair->odds);
+    /* Learning sharpens a policy as a temperature above 1 in the engine would flatten it, if less evenly. */
+    if (stale && *slope < 1 && behavior_fits(pair) && scatter > 0.03) return false;
     return pair->odds.n >= 100 && fabs(log(*slope)) > (stale ? 0.13 : 0.07) && moments_correlation(&pair->odds) > 0.9 &&
-           moments_scatter(&pair->odds) < 0.5;
+           scatter < 0.5;
+}
+
+/* b = k c: log-probs, and not logits, were divided by a temperature. */
+static bool is_divided(const struct doctor_case *sick, struct finding *f) {
+    const struct audit_pair *pair = &sick->facts->current;
+    double k;
+    int64_t tokens;
+    struct finding other;
+    if (!pair_is_proportional(pair, &k, &tokens) || check_log_base(sick, &other)) return false;
+    return found(
+        f, tokens, (int64_t)pair->scaled.n,
+        "Divide the logits, before log-softmax, by the temperature of sampling, and on both sides alike.",
+        "logp_behavior is %.3f times logp_current at %lld of %lld tokens: log-probs were divided by a temperature "
+        "of about %.2f on one side, and those of the other are raw.",
+        k, (count_t)tokens, (count_t)pair->scaled.n, k > 1 ? 1 / k : k);
 }
 
 static bool check_temperature(const struct doctor_case *sick, struct finding *f) {
     bool stale;
     double slope, effect;
     const struct audit_pair *pair = evidence(sick, &stale);
-    if (!is_tempered(pair, stale, &slope) || is_penalised(pair, stale, &effect) || log_base(pair) >= 0) return false;
+    if (is_divided(sick, f)) return true;
+    if (!is_tempered(pair, stale, &slope) || is_penalised(pair, stale, &effect) || is_scaled(pair)) return false;
     bool fits = behavior_fits(pair);
     const char *other = other_name(sick, pair);
     return found(
@@ -315,7 +345,7 @@ static bool check_top_p(const struct doctor_case *sick, struct finding *f) {
     bool stale;
     double slope, effect;
     const struct audit_pair *pair = evidence(sick, &stale);
-    if (pair->tokens < 50 || log_base(pair) >= 0 || is_penalised(pair, stale, &effect) ||
+    if (pair->tokens < 50 || is_scaled(pair) || is_penalised(pair, stale, &effect) ||
         is_tempered(pair, stale, &slope) || (pair->flat_rows > pair->rows / 2 && !is_offset(pair)))
         return false;
     double n = (double)pair->tokens, mean = difference_mean(pair);
@@ -330,8 +360,9 @@ static bool check_top_p(const struct doctor_case *sick, struct finding *f) {
     double uncertain = (double)(behavior ? pair->certain_c : pair->certain_b);
     bool cut = certain > 0.002 * n && certain > 10 * uncertain;
     bool even = fabs(mean) > 1.5 * moments_difference(&pair->values);
-    bool one_sided =
-        with > 0.5 && against < 0.1 * with && fabs(mean) > 0.003 && (cut || even || against < 0.002 * with);
+    bool mostly = with > 0.5 && against < 0.1 * with && (cut || even);
+    bool never = n >= 100 && with > 0.1 && against < 0.002 * with;
+    bool one_sided = fabs(mean) > 0.003 && (mostly || never);
     bool lost = !stale && 1 - kept > 0.01 && 1 - kept > 6 * error;
     if (!one_sided && !lost) return false;
     return found(

@@ -3,10 +3,11 @@
 #include <math.h>
 #include <string.h>
 
-static const double STEP = 1e-3;     /* drifts nearer to 0 have no sign */
+static const double STEP = 1e-3; /* drifts nearer to 0 have no sign */
+enum { RATIO_MIDDLE = PAIR_RATIOS / 2 };
+static const double RATIO_WIDTH = 0.02;
 static const double WEIGHT_CAP = 20; /* so that one token cannot make the mean */
-const double pair_bases[PAIR_BASES] = {0.43429448, 1.44269504, 2.30258509, 0.69314718};
-enum { ROW_MIN = 24 }; /* tokens that a row's own correlation needs */
+enum { ROW_MIN = 24 };               /* tokens that a row's own correlation needs */
 
 static void add(struct moments *m, double x, double y) {
     m->n++;
@@ -68,9 +69,10 @@ static void add_token(struct audit_pair *pair, double b, double c, bool known, b
     pair->certain_b += b > -1e-6 && c < -0.005 && c > -1;
     pair->certain_c += c > -1e-6 && b < -0.005 && b > -1;
     add(&pair->values, b, c);
-    if (b < -0.05 && c < -0.05) {
-        pair->scaled++;
-        for (int k = 0; k < PAIR_BASES; k++) pair->bases[k] += fabs(b / (c * pair_bases[k]) - 1) < 0.03;
+    if (b < -0.5 && c < -0.5) {
+        double bin = round(log(b / c) / RATIO_WIDTH) + RATIO_MIDDLE;
+        add(&pair->scaled, b, c);
+        if (bin >= 0 && bin < PAIR_RATIOS) pair->ratios[(int)bin]++;
     }
     double weight = fmin(exp(-d), WEIGHT_CAP), inverse = fmin(exp(d), WEIGHT_CAP);
     pair->weights += weight;
@@ -80,6 +82,21 @@ static void add_token(struct audit_pair *pair, double b, double c, bool known, b
     if (known) add(repeated ? &pair->repeated[stratum(c)] : &pair->fresh[stratum(c)], d, 0);
     bool open = b < -1e-3 && c < -1e-3 && b > -30 && c > -30;
     if (open && !(known && repeated)) add(&pair->odds, log_odds(b), log_odds(c));
+}
+
+bool pair_is_proportional(const struct audit_pair *pair, double *k, int64_t *tokens) {
+    *tokens = 0;
+    int at = RATIO_MIDDLE;
+    for (int i = 2; i + 2 < PAIR_RATIOS; i++) {
+        int64_t near = 0;
+        for (int j = i - 2; j <= i + 2; j++) near += pair->ratios[j];
+        if (near <= *tokens) continue;
+        *tokens = near;
+        at = i;
+    }
+    *k = pair->scaled.yy > 0 ? pair->scaled.xy / pair->scaled.yy : 1;
+    double away = fabs((at - RATIO_MIDDLE) * RATIO_WIDTH);
+    return pair->scaled.n >= 32 && (double)*tokens > 0.9 * pair->scaled.n && away > 0.05 && fabs(log(*k)) > 0.05;
 }
 
 /* Sums over one row. */
@@ -100,8 +117,9 @@ static void add_row(struct audit_pair *pair, const struct row_sums *row) {
         pair->flat_rows++;
         pair->flat_above += row->low > 0;
     }
-    if (m->n < ROW_MIN || !(covariance(m->n, m->x, m->x, m->xx) > 0.01)) return;
-    if (!(covariance(m->n, m->y, m->y, m->yy) > 0.01)) return;
+    double b = covariance(m->n, m->x, m->x, m->xx), c = covariance(m->n, m->y, m->y, m->yy);
+    pair->level_rows += m->n >= 4 && fmin(b, c) < 1e-9 && fmax(b, c) > 0.01;
+    if (m->n < ROW_MIN || !(b > 0.01 && c > 0.01)) return;
     pair->measured++;
     if (moments_correlation(m) >= 0.3) return;
     pair->unrelated++;

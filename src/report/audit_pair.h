@@ -16,22 +16,21 @@ struct moments {
     double n, x, y, xx, yy, xy;
 };
 
-enum { PAIR_STRATA = 5, PAIR_BASES = 4 };
-
-/* b / c where one of them is not a natural logarithm: log10 b, log2 b, log10 c, log2 c. */
-extern const double pair_bases[PAIR_BASES];
+enum { PAIR_STRATA = 5, PAIR_RATIOS = 161 };
 
 struct audit_pair {
     int64_t rows, equal_rows;     /* with a token to compare; of these, equal bit for bit */
-    int64_t tokens, above, below; /* b - c more than PAIR_STEP above or below 0 */
+    int64_t tokens, above, below; /* b - c more than 0.001 above or below 0 */
     int64_t certain_b, certain_c; /* one of the two says 1 where the other does not */
     int64_t measured, unrelated;  /* rows long enough for a correlation; of these, with next to none */
     int64_t crossed;              /* of the unrelated, with tokens that b and c each find far likelier than the other */
-    int64_t flat_rows, flat_above;     /* rows of one b - c at every token, not 0; of these, with b > c */
-    int64_t scaled, bases[PAIR_BASES]; /* tokens far enough from 0 to tell; of these, with b / c at that base */
-    struct moments values;             /* b, c */
-    struct moments odds;               /* log-odds of b and c at tokens new to their row */
-    struct moments ahead, behind;      /* b against the next c, and the one before */
+    int64_t flat_rows, flat_above; /* rows of one b - c at every token, not 0; of these, with b > c */
+    struct moments scaled;         /* b, c of tokens far enough from 0 for their ratio to tell */
+    int64_t ratios[PAIR_RATIOS];   /* of these, by log(b / c), 0.02 to a bin, 0 in the middle */
+    int64_t level_rows;            /* rows of one log-prob on one side where the other side varies */
+    struct moments values;         /* b, c */
+    struct moments odds;           /* log-odds of b and c at tokens new to their row */
+    struct moments ahead, behind;  /* b against the next c, and the one before */
     double weights, weight_squares, inverse, inverse_squares; /* sums of exp(c - b), exp(b - c), capped */
     struct moments repeated[PAIR_STRATA], fresh[PAIR_STRATA]; /* x = b - c, by how likely the token was under c */
 };
@@ -40,6 +39,9 @@ struct audit_pair {
  * tokens that occurred earlier in the row. */
 void audit_pair_add(struct audit_pair *pair, const float *b, const float *c, const uint8_t *mask,
                     const uint8_t *repeated, int64_t n);
+
+/* b = k c at nearly every token, with k away from 1: *k, and at how many of how many tokens (pair->scaled.n). */
+bool pair_is_proportional(const struct audit_pair *pair, double *k, int64_t *tokens);
 
 double moments_mean(const struct moments *m);       /* of x */
 double moments_variance(const struct moments *m);   /* of x */

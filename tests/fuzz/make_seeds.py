@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the seed files of the fuzz targets, tests/fuzz/corpus/: small valid inputs from which mutation starts. The GGUF
 ones come from the `gguf` package (pip install gguf numpy)."""
+import json
 import pathlib
 
 import gguf
@@ -83,12 +84,25 @@ def text_seeds():
         (CORPUS / "chat" / path.stem).write_bytes(path.read_bytes() + messages)
 
 
+def audit_seeds():
+    """A byte that chooses the objective, then rollouts (fuzz_audit.c)."""
+    both = {"logp_behavior": [0, -2, -1], "logp_current": [0, -2.5, -1]}
+    rows = [{"group": 1, "reward": 1, "tokens": [5, 6, 5], "mask": [0, 1, 1], **both, "logp_trainer": [0, -2, -1.1], "version": 3, "finish": "length"},
+            {"group": 1, "reward": 0, "tokens": [5, 7, 7], "tokens_behavior": [5, 7, 8], "mask": [0, 1, 1], **both, "version": 4, "finished": True},
+            {"group": "1", "advantage": -1, **both, "logp_reference": [0, -1, -2], "drift": 0.25, "keep": False, "step": 0},
+            {"group": 2, "advantage": [1, -1, 0], **both}]
+    for choice in (0, 1, 2, 5, 8, 16, 33, 64, 128):
+        text = "\n".join(json.dumps(row) for row in rows[:1 + choice % 4])
+        (CORPUS / "audit" / f"objective-{choice}").write_bytes(bytes([choice]) + text.encode())
+
+
 def main():
     (CORPUS / "gguf").mkdir(parents=True, exist_ok=True)
-    for name in ("jsonl", "tokenizer", "chat", "report"):
+    for name in ("jsonl", "tokenizer", "chat", "report", "audit"):
         (CORPUS / name).mkdir(exist_ok=True)
     text_seeds()
     report_seeds()
+    audit_seeds()
     write_gguf("metadata", metadata)
     write_gguf("plain", tensors(T.F32, T.F16, T.BF16))
     write_gguf("classic", tensors(T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1))

@@ -23,7 +23,7 @@ struct simulation {
     double base;                         /* scale of logp_behavior */
     double fill;                         /* share of tokens whose logp_behavior is 0 */
     int limit;                           /* rows longer than this end there */
-    bool trainer, first_step, negatives, copied, shifted, retokenised, absolute, spread, prompt_zero, twice,
+    bool trainer, first_step, negatives, copied, shifted, retokenised, absolute, spread, prompt_zero, level, twice,
         no_behavior;
 };
 
@@ -118,8 +118,10 @@ static void make_row(const struct simulation *s, struct row *row, const int *pro
     if (s->shifted) memmove(row->b + first, row->b + first + 1, (size_t)(last - first) * sizeof *row->b);
     if (s->retokenised)
         for (int t = first; t <= last; t++) row->b[t] = -3 * uniform() * uniform();
-    double mean = 0;
+    double mean = 0, level = 0;
     for (int t = first; t <= last; t++) mean += (row->b[t] - row->c[t]) / (last - first + 1);
+    for (int t = first; t <= last; t++) level += row->b[t] / (last - first + 1);
+    for (int t = first; t <= last && s->level; t++) row->b[t] = level;
     for (int t = first; t <= last && (s->spread || s->absolute); t++)
         row->b[t] = row->c[t] + (s->absolute ? fabs(mean) : mean);
 }
@@ -252,11 +254,14 @@ static void sick_files_get_their_finding_and_no_other(void **unused) {
         {"repetition penalty 1.2, stale", "repetition_penalty ", .penalty = 1.2, .stale = 0.1},
         {"log10", "log_base ", .base = 0.43429448, .noise = 0.01},
         {"log2", "log_base ", .base = 1.442695, .stale = 0.02},
+        {"log-probs divided by 0.7", "temperature ", .base = 1 / 0.7, .noise = 0.01},
+        {"log-probs divided by 1.25", "temperature ", .base = 0.8, .stale = 0.02},
         {"zeros", "fill_values ", .fill = 0.02, .stale = 0.1},
         {"shifted", "shifted ", .shifted = true, .stale = 0.1},
         {"retokenised", "retokenised ", .retokenised = true},
         {"a mean spread", "positive_logps sequence_means ", .spread = true, .stale = 0.3},
         {"an absolute mean spread", "positive_logps absolute_mean sequence_means ", .absolute = true, .stale = 0.3},
+        {"a mean log-prob spread", "sequence_means ", .level = true, .stale = 0.3},
         {"a limit", "truncated ", .limit = 40, .stale = 0.1},
         {"the prompt", "prompt_in_loss ", .prompt_zero = true, .stale = 0.1},
         {"twice", "duplicates ", .twice = true, .stale = 0.1},

@@ -634,6 +634,7 @@ function headline() {
   if (!run) return;
   const tokens = (n) => plural(Math.round(n), "token");
   const model = configured("model"), file = configured("data.file"), task = configured("task.name");
+  const losses = data.arms[0].curves.loss ? data.arms[0].curves.loss.mean.filter(isNumber) : [];
   const evaluated = run.last && isNumber(run.last.length) && !isNumber(run.last_length);
   const length = evaluated ? fromTo(run.first.length, run.last.length, format) : fromTo(run.first_length, run.last_length, format);
   const finished = evaluated ? fromTo(run.first.finished, run.last.finished, percent) : fromTo(run.first_finished, run.last_finished, percent);
@@ -646,6 +647,7 @@ function headline() {
     ["Trained", isNumber(run.trained_per_second) && run.trained_per_second > 0 ? `${whole(Math.round(run.trained_per_second))} tokens a second` : null],
     ["Response length", length && length + " tokens"],
     ["Finished by themselves", finished],
+    ["Loss", losses.length ? fromTo(losses[0], losses.at(-1), format) : null],
     ["Reward", run.first && isNumber(run.last_reward) ? fromTo(run.first_reward, run.last_reward, fixed) : null],
   ].filter(([, value]) => value);
   const said = result(run);
