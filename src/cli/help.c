@@ -167,7 +167,9 @@ static const struct cli_text texts[] = {
      "  --context N          tokens of a window (default: the model's context, at most 8192); longer texts are scored\n"
      "                       in windows that overlap by half\n"},
     {"info", "MODEL|RUN [--tensors]", "what a model file holds and what opsm can do with it; how far a run has got",
-     "Of a model: architecture, sizes, tokenizer, chat template, number formats. Of RUN, the output directory of a "
+     "Of a model: architecture, sizes, tokenizer, chat template, number formats, and the memory it takes to generate "
+     "and "
+     "to train at the defaults. Of RUN, the output directory of a "
      "run: iterations done, its last numbers, checkpoints, the keys of its configuration that are not the default, "
      "and its model.\n\n"
      "  --tensors            list every tensor\n"},

@@ -93,8 +93,9 @@ size_t generator_filled(const struct model *model, const struct generator_limits
 
 /* How long prompts will be, and how many at a time, nobody knows here: what is filled whatever they are. */
 static opsm_status check_memory(const struct model *model, const struct generator_limits *l, opsm_error *err) {
-    return limits_check("generation", generator_filled(model, l, in_flight(l), 1), generator_bytes(model, l), 0,
-                        "fewer sequences in flight, shorter prompts or shorter responses need less", err);
+    return limits_check(
+        "generation", generator_filled(model, l, in_flight(l), 1), generator_bytes(model, l), 0,
+        "fewer sequences in flight (rollout.in_flight, --in-flight), shorter prompts or responses need less", err);
 }
 
 static opsm_status allocate(struct generator *g, opsm_error *err) {

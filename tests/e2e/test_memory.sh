@@ -4,6 +4,10 @@
 # Recomputed activations give the same weights; the end of a run says what was written.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+if grep -q __asan_init "$OPSM"; then
+  echo "a sanitizer takes memory of its own"
+  exit 77
+fi
 cd "$SCRATCH"
 export OPSM_THREADS=1
 
