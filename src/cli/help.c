@@ -65,6 +65,9 @@ static const struct cli_text texts[] = {
      "data, and a run is refused when one differs (files may have other names). Keys that change no number of the\n"
      "training may change: rollout.in_flight, rollout.samples, train.eval_every, train.checkpoint_every, train.keep,\n"
      "train.recompute, train.save_type and eval.*; train.iterations, sft.steps and rollout.max_prompt may grow.\n\n"
+     "A run writes into a directory of its own: a new one, one with none of the names that it writes, or one that a "
+     "run\n"
+     "began. Where it would overwrite anything else, or what it reads itself, it is refused.\n\n"
      "`opsm help config` lists the keys.\n"},
     {"sft", "CONFIG.yaml [key.path=value ...]", "supervised warm start on solutions",
      "Trains by cross-entropy on a built-in task's worked-out solutions, or on prompt and answer of a JSON-lines "

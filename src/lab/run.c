@@ -269,6 +269,15 @@ static opsm_status launch(struct laboratory *l, int index, const char *command, 
     return status;
 }
 
+/* A laboratory whose directory is taken away ends: it does not bring it back. */
+static opsm_status check_lock(const struct laboratory *l, opsm_error *err) {
+    char *path = file_join(l->lab->base.output, "lock");
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    opsm_status status = file_still_there(l->lock, path, err);
+    mem_free(path);
+    return status;
+}
+
 /* Takes what is next: a finished run is read, another is started in slot `index`. *started: the slot is busy. */
 static opsm_status take_next(struct laboratory *l, int index, bool *started, opsm_error *err) {
     struct lab *lab = l->lab;
@@ -280,6 +289,7 @@ static opsm_status take_next(struct laboratory *l, int index, bool *started, ops
     char *directory = lab_directory(lab, arm, seed), *text = NULL;
     opsm_status status =
         directory ? run_text(&arm->config, seed, directory, &text, err) : mem_exhausted(err, "a file name", 0);
+    if (status == OPSM_OK) status = check_lock(l, err);
     if (status == OPSM_OK) status = launch(l, index, "train", l->threads, directory, text, err);
     mem_free(text);
     if (status != OPSM_OK) {

@@ -84,6 +84,20 @@ loses lost/config.yaml
 loses lost/tensorboard
 ls lost/checkpoint-*/state.bin >/dev/null
 
+# A laboratory, too: it does not bring its directory back for the next run.
+cat run.yaml - >lab.yaml <<'YAML'
+output: lab
+lab: {seeds: 2, jobs: 1, arms: {a: {}, b: {optim.lr: 1.0e-4}}}
+YAML
+"$OPSM" -q lab lab.yaml >/dev/null 2>err &
+pid=$!
+until [ -n "$(ls -d lab/a/seed-1/checkpoint-?* 2>/dev/null | grep -v tmp)" ]; do sleep 0.05; done
+until rm -rf lab 2>/dev/null; do :; done
+code=0
+wait $pid || code=$?
+[ "$code" = 1 ] && grep -q "^opsm: .*lab/" err || { echo "exit code $code without the laboratory's directory:"; cat err; exit 1; }
+[ ! -e lab ]
+
 # ---- a limit on file sizes, which would end the program by a signal
 code=0
 (ulimit -f 4; "$OPSM" -q train run.yaml output=small >/dev/null 2>err) || code=$?
