@@ -172,31 +172,45 @@ static bool all_digits(const char *text) {
     return *text && !text[strspn(text, "0123456789")];
 }
 
-/* checkpoint-N.tmp, and NAME.tmp.PID of base/file.h. */
-static bool is_leftover(const char *name) {
+/* NAME.tmp.PID, as base/file.h makes it. */
+static bool is_temporary(const char *file, const char *name) {
+    size_t n = strlen(name);
+    return !strncmp(file, name, n) && !strncmp(file + n, ".tmp.", 5) && all_digits(file + n + 5);
+}
+
+/* In OUTPUT: checkpoint-N.tmp, and the temporary files. */
+static bool is_leftover(const char *file) {
     static const char prefix[] = "checkpoint-";
-    if (!strncmp(name, prefix, sizeof prefix - 1)) {
-        const char *digits = name + sizeof prefix - 1;
+    if (!strncmp(file, prefix, sizeof prefix - 1)) {
+        const char *digits = file + sizeof prefix - 1;
         size_t n = strspn(digits, "0123456789");
         return n > 0 && !strcmp(digits + n, ".tmp");
     }
-    for (int i = 0; i < N_NAMES; i++) {
-        size_t n = strlen(names[i]);
-        if (!strncmp(name, names[i], n) && !strncmp(name + n, ".tmp.", 5) && all_digits(name + n + 5)) return true;
-    }
+    for (int i = 0; i < N_NAMES; i++)
+        if (is_temporary(file, names[i])) return true;
     return false;
 }
 
-opsm_status output_clean(const char *output, opsm_error *err) {
-    DIR *dir = opendir(output);
+/* In OUTPUT/rollouts. */
+static bool is_leftover_batch(const char *file) {
+    size_t digits = strspn(file, "0123456789");
+    return digits > 0 && is_temporary(file + digits, ".jsonl");
+}
+
+static opsm_status clean(const char *directory, bool (*leftover)(const char *), opsm_error *err) {
+    DIR *dir = opendir(directory);
     if (!dir) return OPSM_OK;
     opsm_status status = OPSM_OK;
     for (struct dirent *entry; status == OPSM_OK && (entry = readdir(dir));) {
-        if (!is_leftover(entry->d_name)) continue;
-        char *path = file_join(output, entry->d_name);
-        status = path ? file_remove_tree(path, err) : mem_exhausted(err, "a file name", strlen(output));
-        mem_free(path);
+        char path[PATH_MAX];
+        if (leftover(entry->d_name) && join(path, directory, entry->d_name)) status = file_remove_tree(path, err);
     }
     closedir(dir);
     return status;
+}
+
+opsm_status output_clean(const char *output, opsm_error *err) {
+    char rollouts[PATH_MAX];
+    opsm_status status = clean(output, is_leftover, err);
+    return status == OPSM_OK && join(rollouts, output, "rollouts") ? clean(rollouts, is_leftover_batch, err) : status;
 }

@@ -37,7 +37,7 @@ same() {
   [ "$(wc -l <straight/metrics.jsonl)" = "$(wc -l <killed/metrics.jsonl)" ]
   python3 "$here/events.py" killed/tensorboard | sort >killed.events
   cmp straight.events killed.events
-  if ls killed/*.tmp* 2>/dev/null; then
+  if ls killed/*.tmp* killed/rollouts/*.tmp* 2>/dev/null; then
     echo "temporary files were left behind"
     exit 1
   fi

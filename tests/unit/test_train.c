@@ -641,6 +641,17 @@ static void changed_data_is_refused(void **state) {
         assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID);
         assert_non_null(strstr(err.text, cases[i].sentence));
     }
+    /* On the way to that sentence every allocation in turn fails. */
+    int failures = 0;
+    opsm_status found = OPSM_NOMEM;
+    for (int nth = 1; found == OPSM_NOMEM; nth++) {
+        mem_fail_at(nth);
+        found = run_once(&config, NULL, NULL);
+        mem_fail_at(0);
+        failures += found == OPSM_NOMEM;
+    }
+    assert_int_equal(found, OPSM_INVALID);
+    assert_true(failures > 100);
     config_free(&config);
     write_rows("moved.jsonl", -1, 60);
     more[6] = "train.eval_every=0";
