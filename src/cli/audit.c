@@ -4,6 +4,7 @@
  */
 #include "report/audit.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/spool.h"
 #include <math.h>
@@ -43,6 +44,13 @@ static opsm_status set_key(struct audit_options *options, const char *word, stru
     return opsm_objective_set(&options->config, key, equals + 1, err);
 }
 
+static opsm_status unknown_option(const char *word, opsm_error *err) {
+    static const char *const names[] = {"--json", "--gradient", "--delta"};
+    const char *nearest = text_nearest(word, names, sizeof names / sizeof *names);
+    return opsm_fail(err, OPSM_INVALID, "unknown option '%.60s'%s%s%s", word, nearest ? "; did you mean '" : "",
+                     nearest ? nearest : "", nearest ? "'?" : "");
+}
+
 static opsm_status parse_word(struct audit_options *options, int argc, char **argv, int *i, struct named *named,
                               opsm_error *err) {
     const char *word = argv[*i];
@@ -56,7 +64,7 @@ static opsm_status parse_word(struct audit_options *options, int argc, char **ar
     } else if (!strncmp(word, "--delta=", 8)) {
         return add_delta(options, word + 8, err);
     } else if (word[0] == '-' && word[1] != '\0') {
-        return opsm_fail(err, OPSM_INVALID, "unknown option '%.60s'", word);
+        return unknown_option(word, err);
     } else if (!options->path) {
         options->path = word;
     } else if (strchr(word, '=')) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/bench_model.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/text.h"
@@ -107,10 +108,21 @@ struct generation {
     struct sample_draw *draws;
 };
 
+/* Before anything of it is asked for. */
+static opsm_status check_generation(const struct setup *s, const struct model *m, opsm_error *err) {
+    int32_t n = (int32_t)s->in_flight;
+    uint64_t bytes = (uint64_t)n * (uint64_t)m->config.n_vocab * sizeof(float) +
+                     sampler_bytes(m->config.n_vocab, n, false) +
+                     kv_cache_bytes(m, 1, (int32_t)s->prompt, n, (int32_t)s->tokens);
+    return limits_check("generation", bytes, bytes, 0, "lower --in-flight, --tokens or --prompt", err);
+}
+
 static opsm_status allocate_generation(struct generation *g, const struct setup *s, const struct model *m,
                                        opsm_error *err) {
     int32_t n = (int32_t)s->in_flight;
     size_t vocab = (size_t)m->config.n_vocab;
+    opsm_status status = check_generation(s, m, err);
+    if (status != OPSM_OK) return status;
     g->logits = mem_alloc((size_t)n * vocab, sizeof(float));
     g->samples = mem_alloc((size_t)n, sizeof(int32_t));
     g->tokens = mem_alloc((size_t)n, sizeof(int32_t));
@@ -119,7 +131,7 @@ static opsm_status allocate_generation(struct generation *g, const struct setup 
     g->draws = mem_alloc((size_t)n, sizeof *g->draws);
     if (!g->logits || !g->samples || !g->tokens || !g->prompt || !g->keys || !g->draws)
         return mem_exhausted(err, "logits", (size_t)n * vocab * sizeof(float));
-    opsm_status status = sampler_create(&g->sampler, m->config.n_vocab, n, false, err);
+    status = sampler_create(&g->sampler, m->config.n_vocab, n, false, err);
     if (status != OPSM_OK) return status;
     return kv_cache_create(&g->cache, m, 1, (int32_t)s->prompt, n, (int32_t)s->tokens, err);
 }
@@ -218,8 +230,22 @@ struct training {
     int64_t n; /* response tokens */
 };
 
+/* Before anything of it is asked for: a batch is trained on in one piece here. */
+static opsm_status check_training(const struct setup *s, const struct model *m, opsm_error *err) {
+    static const char advice[] = "lower --groups, --group, --tokens or --prompt";
+    int64_t rows = s->groups * (s->prompt + s->group * s->tokens);
+    if (rows > INT32_MAX)
+        return opsm_fail(err, OPSM_INVALID, "%lld tokens in one batch: expected at most %d; %s", (long long)rows,
+                         INT32_MAX, advice);
+    uint64_t bytes = (uint64_t)m->n_params * sizeof(float) + activations_bytes(m, (int32_t)rows, ACTIVATIONS_ALL) +
+                     (uint64_t)rows * 16;
+    return limits_check("training on one batch", bytes, bytes, 0, advice, err);
+}
+
 /* `groups` groups of one prompt and `group` responses; the head predicts every response token. */
 static opsm_status fill_training(struct training *t, const struct setup *s, const struct model *m, opsm_error *err) {
+    opsm_status status = check_training(s, m, err);
+    if (status != OPSM_OK) return status;
     int64_t longest = s->prompt > s->tokens ? s->prompt : s->tokens, n = s->groups * s->group * s->tokens;
     int32_t *tokens = mem_alloc((size_t)longest, sizeof *tokens);
     t->rows = mem_alloc((size_t)n, sizeof *t->rows);
@@ -227,9 +253,9 @@ static opsm_status fill_training(struct training *t, const struct setup *s, cons
     t->logp = mem_alloc((size_t)n, sizeof *t->logp);
     t->coef = mem_alloc((size_t)n, sizeof *t->coef);
     t->grads = mem_zalloc((size_t)m->n_params, sizeof *t->grads);
-    opsm_status status = tokens && t->rows && t->targets && t->logp && t->coef && t->grads
-                             ? OPSM_OK
-                             : mem_exhausted(err, "gradients", (size_t)m->n_params * sizeof(float));
+    status = tokens && t->rows && t->targets && t->logp && t->coef && t->grads
+                 ? OPSM_OK
+                 : mem_exhausted(err, "gradients", (size_t)m->n_params * sizeof(float));
     if (status == OPSM_OK) random_tokens(tokens, longest, m->config.n_vocab);
     for (int64_t g = 0; status == OPSM_OK && g < s->groups; g++) {
         int32_t prompt, own;

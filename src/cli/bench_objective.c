@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/bench_objective.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "base/threads.h"
 #include "cli/cli.h"
 #include <opsm/objective.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_REPEATS = 1000 };
+enum { MAX_REPEATS = 1000, BYTES_PER_TOKEN = 5 * sizeof(float) + 1 + 32 /* what allocate() takes */ };
 
 struct setup {
     opsm_objective config;
@@ -48,7 +50,10 @@ static bool parse(struct setup *setup, int argc, char **argv, opsm_error *err) {
             key[equals - word] = '\0';
             if (opsm_objective_set(&setup->config, key, equals + 1, err) != OPSM_OK) return false;
         } else {
-            opsm_fail(err, OPSM_INVALID, "unknown option '%.60s'", word);
+            static const char *const names[] = {"--json", "--sequences", "--length", "--repeats"};
+            const char *nearest = text_nearest(word, names, sizeof names / sizeof *names);
+            opsm_fail(err, OPSM_INVALID, "unknown option '%.60s'%s%s%s", word, nearest ? "; did you mean '" : "",
+                      nearest ? nearest : "", nearest ? "'?" : "");
             return false;
         }
     }
@@ -232,8 +237,10 @@ int bench_objective(int argc, char **argv) {
     opsm_objective_defaults(&setup.config);
     if (!parse(&setup, argc, argv, &err)) return cli_usage("bench", "%s", err.text);
     struct arrays arrays = {0};
-    opsm_status status = OPSM_OK;
-    if (!allocate(&setup, &arrays)) status = mem_exhausted(&err, "the benchmark", (size_t)setup.sequences * 60);
+    uint64_t bytes = (uint64_t)setup.sequences * (uint64_t)setup.length * BYTES_PER_TOKEN;
+    opsm_status status = limits_check("the benchmark", bytes, bytes, 0, "lower --sequences or --length", &err);
+    if (status == OPSM_OK && !allocate(&setup, &arrays))
+        status = mem_exhausted(&err, "the benchmark", (size_t)setup.sequences * 60);
     if (status == OPSM_OK) fill(&setup, &arrays);
     if (status == OPSM_OK) status = measure(&setup, &arrays, &err);
     release(&arrays);

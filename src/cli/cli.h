@@ -4,7 +4,7 @@
  * argv[0] being its name, over the library; its help text (also its man page) stands in help.c.
  *
  * Results go to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 a
- * run that diverged (train, sft), 130 interrupted with the state saved.
+ * run that diverged (train, sft), 130 interrupted with the state saved, 141 (SIGPIPE) nobody reads stdout any more.
  */
 #ifndef OPSM_CLI_CLI_H
 #define OPSM_CLI_CLI_H

@@ -359,7 +359,7 @@ static void print_man(const struct cli_text *text, const char *body, FILE *out) 
     page_print_roff(body, out);
     if (is_command(text->name))
         fputs(".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage or configuration, 3 a run that diverged (train, sft), "
-              "130 interrupted with the state saved.\n",
+              "130 interrupted with the state saved, 141 nobody reads the output any more.\n",
               out);
     print_references(text, out);
 }

@@ -75,7 +75,8 @@ int cli_finish(int code) {
     errno = 0;
     bool written = fflush(stdout) == 0 && !ferror(stdout);
     if (written || nobody_reads_stdout()) return code;
-    fprintf(stderr, "opsm: cannot write the output: %s\n", errno ? strerror(errno) : "an earlier write failed");
+    fprintf(stderr, "opsm: cannot write the output: %s\n",
+            errno ? strerror(errno) : "an earlier write failed, the disk may be full");
     return code ? code : EXIT_FAILED;
 }
 

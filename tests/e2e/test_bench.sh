@@ -51,4 +51,10 @@ expect 2 "unknown option '--in-flight'" bench train "$model" --in-flight 3
 expect 2 "usage: opsm bench" bench generate
 expect 2 "f32 or bf16" bench gemm --precision int4
 expect 2 "unknown benchmark 'speed'" bench speed
+OPSM_MEMORY=100MB expect 1 "lower --in-flight" bench generate "$model" --in-flight 60000
+OPSM_MEMORY=100MB expect 1 "lower --groups" bench train "$model" --groups 3000
+expect 2 "tokens in one batch" bench train "$model" --groups 65536 --group 4096
+OPSM_MEMORY=100MB expect 1 "lower --sequences" bench objective --sequences 100000 --length 1000
+expect 2 "did you mean '--repeats'" bench objective --repaets 3
+expect 2 "did you mean '--delta'" audit --detla 0.1 x.jsonl
 expect 1 "nowhere.gguf" bench gemm nowhere.gguf
