@@ -13,6 +13,7 @@ import glob
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,14 +173,14 @@ class Runner:
     def __init__(self, opsm, scratch):
         self.directory = pathlib.Path(scratch) / "tree"
         self.done, self.slowest = {}, []
-        (self.directory / "models").mkdir(parents=True)
-        (self.directory / "bin").mkdir()
+        (self.directory / "bin").mkdir(parents=True)
+        (self.directory / "models").mkdir()
         (self.directory / "bin" / "opsm").symlink_to(opsm)
         (self.directory / "build").symlink_to(pathlib.Path(opsm).parent)
         for name in "CMakeLists.txt bench cmake docs examples include packaging scripts src tests".split():
-            (self.directory / name).symlink_to(ROOT / name)
-        for path in (ROOT / "models").iterdir():
-            (self.directory / "models" / path.name).symlink_to(path)
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, self.directory / name)  # no link: what a command writes must not reach the sources
+        shutil.copy(ROOT / "models/tiny.gguf", self.directory / "models")
         self.environment = dict(os.environ, OMP_WAIT_POLICY="passive", HOME=str(scratch))
         self.environment["PATH"] = f"{self.directory / 'bin'}:{os.environ['PATH']}"
 
