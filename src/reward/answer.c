@@ -9,6 +9,11 @@ bool span_eat(struct span *text, const char *literal) {
     return true;
 }
 
+bool span_ends_with(struct span text, const char *literal) {
+    size_t length = strlen(literal);
+    return text.length >= length && !memcmp(text.at + text.length - length, literal, length);
+}
+
 static struct span behind(struct span text, size_t start) {
     return (struct span){text.at + start, text.length - start};
 }
@@ -173,4 +178,21 @@ struct span answer_last_line(struct span text) {
     text = span_trim(text);
     const char *line = span_find_last(text, "\n");
     return line ? behind(text, (size_t)(line + 1 - text.at)) : text;
+}
+
+bool answer_unwrap(struct span *text) {
+    static const char *const pairs[][2] = {
+        {"$$", "$$"},       {"$", "$"},        {"\\(", "\\)"},     {"\\[", "\\]"},
+        {"**", "**"},       {"*", "*"},        {"`", "`"},         {"\"", "\""},
+        {"{", "}"},         {"\\text{", "}"},  {"\\textbf{", "}"}, {"\\mathbf{", "}"},
+        {"\\mathrm{", "}"}, {"\\boxed{", "}"}, {"\\fbox{", "}"},   {"\\displaystyle", ""}};
+    *text = span_trim(*text);
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        struct span inner = *text;
+        if (!span_eat(&inner, pairs[i][0]) || !span_ends_with(inner, pairs[i][1])) continue;
+        inner.length -= strlen(pairs[i][1]);
+        *text = span_trim(inner);
+        return true;
+    }
+    return false;
 }

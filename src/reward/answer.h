@@ -36,6 +36,12 @@ bool answer_denied(struct span statement);
 /* The last line that is not blank. */
 struct span answer_last_line(struct span text);
 
+/* Takes off one pair of what may stand around an answer, $..$, **..**, \text{..} and their like, and the white space;
+ * false when there is none. */
+bool answer_unwrap(struct span *text);
+
+bool span_ends_with(struct span text, const char *literal);
+
 /* Moves past `literal` at the beginning of `text`; false, and no move, when something else stands there. */
 bool span_eat(struct span *text, const char *literal);
 

@@ -48,6 +48,9 @@ bool number_whole(struct span text, struct number *number, struct span *core);
 /* What the data gives as an answer: one number alone, in a box, or behind the last ####. */
 bool number_of_reference(struct span text, struct number *number);
 
+/* The sentence for an answer that is none; returns OPSM_FORMAT. */
+opsm_status number_refused(const char *verifier, const char *answer, opsm_error *err);
+
 /* A magnitude at the beginning of `text`, which moves behind it; false, and no move, when there is none. One that has no
  * value (too long, divided by zero) is passed and sets `valued` to false. */
 bool number_eat(struct span *text, struct number *number, bool *valued);

@@ -46,25 +46,6 @@ static enum tie tie_of(uint32_t code) {
     return class == CHAR_LETTER || class == CHAR_NUMBER || (code >= 0x300 && code <= 0x36f) ? TIE_WORD : TIE_NONE;
 }
 
-static uint32_t code_at(struct span text, size_t i, size_t *length) {
-    uint32_t code = 0;
-    *length = i < text.length ? utf8_decode((const uint8_t *)text.at + i, text.length - i, &code) : 0;
-    if (*length == 0) *length = 1;
-    return code;
-}
-
-/* The character that ends before `i`, and its place. */
-static uint32_t code_before(struct span text, size_t i, size_t *start) {
-    for (size_t n = 1; n <= 4 && n <= i; n++) {
-        uint32_t code;
-        if (utf8_decode((const uint8_t *)text.at + i - n, n, &code) != n) continue;
-        *start = i - n;
-        return code;
-    }
-    *start = i - (i > 0);
-    return 0;
-}
-
 static bool word_is(struct span word, const char *const *words, size_t n) {
     for (size_t i = 0; i < n; i++) {
         size_t j = 0;
@@ -116,7 +97,7 @@ static bool ties_left(struct span text, size_t i, bool spaced) {
     char c = text.at[i - 1], before = i > 1 ? text.at[i - 2] : '\0';
     if (c & 0x80) {
         size_t start;
-        enum tie tie = tie_of(code_before(text, i, &start));
+        enum tie tie = tie_of(span_code_before(text, i, &start));
         return tie == TIE_DASH || tie == TIE_OPERATOR || (tie == TIE_WORD && !spaced);
     }
     if (is_word(c)) return !spaced || (is_letter(c) && word_ties(text, i));
@@ -163,7 +144,7 @@ static bool ties_left(struct span text, size_t i, bool spaced) {
 static size_t before_currency(struct span text, size_t i) {
     size_t start;
     if (i == 0) return 0;
-    uint32_t code = code_before(text, i, &start);
+    uint32_t code = span_code_before(text, i, &start);
     if (code == '$') return start > 0 && text.at[start - 1] == '\\' ? start - 1 : start;
     return code == 0x20ac || code == 0xa3 || code == 0xa5 || code == 0x20b9 ? start : i;
 }
@@ -172,7 +153,7 @@ static size_t before_currency(struct span text, size_t i) {
 static size_t with_sign(struct span text, size_t digits) {
     size_t i = before_currency(text, digits), start = i;
     if (i == 0) return 0;
-    uint32_t code = code_before(text, i, &start);
+    uint32_t code = span_code_before(text, i, &start);
     if (code != '-' && code != '+' && code != 0x2212) return i;
     return before_currency(text, start);
 }
@@ -194,10 +175,10 @@ static bool is_variable(struct span text, size_t i) {
 /* Whether a number of Unicode or a lone Greek letter begins at `i`. */
 static bool is_value(struct span text, size_t i) {
     size_t length, next;
-    uint32_t code = code_at(text, i, &length);
+    uint32_t code = span_code_at(text, i, &length);
     bool greek = code >= 0x370 && code < 0x400;
     return unicode_class(code) == CHAR_NUMBER ||
-           (greek && unicode_class(code_at(text, i + length, &next)) != CHAR_LETTER);
+           (greek && unicode_class(span_code_at(text, i + length, &next)) != CHAR_LETTER);
 }
 
 /* Whether what follows a minus at `i` makes it one, and not a dash of prose. */
@@ -214,7 +195,7 @@ static bool ties_right(struct span text, size_t i, bool spaced) {
     char c = at(text, i), next = at(text, i + 1);
     if (c & 0x80) {
         size_t length;
-        enum tie tie = tie_of(code_at(text, i, &length));
+        enum tie tie = tie_of(span_code_at(text, i, &length));
         if (tie == TIE_DASH) return minus_ties(text, i + length);
         if (tie == TIE_WORD && spaced) return is_value(text, i);
         return tie == TIE_OPERATOR || (tie != TIE_NONE && !spaced);
@@ -289,7 +270,7 @@ static bool eat_joint(struct span *gap) {
     if (length > 0) {
         if (!WORD_IS(word, words)) return false;
     } else if (gap->at[0] & 0x80) {
-        uint32_t code = code_at(*gap, 0, &length);
+        uint32_t code = span_code_at(*gap, 0, &length);
         enum tie tie = tie_of(code);
         if (tie != TIE_DASH && tie != TIE_OPERATOR && code != 0x2026 && code != 0xa0) return false;
     } else if (!gap->at[0] || !strchr(" \t,;+-*/^<>&|~$\\{}", gap->at[0]))

@@ -400,25 +400,6 @@ bool number_eat_unit(struct span *text, bool words) {
     return true;
 }
 
-static bool unwrap(struct span *text) {
-    static const char *const pairs[][2] = {
-        {"$$", "$$"},       {"$", "$"},        {"\\(", "\\)"},     {"\\[", "\\]"},
-        {"**", "**"},       {"*", "*"},        {"`", "`"},         {"\"", "\""},
-        {"{", "}"},         {"\\text{", "}"},  {"\\textbf{", "}"}, {"\\mathbf{", "}"},
-        {"\\mathrm{", "}"}, {"\\boxed{", "}"}, {"\\fbox{", "}"},   {"\\displaystyle", ""}};
-    *text = span_trim(*text);
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        size_t tail = strlen(pairs[i][1]);
-        struct span inner = *text;
-        if (!span_eat(&inner, pairs[i][0]) || inner.length < tail) continue;
-        if (memcmp(inner.at + inner.length - tail, pairs[i][1], tail) != 0) continue;
-        inner.length -= tail;
-        *text = span_trim(inner);
-        return true;
-    }
-    return false;
-}
-
 /* x =, \theta_1 =, AB_{max} =, and the blanks behind. */
 void number_eat_name(struct span *text) {
     static const char *const values[] = {"frac", "sqrt", "sin", "cos", "tan", "ln", "log"};
@@ -440,15 +421,15 @@ void number_eat_name(struct span *text) {
 
 bool number_whole(struct span text, struct number *number, struct span *core) {
     /* Wrappers deeper than this are nobody's. */
-    for (int depth = 0; depth < 8 && unwrap(&text); depth++) {
+    for (int depth = 0; depth < 8 && answer_unwrap(&text); depth++) {
     }
     if (text.length && text.at[text.length - 1] == '.') {
         text.length--;
-        for (int depth = 0; depth < 8 && unwrap(&text); depth++) {
+        for (int depth = 0; depth < 8 && answer_unwrap(&text); depth++) {
         }
     }
     number_eat_name(&text);
-    unwrap(&text);
+    answer_unwrap(&text);
     const char *start = text.at;
     bool negative = false, valued = false;
     bool sign = number_eat_sign(&text, &negative);
@@ -477,4 +458,12 @@ bool number_of_reference(struct span text, struct number *number) {
     }
     if (answer_hashed(text, &end, &line)) text = (struct span){line.at, (size_t)(text.at + text.length - line.at)};
     return number_whole(text, number, NULL);
+}
+
+opsm_status number_refused(const char *verifier, const char *answer, opsm_error *err) {
+    return opsm_fail(
+        err, OPSM_FORMAT,
+        "verifier '%s' cannot read the answer '%.80s' as one number (such as 18, -3/4, 1,234.5 or 50%%; alone, "
+        "in \\boxed{} or behind ####): see `opsm help verifiers`, or judge it by exact or contains",
+        verifier, answer);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reward/verifier_type.h"
+#include "text/unicode.h"
 
 struct span span_trim(struct span span) {
     while (span.length && is_space(span.at[0])) span.at++, span.length--;
@@ -36,4 +37,23 @@ const char *span_find_last(struct span span, const char *needle) {
     for (size_t i = span.length; i >= length; i--)
         if (!memcmp(span.at + i - length, needle, length)) return span.at + i - length;
     return NULL;
+}
+
+uint32_t span_code_at(struct span text, size_t i, size_t *length) {
+    uint32_t code = 0;
+    *length = i < text.length ? utf8_decode((const uint8_t *)text.at + i, text.length - i, &code) : 0;
+    if (*length > 0) return code;
+    *length = 1;
+    return 0;
+}
+
+uint32_t span_code_before(struct span text, size_t i, size_t *start) {
+    for (size_t n = 1; n <= 4 && n <= i; n++) {
+        uint32_t code;
+        if (utf8_decode((const uint8_t *)text.at + i - n, n, &code) != n) continue;
+        *start = i - n;
+        return code;
+    }
+    *start = i - (i > 0);
+    return 0;
 }

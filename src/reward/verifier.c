@@ -69,7 +69,7 @@ struct setting_row {
     unsigned setting;
     bool set;
 };
-enum { SETTING_ROWS = 8 };
+enum { SETTING_ROWS = 10 };
 
 static void list_settings(const struct verifier_spec *spec, struct setting_row rows[SETTING_ROWS]) {
     const struct setting_row all[SETTING_ROWS] = {
@@ -77,6 +77,8 @@ static void list_settings(const struct verifier_spec *spec, struct setting_row r
         {"tolerance", SETTING_TOLERANCE, spec->tolerance != 0},
         {"ignore_case", SETTING_IGNORE_CASE, spec->ignore_case},
         {"unfinished_ok", SETTING_UNFINISHED, spec->unfinished_ok},
+        {"last_match", SETTING_GROUP, spec->last_match},
+        {"as_number", SETTING_GROUP, spec->as_number},
         {"max_length", SETTING_SHAPE, spec->max_length != 0},
         {"prefix", SETTING_SHAPE, spec->prefix != NULL},
         {"suffix", SETTING_SHAPE, spec->suffix != NULL},

@@ -21,7 +21,8 @@
 /* X(name, doc): every verifier; the function tables are in verifier_<name>.c. */
 #define VERIFIER_LIST(X)                                                                                               \
     X(exact, "the whole response equals the answer")                                                                   \
-    X(numeric, "the last number, or the one in \\boxed{}, equals the answer's")                                        \
+    X(numeric, "the number in \\boxed{}, behind a marker or at the end equals the answer")                             \
+    X(choice, "the response chooses the letter of the answer")                                                         \
     X(regex, "the response matches a pattern")                                                                         \
     X(contains, "the response contains the answer, or a given text")                                                   \
     X(format, "the response is finished, clean and of the given shape")                                                \
@@ -39,6 +40,8 @@ struct verifier_spec {
     double weight;    /* any finite number; negative ones punish */
     const char *pattern;
     double tolerance; /* relative, [0, 1) */
+    bool last_match;  /* regex: of several matches the last one counts */
+    bool as_number;   /* regex: the group is compared as a number, as in numeric */
     bool ignore_case; /* ASCII letters; regex: Unicode */
     bool unfinished_ok;
     int64_t max_length; /* bytes */

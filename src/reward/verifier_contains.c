@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "reward/verifier_type.h"
+#include "reward/answer.h"
+#include "reward/number.h"
+#include "text/unicode.h"
 
 enum { NEEDLE_MAX = 4096 };
 
@@ -25,11 +27,113 @@ static opsm_status check_contains(const void *state, const struct verifier_spec 
     return spec->pattern ? OPSM_OK : verifier_needs_answer(problem, answer, spec->type, err);
 }
 
-/* Whether text[start, end) is not part of a longer word: only an end that is itself a letter or digit can be. */
+static bool is_mark(uint32_t code) {
+    return code >= 0x300 && code <= 0x36f; /* an accent on the letter before it */
+}
+
+static bool in_word(uint32_t code) {
+    enum char_class class = unicode_class(code);
+    return class == CHAR_LETTER || class == CHAR_NUMBER || code == '_' || is_mark(code);
+}
+
+static bool is_apostrophe(uint32_t code) {
+    return code == '\'' || code == 0x2019;
+}
+
+static bool is_dash(uint32_t code) {
+    return code == '-' || code == 0x2212 || (code >= 0x2010 && code <= 0x2015);
+}
+
+/* What may stand between the digits of one number. */
+static bool ends_with_separator(struct span text, size_t i, size_t *start) {
+    static const char *const separators[] = {",\\!", "{,}",          "\\,",          ",",       ".", "/", ":",
+                                             "'",    "\xe2\x80\x89", "\xe2\x80\xaf", "\xc2\xa0"};
+    for (size_t k = 0; k < sizeof separators / sizeof *separators; k++) {
+        size_t length = strlen(separators[k]);
+        if (length > i || memcmp(text.at + i - length, separators[k], length) != 0) continue;
+        *start = i - length;
+        return true;
+    }
+    return false;
+}
+
+/* Whether the digit at `i` goes on with a number that began before it: 234 in 1,234, 4 in 3 / 4, 4 in -4, x^4. */
+static bool number_goes_on(struct span text, size_t i) {
+    size_t start = i, place;
+    uint32_t before = span_code_before(text, i, &place);
+    if (before == '^' || before == '_' || before == '}' || before == '.' || is_dash(before) || before == 0x221a ||
+        before == 0xb1)
+        return true;
+    if (before == '{') {
+        struct span opening = {text.at, i};
+        static const char *const plain[] = {"\\boxed{", "\\fbox{", "\\text{", "\\mathrm{", "\\mathbf{", "\\textbf{"};
+        for (size_t k = 0; k < sizeof plain / sizeof *plain; k++)
+            if (span_ends_with(opening, plain[k])) return false;
+        return true;
+    }
+    size_t slash = i;
+    while (slash > 0 && i - slash < 8 && text.at[slash - 1] == ' ') slash--;
+    if (slash > 0 && text.at[slash - 1] == '/') {
+        for (slash--; slash > 0 && text.at[slash - 1] == ' ' && i - slash < 16;) slash--;
+        return slash > 0 && is_digit(text.at[slash - 1]);
+    }
+    return ends_with_separator(text, i, &start) && start > 0 && is_digit(text.at[start - 1]);
+}
+
+static bool continues_left(struct span text, size_t start) {
+    size_t place, length;
+    if (start == 0) return false;
+    uint32_t first = span_code_at(text, start, &length), before = span_code_before(text, start, &place);
+    if (is_mark(first)) return true;
+    if (is_dash(first) || first == '.') /* a sign or a point: 5-3, 1.5 */
+        return in_word(before) && is_digit(start + length < text.length ? text.at[start + length] : '\0');
+    if (!in_word(first)) return false;
+    if (in_word(before)) return true;
+    if (is_digit(text.at[start])) return number_goes_on(text, start);
+    return is_apostrophe(before) && place > 0 && in_word(span_code_before(text, place, &place));
+}
+
+/* Whether a number that ends the needle reads on behind it: 1 of 1.5, 3 of 3/4, 1 of 1,234 and 1 1/2. */
+static bool number_reads_on(struct span text, size_t start, size_t end) {
+    size_t from = end;
+    while (from > start && (is_digit(text.at[from - 1]) || strchr(".,/", text.at[from - 1]))) from--;
+    while (from < end && !is_digit(text.at[from])) from++;
+    struct span rest = {text.at + from, text.length - from};
+    struct number number;
+    bool valued;
+    if (number_eat(&rest, &number, &valued) && rest.at > text.at + end) return true;
+    rest = (struct span){text.at + end, text.length - end};
+    char next = rest.length > 1 ? rest.at[1] : '\0';
+    static const char *const ties[] = {"_", "\\frac", "\\dfrac", "\\tfrac", "\\sqrt", "\\pi", "{,}", "\\,"};
+    for (size_t k = 0; k < sizeof ties / sizeof *ties; k++) {
+        struct span behind = rest;
+        if (span_eat(&behind, ties[k]) && (k < 6 || (behind.length && is_digit(behind.at[0])))) return true;
+    }
+    if (span_eat(&rest, "^")) return !span_eat(&rest, "\\circ") && !span_eat(&rest, "{\\circ}");
+    size_t length;
+    uint32_t code = span_code_at(text, end, &length);
+    if (is_dash(code) && end + length < text.length) next = text.at[end + length];
+    return (is_dash(code) || (code && code < 0x80 && strchr(".,/:'", (char)code))) && is_digit(next);
+}
+
+static bool continues_right(struct span text, size_t start, size_t end) {
+    size_t place, length, after;
+    if (end == text.length) return false;
+    uint32_t last = span_code_before(text, end, &place), next = span_code_at(text, end, &length);
+    if (is_mark(next)) return true;
+    if (!in_word(last)) return false;
+    if (in_word(next)) return true;
+    if (is_digit(text.at[end - 1])) return number_reads_on(text, start, end);
+    if (!is_apostrophe(next) || !in_word(span_code_at(text, end + length, &after))) return false;
+    /* The genitive is still the word; can't is not can. */
+    size_t s = end + length;
+    bool genitive = text.at[s] == 's' && (s + 1 == text.length || !in_word(span_code_at(text, s + 1, &after)));
+    return !genitive;
+}
+
+/* Whether text[start, end) is not part of a longer word or number. */
 static bool stands_alone(struct span text, size_t start, size_t end) {
-    bool left = start == 0 || !is_word(text.at[start - 1]) || !is_word(text.at[start]);
-    bool right = end == text.length || !is_word(text.at[end]) || !is_word(text.at[end - 1]);
-    return left && right;
+    return !continues_left(text, start) && !continues_right(text, start, end);
 }
 
 static char folded(char c, bool ignore_case) {
@@ -73,7 +177,8 @@ static double score_contains(const void *state, const struct verifier_spec *spec
 const struct verifier_type verifier_contains = {
     .name = "contains",
     .help = "The response contains the answer, or the pattern where there is one, as a\n"
-            "word of its own: no letter or digit touches it, so 4 is not found in 14.\n",
+            "word or number of its own: no neighbour continues it. 4 is not found in 14,\n"
+            "3/4, 4.5, 1,234 or -4, nor caf in caf\xc3\xa9, nor can in can't.\n",
     .settings = SETTING_PATTERN | SETTING_IGNORE_CASE,
     .create = create_contains,
     .check = check_contains,

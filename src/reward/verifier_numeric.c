@@ -125,11 +125,7 @@ static opsm_status check_numeric(const void *state, const struct verifier_spec *
     if (status != OPSM_OK) return status;
     struct number number;
     if (number_of_reference(span_of(answer), &number)) return OPSM_OK;
-    return opsm_fail(
-        err, OPSM_FORMAT,
-        "verifier 'numeric' cannot read the answer '%.80s' as one number (such as 18, -3/4, 1,234.5 or "
-        "50%%, alone, in \\boxed{} or behind ####); see `opsm help verifiers`, or judge it by exact or regex",
-        answer);
+    return number_refused(spec->type, answer, err);
 }
 
 static double score_numeric(const void *state, const struct verifier_spec *spec, const struct problem *problem,

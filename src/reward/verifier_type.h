@@ -19,7 +19,8 @@ enum verifier_setting {
     SETTING_TOLERANCE = 2,
     SETTING_IGNORE_CASE = 4,
     SETTING_UNFINISHED = 8,
-    SETTING_SHAPE = 16 /* max_length, prefix, suffix, tags */
+    SETTING_SHAPE = 16, /* max_length, prefix, suffix, tags */
+    SETTING_GROUP = 32  /* last_match, as_number */
 };
 
 struct verifier_type {
@@ -80,6 +81,10 @@ const char *span_find_last(struct span span, const char *needle);
 
 /* "verifier 'name' needs ..., but the problem '...' has none"; returns OPSM_MISSING. */
 opsm_status verifier_misses(const struct problem *problem, const char *name, const char *what, opsm_error *err);
+
+/* The UTF-8 character at `i`, or the one that ends before it; 0 where there is none or it is malformed. */
+uint32_t span_code_at(struct span text, size_t i, size_t *length);
+uint32_t span_code_before(struct span text, size_t i, size_t *start);
 
 /* The check shared by all that walk over the problem's digits: at least `least` numbers, all from 0 to 9. */
 opsm_status verifier_needs_digits(const struct problem *problem, int least, const char *name, opsm_error *err);

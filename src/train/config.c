@@ -50,6 +50,8 @@ struct verifier_spec config_verifier(const struct config_reward *reward) {
         .weight = reward->weight,
         .pattern = reward->pattern,
         .tolerance = reward->tolerance,
+        .last_match = reward->last_match,
+        .as_number = reward->as_number,
         .ignore_case = reward->ignore_case,
         .unfinished_ok = reward->unfinished_ok,
         .max_length = reward->max_length,

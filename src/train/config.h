@@ -40,7 +40,7 @@ enum config_template { TEMPLATE_CHAT, TEMPLATE_PLAIN, TEMPLATE_AUTO };
 struct config_reward {
     char *type, *name, *pattern, *prefix, *suffix;
     double weight, tolerance;
-    bool ignore_case, unfinished_ok;
+    bool ignore_case, unfinished_ok, last_match, as_number;
     int32_t max_length;
     struct config_strings tags;
 };

@@ -70,11 +70,77 @@ static void exact(void **state) {
 static void contains(void **state) {
     (void)state;
     const struct expectation rows[] = {
-        {"4", "it is 4.", 1},     {"4", "14", 0},        {"4", "4", 1},
-        {"4", "41 4", 1},         {"4", "", 0},          {"Oslo", "in Oslo", 1},
-        {"Oslo", "oslo", 0},      {"Oslo", "Osloer", 0}, {"4", "_4", 0},
-        {"aa", "aaa", 0},         {"aa", "aaa aa", 1},   {"$5", "x$5", 1},
-        {"ab ab", "ab ab ab", 1}, {"4", "é4é", 1},
+        {"4", "it is 4.", 1},
+        {"4", "14", 0},
+        {"4", "4", 1},
+        {"4", "41 4", 1},
+        {"4", "", 0},
+        {"Oslo", "in Oslo", 1},
+        {"Oslo", "oslo", 0},
+        {"Oslo", "Osloer", 0},
+        {"4", "_4", 0},
+        {"aa", "aaa", 0},
+        {"aa", "aaa aa", 1},
+        {"$5", "x$5", 1},
+        {"ab ab", "ab ab ab", 1},
+        {"4", "é4é", 0},
+        {"1", "1.5", 0},
+        {"234", "1,234", 0},
+        {"4", "3/4", 0},
+        {"4", "3 / 4", 0},
+        {"3", "3/4", 0},
+        {"3", "3 / 4", 0},
+        {"caf", "café", 0},
+        {"cafe", "cafe\u0301", 0},
+        {"af", "caf", 0},
+        {"234", "1{,}234", 0},
+        {"234", "1\\,234", 0},
+        {"1", "1{,}234", 0},
+        {"1", "1\\,234", 0},
+        {"4", "-4", 0},
+        {"4", "2-4", 0},
+        {"2", "2-4", 0},
+        {"4", "2–4", 0},
+        {"2024", "2024-05-06", 0},
+        {"30", "10:30", 0},
+        {"10", "10:30", 0},
+        {"2", "x^2", 0},
+        {"2", "x^{2}", 0},
+        {"2", "2^x", 0},
+        {"90", "90^\\circ", 1},
+        {"3", "\\frac{3}{4}", 0},
+        {"4", "\\frac{3}{4}", 0},
+        {"2", "2\\sqrt{3}", 0},
+        {"3", "2\\sqrt{3}", 0},
+        {"4", "\\boxed{4}", 1},
+        {"4", "\\text{4}", 1},
+        {"1", "1 1/2", 0},
+        {"1.5", "1.5 \\times 10^3", 0},
+        {"1.5", "is 1.5.", 1},
+        {"4", "4½", 0},
+        {"4", "4²", 0},
+        {"4", "$4", 1},
+        {"4", "4%", 1},
+        {"4", "(4)", 1},
+        {"4", "4, 5", 1},
+        {"3/4", "3/4", 1},
+        {"3/4", "1 3/4", 1},
+        {"3/4", "13/4", 0},
+        {"-5", "3-5", 0},
+        {"-5", "is -5", 1},
+        {".5", "1.5", 0},
+        {"can", "can't", 0},
+        {"Paris", "Paris's", 1},
+        {"Paris", "Paris.", 1},
+        {"Paris", "\"Paris\"", 1},
+        {"t", "can't", 0},
+        {"ß", "groß", 0},
+        {"是5", "答案是5。", 0},
+        {"5", "1'5", 0},
+        {"5",
+         "\xff"
+         "5",
+         1},
     };
     EXPECT_ALL((struct verifier_spec){.type = "contains"}, rows);
     const struct expectation fixed[] = {{"", "I am SORRY.", 1}, {"", "sorr", 0}, {"", "sorryful", 0}};
@@ -88,6 +154,119 @@ static void contains(void **state) {
     assert_true(reward_score(reward, &problem, long_answer, 4999, true, NULL) == 0);
     problem.answer = long_answer + 4999 - 4096;
     assert_true(reward_score(reward, &problem, long_answer + 4999 - 4096, 4096, true, NULL) == 1);
+    reward_free(reward);
+}
+
+static void choice(void **state) {
+    (void)state;
+    const struct expectation rows[] = {
+        {"A", "A", 1},
+        {"A", "a", 1},
+        {"A", "(A)", 1},
+        {"A", "A.", 1},
+        {"A", "A)", 1},
+        {"A", "**A**", 1},
+        {"A", "**A.**", 1},
+        {"A", "[A]", 1},
+        {"A", "$A$", 1},
+        {"A", "\\boxed{A}", 1},
+        {"A", "\\boxed{\\text{A}}", 1},
+        {"A", "\\boxed{\\textbf{(A)}}", 1},
+        {"A", "\\boxed{(A)}", 1},
+        {"A", "\\boxed{A. Paris}", 1},
+        {"A", "<answer>A</answer>", 1},
+        {"A", "Answer: A", 1},
+        {"A", "**Answer:** A", 1},
+        {"A", "**Answer: A**", 1},
+        {"A", "The answer is A.", 1},
+        {"A", "The answer is (A).", 1},
+        {"A", "the answer is: **A**", 1},
+        {"A", "The answer is A because B is wrong.", 1},
+        {"A", "The correct answer is option A", 1},
+        {"A", "The answer is (A) Paris, not (B).", 1},
+        {"A", "Answer: A. Paris", 1},
+        {"A", "Option A", 1},
+        {"A", "A. Paris", 1},
+        {"A", "(A) Paris", 1},
+        {"A", "A: Paris", 1},
+        {"A", "#### A", 1},
+        {"(b)", "Answer: b", 1},
+        {"b.", "(B)", 1},
+        {"B", "(A) is false, so (B).\nAnswer: B", 1},
+        {"B", "A and C are wrong.\n\n**B**", 1},
+        {"B", "It must be (B), for (B) fits.", 1},
+        {"B", "Answer: A. No. Answer: B", 1},
+        {"B", "I would go for option B here", 1},
+        {"J", "J", 1},
+        {"A", "B", 0},
+        {"A", "", 0},
+        {"A", "A man", 0},
+        {"A", "A man came", 0},
+        {"A", "The answer is A man", 0},
+        {"A", "The answer is a man", 0},
+        {"A", "The answer is a.", 1},
+        {"A", "A or B", 0},
+        {"B", "A or B", 0},
+        {"A", "The answer is A or B", 0},
+        {"B", "The answer is A or B", 0},
+        {"A", "The answer is (A) and (C)", 0},
+        {"A", "(A) or (B)", 0},
+        {"A", "Either (A) or (B).", 0},
+        {"A", "\\boxed{A, B}", 0},
+        {"A", "\\boxed{AB}", 0},
+        {"B", "The answer is not B", 0},
+        {"B", "The answer isn't (B).", 0},
+        {"A", "\\boxed{A} \\boxed{B}", 0},
+        {"A", "\\boxed{A", 0},
+        {"A", "A. Paris\nB. London", 0},
+        {"A", "Apple", 0},
+        {"A", "A-team", 0},
+        {"A", "f(A)", 0},
+        {"A", "A\u0301", 0},
+        {"C", "C'est la vie", 0},
+        {"A", "AA", 0},
+        {"A", "A1", 0},
+        {"A", "\\boxed{A man}", 0},
+        {"A", "A/B", 0},
+        {"A", "A, B", 0},
+        {"I", "I think so", 0},
+        {"I", "Answer: I think B", 0},
+        {"A", "Answer: A, B", 0},
+    };
+    EXPECT_ALL((struct verifier_spec){.type = "choice"}, rows);
+    struct reward *reward = make((struct verifier_spec){.type = "choice"});
+    const char *refused[] = {"Paris", "A or B", "K", "1", "A. Paris", "AB"};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        struct problem problem = problem_with(refused[i]);
+        assert_int_equal(reward_check(reward, &problem, &err), OPSM_FORMAT);
+        assert_non_null(strstr(err.text, "a letter from A to J"));
+    }
+    struct problem problem = problem_with("A");
+    assert_true(reward_score(reward, &problem, "Answer: A", 9, false, NULL) == 0);
+    assert_true(reward_score(reward, &problem, "\\boxed{A} x", 11, false, NULL) == 1);
+    reward_free(reward);
+}
+
+/* The last match, and comparison as numbers. */
+static void regex_settings(void **state) {
+    (void)state;
+    const struct expectation last[] = {
+        {"345", "is 12, is 345", 1}, {"12", "is 12, is 345", 0}, {"12", "is 12, was 345", 1}, {"12", "was 12", 0}};
+    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "is (?<answer>\\d+)", .last_match = true}), last);
+    const struct expectation empty[] = {{"", "aé", 1}, {"", "", 1}};
+    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "x*", .last_match = true}), empty);
+    const struct expectation numbers[] = {
+        {"1234", "is 1,234.0!", 1}, {"1/2", "is 0.5!", 1}, {"5", "is 5 or 6!", 0}, {"5", "is 5x!", 0}};
+    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "is (?<answer>[^!]+)!", .as_number = true}),
+               numbers);
+    const struct expectation near[] = {{"100", "is 99.5", 1}, {"100", "is 98", 0}};
+    EXPECT_ALL(
+        ((struct verifier_spec){.type = "regex", .pattern = "is (?<answer>.+)", .as_number = true, .tolerance = 0.01}),
+        near);
+    struct reward *reward =
+        make((struct verifier_spec){.type = "regex", .pattern = "(?<answer>.+)", .as_number = true});
+    struct problem problem = problem_with("10:30");
+    assert_int_equal(reward_check(reward, &problem, &err), OPSM_FORMAT);
     reward_free(reward);
 }
 
@@ -271,9 +450,11 @@ static char *repeated(const char *unit, size_t size) {
 static void hostile_responses_end_soon(void **state) {
     (void)state;
     enum { SIZE = 1 << 20 };
-    const char *units[] = {"(",    ")",   "1",  "1,111", "1/",  "\\boxed{", "\\frac{1}{", "<answer>", "{",
-                           "-",    "a",   "ab", "\xff",  "1+",  "\n",       " ",          "1.",       "1e",
-                           "</a>", "<a>", "$",  "\\",    "(1+", ".",        "1e5",        "=",        "}"};
+    const char *units[] = {"(",        ")",   "1",    "1,111", "1/",   "\\boxed{",    "\\frac{1}{", "<answer>",
+                           "{",        "-",   "a",    "ab",    "\xff", "1+",          "\n",         " ",
+                           "1.",       "1e",  "</a>", "<a>",   "$",    "answer: 1 ",  "answer is ", "#### ",
+                           "#### x\n", "1 ",  "**",   "\\,",   "(B",   "Question:\n", "\\",         "(1+",
+                           ".",        "1e5", "=",    "}"};
     const char *tags[] = {"<a>", "</a>"};
     const struct verifier_spec specs[] = {
         {.type = "exact", .weight = 1},
@@ -293,16 +474,20 @@ static void hostile_responses_end_soon(void **state) {
     const int64_t numbers[] = {1, 1};
     struct problem problem = {
         .prompt = "p", .answer = "7", .solution = "", .numbers = numbers, .n_numbers = 2, .target = 2};
+    struct reward *choice_reward = make((struct verifier_spec){.type = "choice"});
+    struct problem letter = problem_with("A");
     for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
         char *text = repeated(units[u], SIZE);
         double scores[N], start = clock_seconds();
         reward_score(reward, &problem, text, SIZE, true, scores);
+        assert_true(reward_score(choice_reward, &letter, text, SIZE, true, NULL) == 0);
         double took = clock_seconds() - start;
         if (took > 2) fail_msg("a megabyte of '%s' took %.1f s", units[u], took);
         for (int i = 0; i < N; i++)
             if (scores[i] != 0) fail_msg("a megabyte of '%s' scored %g by %s", units[u], scores[i], specs[i].type);
         mem_free(text);
     }
+    reward_free(choice_reward);
     reward_free(reward);
 }
 
@@ -337,7 +522,7 @@ static void wrong_specifications(void **state) {
     } rows[] = {
         {{.type = NULL}, "needs a type: one of exact, numeric"},
         {{.type = "numerc"}, "did you mean 'numeric'"},
-        {{.type = "judge"}, "there are exact, numeric, regex, contains, format, expression"},
+        {{.type = "judge"}, "there are exact, numeric, choice, regex, contains, format, expression"},
         {{.type = "exact", .pattern = "x"}, "'exact' has no setting 'pattern'"},
         {{.type = "exact", .tolerance = 0.1}, "no setting 'tolerance'"},
         {{.type = "exact", .tolerance = NAN}, "no setting 'tolerance'"},
@@ -346,6 +531,9 @@ static void wrong_specifications(void **state) {
         {{.type = "numeric", .tolerance = -0.1}, "tolerance must be"},
         {{.type = "numeric", .ignore_case = true}, "no setting 'ignore_case'"},
         {{.type = "regex"}, "needs a pattern"},
+        {{.type = "regex", .pattern = "x", .as_number = true}, "needs a group named answer"},
+        {{.type = "regex", .pattern = "x", .tolerance = 0.1}, "tolerance is for numbers"},
+        {{.type = "exact", .last_match = true}, "no setting 'last_match'"},
         {{.type = "regex", .pattern = "a("}, "is wrong at character 2: missing closing parenthesis"},
         {{.type = "regex", .pattern = "(((a{900}){900}){900})"}, "too large"},
         {{.type = "contains", .pattern = " "}, "blank"},
@@ -548,7 +736,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact),
         cmocka_unit_test(contains),
+        cmocka_unit_test(choice),
         cmocka_unit_test(regex),
+        cmocka_unit_test(regex_settings),
         cmocka_unit_test(format),
         cmocka_unit_test(expression_scores),
         cmocka_unit_test(digit_walks_score),
