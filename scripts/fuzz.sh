@@ -19,8 +19,8 @@ if [ -z "$clang" ] || ! "$clang" -fsanitize=fuzzer,address -x c -o "$dir/probe" 
   exit 77
 fi
 
-flags=(-std=c17 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -ffp-contract=off -fno-omit-frame-pointer
-       -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Isrc -DOPSM_VERSION='"fuzz"')
+flags=(-std=c17 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -Wno-unknown-pragmas -ffp-contract=off -fno-omit-frame-pointer
+       -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Isrc -Itests -DOPSM_VERSION='"fuzz"')
 base=(src/base/status.c src/base/mem.c src/base/file.c src/base/clock.c)
 for target in "${targets[@]}"; do
   case $target in

@@ -16,7 +16,7 @@
  *   scientific= decimal "e" exponent | decimal times "10^" exponent | "10^" exponent; times is \times, \cdot, *, x and
  *               their signs; the exponent has at most three digits
  *   fraction  = decimal "/" decimal, with or without blanks | \frac{a}{b}, \frac ab, \dfrac, \tfrac, \cfrac
- *   mixed     = whole number, fraction below 1: 1 1/2, 3\frac{1}{2}
+ *   mixed     = whole number, fraction between 0 and 1: 1 1/2, 3\frac{1}{2}
  *   unit      = % | \% | a degree | \text{..} and its like | known units (km, kg, ...) | words, one of which may follow
  *               "/"; with exponents: cm^2. The sign % is a unit: 50% is 50, never 0.5. Words that change the value
  *               (million, dozen, half, squared, or, and, ...) are no units, nor are letters that may be variables (5x)

@@ -224,7 +224,7 @@ static bool eat_part(struct span *text, struct number *whole, bool *valued) {
         if (!eat_slash(&rest, &part, &has_value, &plain)) return false;
     }
     uint64_t over;
-    if (!plain || !has_value || !number_small(&part, &over) || over >= part.under) return false;
+    if (!plain || !has_value || !number_small(&part, &over) || over == 0 || over >= part.under) return false;
     if (whole->n_digits <= NUMBER_DIGITS_MAX)
         number_multiply(whole, part.under, over);
     else

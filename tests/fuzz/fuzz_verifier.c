@@ -2,11 +2,13 @@
  *
  * libFuzzer target of the verifiers. The first byte chooses settings, the text up to the first NUL is the answer (or
  * the pattern), the rest the response. Whatever the bytes: scores are 0 or 1, the same response scores the same twice,
- * a response that is the answer itself is right, and an expression that is right uses given numbers only.
+ * a response that is the answer itself is right, what was found lies in the response, a digit glued to a number that
+ * was right makes it wrong, and an expression that is right uses given numbers only.
  */
 #include "base/mem.h"
 #include "judge.h"
 #include "reward/expression.h"
+#include "reward/number.h"
 #include "reward/verifier.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +44,46 @@ static double score_one(const struct verifier_spec *spec, const struct problem *
     return score;
 }
 
+static struct verdict verdict_of(const struct reward *reward, const struct problem *problem, const char *text,
+                                 size_t length) {
+    struct verdict verdict;
+    reward_judge(reward, &(struct reward_item){problem, text, length, true}, 1, &verdict);
+    struct span found = verdict.found;
+    require(!found.at || (found.at >= text && found.at + found.length <= text + length), "found lies in the response");
+    return verdict;
+}
+
+/* The answer is right as a response, and a right number with a digit glued to it is another one. */
+static void check_numeric(const struct problem *problem, const char *text, size_t length) {
+    opsm_error err = {0};
+    struct reward *reward;
+    require(reward_create(&reward, &(struct verifier_spec){.type = "numeric", .weight = 1}, 1, &err) == OPSM_OK,
+            "numeric");
+    struct number number;
+    bool valued = number_of_reference(span_of(problem->answer), &number);
+    require(valued == (reward_check(reward, problem, &err) == OPSM_OK), "a check reads what judging reads");
+    if (valued && number_whole(span_of(problem->answer), &number, NULL))
+        require(verdict_of(reward, problem, problem->answer, strlen(problem->answer)).reward == 1,
+                "a number equals itself");
+    struct verdict verdict = verdict_of(reward, problem, text, length);
+    bool plain = verdict.reward == 1 && number.n_digits > 0 && number.under == 1 && number.exponent >= 0;
+    size_t behind = plain ? (size_t)(verdict.found.at - text) + verdict.found.length : 0;
+    if (behind > 0 && text[behind - 1] >= '0' && text[behind - 1] <= '9' &&
+        !memchr(verdict.found.at, '^', verdict.found.length)) {
+        char *glued = mem_alloc(length + 1, 1);
+        require(glued != NULL, "memory");
+        memcpy(glued, text, behind);
+        glued[behind] = '7';
+        memcpy(glued + behind + 1, text + behind, length - behind);
+        struct verdict other = verdict_of(reward, problem, glued, length + 1);
+        bool there =
+            other.found.at && other.found.at <= glued + behind && other.found.at + other.found.length > glued + behind;
+        require(other.reward == 0 || !there, "a digit more is another number");
+        mem_free(glued);
+    }
+    reward_free(reward);
+}
+
 static void check_expression(const struct problem *problem, const char *text, size_t length) {
     struct expression found;
     if (!expression_evaluate(expression_locate((struct span){text, length}), &found)) return;
@@ -73,9 +115,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct verifier_spec specs[] = {
         {.type = "exact", .weight = 1, .ignore_case = ignore_case, .unfinished_ok = unfinished_ok},
         {.type = "numeric", .weight = 1, .tolerance = flags & 128 ? 0.01 : 0, .unfinished_ok = unfinished_ok},
+        {.type = "choice", .weight = 1, .unfinished_ok = unfinished_ok},
         {.type = "contains", .weight = 1, .ignore_case = ignore_case},
         {.type = "contains", .weight = 1, .pattern = answer, .ignore_case = ignore_case},
         {.type = "regex", .weight = 1, .pattern = answer, .ignore_case = ignore_case},
+        {.type = "regex", .weight = 1, .pattern = "(?<answer>.+)", .last_match = true, .as_number = true},
         {.type = "format", .weight = 1, .prefix = answer, .tags = tags, .n_tags = 2, .unfinished_ok = unfinished_ok},
         {.type = "expression", .weight = 1, .unfinished_ok = unfinished_ok},
         {.type = "subset", .weight = 1, .unfinished_ok = unfinished_ok},
@@ -83,6 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     };
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) score_one(&specs[i], &problem, text, length, finished);
     check_expression(&problem, text, length);
+    check_numeric(&problem, text, length);
     mem_free(answer);
     return 0;
 }
