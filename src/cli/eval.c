@@ -125,6 +125,8 @@ static opsm_status apply_verifier(struct run_config *config, const char *type, o
         config_keys_release(&config->rewards[i], config_reward_keys, config_n_reward_keys);
     config->n_rewards = 1;
     config->rewards[0] = (struct config_reward){.weight = 1};
+    opsm_status status = config_replace_text(&config->eval.verifier, NULL, err);
+    if (status != OPSM_OK) return status;
     return config_replace_text(&config->rewards[0].type, type, err);
 }
 

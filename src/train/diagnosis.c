@@ -35,8 +35,8 @@ bool diagnose_signal(const struct diagnosis_row *rows, int64_t n, struct text *s
     for (int64_t i = 0; i < n; i++) {
         groups += rows[i].groups;
         silent += rows[i].silent;
-        low = fmin(low, rows[i].score);
-        high = fmax(high, rows[i].score);
+        low = fmin(low, rows[i].lowest);
+        high = fmax(high, rows[i].highest);
     }
     int64_t useful = groups - silent;
     if (groups == 0 || (double)useful >= FEW * (double)groups) return false;
@@ -56,9 +56,9 @@ bool diagnose_signal(const struct diagnosis_row *rows, int64_t n, struct text *s
     else if (low >= 1 - FEW)
         text_printf(sentence, "%s answer was judged right: try harder problems", low == 1 ? "every" : "nearly every");
     else
-        text_puts(sentence,
-                  "try more answers a problem (rollout.group), a higher rollout.temperature, or a reward that "
-                  "tells answers apart");
+        text_puts(sentence, "try more answers a problem (rollout.group), a higher rollout.temperature, easier "
+                            "problems, or a reward that "
+                            "tells answers apart");
     return true;
 }
 
@@ -127,12 +127,18 @@ static void read_row(struct history *h, const json_t *row) {
     const char *outcome = json_string_value(json_object_get(row, "outcome"));
     if (kind && outcome && !strcmp(kind, "step")) h->nonfinite += !strcmp(outcome, "nonfinite");
     if (!kind || strcmp(kind, "iteration") != 0 || h->n == h->room) return;
-    json_t *rewards = json_object_get(row, "rewards");
-    const json_t *first = json_object_iter_value(json_object_iter(rewards));
+    double lowest = INFINITY, highest = -INFINITY;
+    const char *name;
+    json_t *mean;
+    json_object_foreach(json_object_get(row, "rewards"), name, mean) {
+        lowest = fmin(lowest, json_number_value(mean));
+        highest = fmax(highest, json_number_value(mean));
+    }
     h->rows[h->n++] = (struct diagnosis_row){
         .reward = number_of(row, "reward_mean"),
         .reward_std = number_of(row, "reward_std"),
-        .score = json_number_value(first),
+        .lowest = lowest,
+        .highest = highest,
         .drift = fmax(number_of(row, "drift_negative_mean"), number_of(row, "drift_positive_mean")),
         .groups = h->groups,
         .silent = (int64_t)number_of(row, "skipped_groups")};

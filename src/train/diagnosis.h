@@ -11,7 +11,7 @@
 /* One iteration, as its line of metrics.jsonl has it. */
 struct diagnosis_row {
     double reward, reward_std; /* over the fresh responses */
-    double score;              /* mean of the first verifier */
+    double lowest, highest;    /* means of its verifiers */
     double drift;              /* larger of the means over positives and negatives, in nats a token; NaN: no step */
     int64_t groups, silent;    /* silent: all rewards of the group are equal */
 };

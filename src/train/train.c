@@ -299,9 +299,16 @@ static opsm_status retire_batch(struct training *t, opsm_error *err) {
 static void warn_early(struct training *t) {
     const struct run_position *at = &t->run.position;
     if (t->n_early == EARLY || at->iteration == t->run.config->train.iterations) return;
-    t->early[t->n_early++] = (struct diagnosis_row){.score = at->tallies[TALLY_SCORES],
-                                                    .groups = t->run.config->rollout.prompts,
-                                                    .silent = (int64_t)at->tallies[TALLY_ZERO_GROUPS]};
+    const double *scores = &at->tallies[TALLY_SCORES];
+    struct diagnosis_row *row = &t->early[t->n_early++];
+    *row = (struct diagnosis_row){.lowest = scores[0],
+                                  .highest = scores[0],
+                                  .groups = t->run.config->rollout.prompts,
+                                  .silent = (int64_t)at->tallies[TALLY_ZERO_GROUPS]};
+    for (int i = 1; i < reward_count(t->run.problems.reward); i++) {
+        row->lowest = fmin(row->lowest, scores[i]);
+        row->highest = fmax(row->highest, scores[i]);
+    }
     struct text sentence = {0};
     if (t->n_early == EARLY && diagnose_signal(t->early, EARLY, &sentence) && !sentence.failed)
         log_line(LOG_WARN, "%s", sentence.data);

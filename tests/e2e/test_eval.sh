@@ -60,6 +60,10 @@ evaluate rows >got
 same rows
 evaluate rows --train-split >got
 [ $(($(number problems <got) + $(last rows problems))) = 300 ] || fail "train and held-out are not all rows"
+"$OPSM" -q train run.yaml output=form task.name=null data.file=rows.jsonl data.prompt=q data.answer=a \
+  'reward=[{type: contains}, {type: format}]' eval.verifier=format >/dev/null 2>log
+evaluate form -n 3 --verifier exact >got
+[ "$(number problems <got)" = 3 ] || fail "a verifier in place of the run's"
 evaluate rows --data head.jsonl >got
 [ "$(number problems <got)" = 50 ] || fail "the fields of the run"
 evaluate rows --data head.jsonl -n 7 --max-tokens 2 >got

@@ -9,8 +9,13 @@
 enum { GROUPS = 16 };
 
 static struct diagnosis_row row(double reward, double drift, int silent) {
-    return (struct diagnosis_row){
-        .reward = reward, .reward_std = 0.2, .score = reward, .drift = drift, .groups = GROUPS, .silent = silent};
+    return (struct diagnosis_row){.reward = reward,
+                                  .reward_std = 0.2,
+                                  .lowest = reward,
+                                  .highest = reward,
+                                  .drift = drift,
+                                  .groups = GROUPS,
+                                  .silent = silent};
 }
 
 /* The sentence about `n` equal iterations, "" for none. */
@@ -35,6 +40,12 @@ static void no_signal(void **state) {
     assert_non_null(strstr(signal_of(1, GROUPS, 5), "judged right: try harder problems"));
     assert_non_null(strstr(signal_of(0.5, GROUPS, 5), "try more answers a problem"));
     assert_string_equal(signal_of(0.5, GROUPS - 1, 5), "");
+    struct diagnosis_row two = row(0, 0, GROUPS); /* the right form, and never the right answer */
+    struct text said = {0};
+    two.highest = 1;
+    assert_true(diagnose_signal(&two, 1, &said));
+    assert_non_null(strstr(said.data, "or a reward that tells answers apart"));
+    text_free(&said);
     assert_string_equal(signal_of(0, GROUPS, 0), "");
     struct diagnosis_row rows[10];
     for (int i = 0; i < 10; i++) rows[i] = row(0.01, 0, i ? GROUPS : GROUPS - 3);
