@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "base/threads.h"
 #include "data/dataset_row.h"
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,8 +202,10 @@ enum { ROW_GOOD = ROW_FAULT_COUNT };
 static opsm_status judge_rows(const struct dataset *dataset, enum data_split split, row_check *check, void *user,
                               uint8_t *verdicts, opsm_error *err) {
     bool exhausted = false;
+    log_phase("checking rows", 0, 1);
 #pragma omp parallel for num_threads(threads_count()) schedule(dynamic, 64)
     for (int64_t i = 0; i < dataset->count[split]; i++) {
+        if (omp_get_thread_num() == 0) log_share((double)i / (double)dataset->count[split]);
         enum row_fault fault = ROW_UNREADABLE;
         opsm_status status = check(user, split, &dataset->rows[split][i], &fault, NULL);
         verdicts[i] = (uint8_t)(status == OPSM_OK ? ROW_GOOD : fault);
@@ -211,6 +214,7 @@ static opsm_status judge_rows(const struct dataset *dataset, enum data_split spl
             exhausted = true;
         }
     }
+    log_phase(NULL, 0, 0);
     return exhausted ? mem_exhausted(err, "the check of a dataset", 0) : OPSM_OK;
 }
 
