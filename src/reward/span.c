@@ -27,15 +27,20 @@ bool span_same(struct span a, struct span b, bool ignore_case) {
 
 const char *span_find(struct span span, const char *needle) {
     size_t length = strlen(needle);
-    for (size_t i = 0; i + length <= span.length; i++)
-        if (!memcmp(span.at + i, needle, length)) return span.at + i;
+    const char *end = span.at + span.length;
+    for (const char *at = span.at; (size_t)(end - at) >= length; at++) {
+        at = memchr(at, *needle, (size_t)(end - at));
+        if (!at || (size_t)(end - at) < length) return NULL;
+        if (!memcmp(at, needle, length)) return at;
+    }
     return NULL;
 }
 
 const char *span_find_last(struct span span, const char *needle) {
     size_t length = strlen(needle);
     for (size_t i = span.length; i >= length; i--)
-        if (!memcmp(span.at + i - length, needle, length)) return span.at + i - length;
+        if (span.at[i - length] == *needle && !memcmp(span.at + i - length, needle, length))
+            return span.at + i - length;
     return NULL;
 }
 
