@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Builds the libFuzzer targets from the product's own sources and runs each for a time.
-# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl, verifier, tokenizer, chat, report, audit. CLANG
-# chooses the compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds
-# come from tests/fuzz/corpus.
+# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl, verifier, tokenizer, chat, report, audit,
+# recorded. CLANG chooses the compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way and a crashing
+# input (build-fuzz). Seeds come from tests/fuzz/corpus.
 # Exit code 77: no clang with libFuzzer here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl verifier tokenizer chat report audit)
+[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl verifier tokenizer chat report audit recorded)
 clang=${CLANG:-$(command -v clang-14 || command -v clang || true)}
 dir=${FUZZ_DIR:-build-fuzz}
 mkdir -p "$dir"
@@ -21,7 +21,7 @@ fi
 
 flags=(-std=c17 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -Wno-unknown-pragmas -ffp-contract=off -fno-omit-frame-pointer
        -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Isrc -Itests -DOPSM_VERSION='"fuzz"')
-base=(src/base/status.c src/base/mem.c src/base/file.c src/base/clock.c)
+base=(src/base/status.c src/base/mem.c src/base/file.c src/base/clock.c src/base/log.c)
 for target in "${targets[@]}"; do
   case $target in
     gguf) sources=(src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c src/io/quote.c src/io/name_map.c src/io/quant*.c)
@@ -41,7 +41,10 @@ for target in "${targets[@]}"; do
             libraries=($(pkg-config --libs jansson yaml-0.1) -lm) ;;
     audit) sources=(src/report/audit*.c src/objective/*.c src/io/json*.c src/base/text.c)
            libraries=($(pkg-config --libs jansson) -lm) ;;
-    *) echo "fuzz: unknown target '$target', known are gguf, jsonl, verifier, tokenizer, chat, report and audit" >&2; exit 2 ;;
+    recorded) sources=(src/reward/*.c src/data/problem.c src/data/dataset_row.c src/io/json*.c src/base/text.c
+                       src/text/unicode.c)
+              libraries=($(pkg-config --libs jansson libpcre2-8) -lm) ;;
+    *) echo "fuzz: unknown target '$target', known are gguf, jsonl, verifier, tokenizer, chat, report, audit and recorded" >&2; exit 2 ;;
   esac
   program=$dir/fuzz_$target
   "$clang" "${flags[@]}" "tests/fuzz/fuzz_$target.c" "${sources[@]}" "${base[@]}" -o "$program" "${libraries[@]}"
