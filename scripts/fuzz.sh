@@ -34,7 +34,7 @@ for target in "${targets[@]}"; do
     tokenizer) sources=(src/text/{tokenizer,decode,vocab,bpe,special,pretokenize,unicode}.c src/io/gguf_read.c
                         src/io/gguf_get.c src/io/cursor.c src/io/quote.c src/io/name_map.c src/io/quant*.c)
                libraries=(-lm) ;;
-    chat) sources=(src/text/{chat,chat_render,unicode}.c src/base/text.c src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c
+    chat) sources=(src/text/*.c src/base/text.c src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c
                    src/io/quote.c src/io/name_map.c src/io/quant*.c)
           libraries=(-lm) ;;
     report) sources=(src/report/html*.c src/report/drift_histogram.c src/io/json*.c src/base/text.c)
