@@ -246,7 +246,7 @@ def check_link(shown):
 
 
 PATH = re.compile(r"(src|tests|docs|examples|scripts|bench|include|models|cmake|packaging|\.ci)/[\w./*-]*$")
-KEY = re.compile(r"([a-z_]+(\.[a-z0-9_]+)+)(\s*[=:].*)?$", re.S)
+KEY = re.compile(r"(?!.*\.(?:gguf|html|jsonl?|yaml)$)([a-z_]+(\.[a-z0-9_]+)+)(\s*[=:].*)?$", re.S)
 
 
 def check_make(shown, targets):
