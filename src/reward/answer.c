@@ -163,7 +163,8 @@ void answer_skip_filler(struct span *text) {
 }
 
 bool answer_denied(struct span text) {
-    static const char *const words[] = {"not", "never", "neither", "cannot", "isn", "wasn", "can't", "won", "wouldn"};
+    static const char *const words[] = {"but",   "less",    "more",   "greater", "fewer", "least", "than", "not",
+                                        "never", "neither", "cannot", "isn",     "wasn",  "can't", "won",  "wouldn"};
     for (; text.length && !is_digit(text.at[0]) && text.at[0] != '\n'; text = behind(text, 1)) {
         bool ends = text.at[0] == '.' || text.at[0] == '?' || text.at[0] == '!';
         if (ends && (text.length == 1 || is_space(text.at[1]))) return false;

@@ -30,7 +30,7 @@ size_t answer_length(struct span text);
 /* Moves past what may stand between a marker and its answer: blanks, colons, bold, "is therefore the number". */
 void answer_skip_filler(struct span *statement);
 
-/* Whether a statement denies ("not 5", "isn't 5"): looks at its words up to a digit or the end of the sentence. */
+/* Whether a statement denies ("not 5", "isn't 5") or bounds ("less than 5"): looks at its words up to a digit or the end of the sentence. */
 bool answer_denied(struct span statement);
 
 /* The last line that is not blank. */

@@ -92,6 +92,14 @@ static bool bracket_ties(struct span text, size_t i) {
     return is_word(before) || before == ')' || before == ']' || before == '}';
 }
 
+/* Whether the brace or tag that ends at `i` only dresses what it holds. */
+static bool dresses(struct span text, size_t i) {
+    static const char *const openings[] = {"\\text{", "\\textbf{", "\\mathbf{", "\\boldsymbol{", "\\mathrm{", "\\bm{"};
+    for (size_t k = 0; k < sizeof openings / sizeof *openings; k++)
+        if (span_ends_with((struct span){text.at, i}, openings[k])) return true;
+    return false;
+}
+
 /* Whether the character that ends at `i` ties what follows it; `spaced`: blanks come between. */
 static bool ties_left(struct span text, size_t i, bool spaced) {
     char c = text.at[i - 1], before = i > 1 ? text.at[i - 2] : '\0';
@@ -111,6 +119,8 @@ static bool ties_left(struct span text, size_t i, bool spaced) {
     case '=':
         return before == '!' || before == '<' || before == '>';
     case '>':
+        if (span_ends_with((struct span){text.at, i}, "<sup>") || span_ends_with((struct span){text.at, i}, "<sub>"))
+            return true;
         return before != '=' && before != '-' && before != '/' && before != '"' && !is_letter(before);
     case ':':
         return !spaced && (is_digit(before) || (is_letter(before) && !(i > 2 && is_letter(text.at[i - 3]))));
@@ -131,8 +141,9 @@ static bool ties_left(struct span text, size_t i, bool spaced) {
     case '\\':
     case '<':
     case '@':
-    case '{':
         return true;
+    case '{':
+        return !dresses(text, i);
     case '#': /* number 5, but a marker of an answer */
         return before != '#';
     default:
@@ -210,17 +221,22 @@ static bool ties_right(struct span text, size_t i, bool spaced) {
     case '\'':
         return !spaced && is_word(next);
     case '*':
-        return next == '*' ? is_word(at(text, i + 2)) : spaced || is_word(next) || next == '\\' || next == '(';
+        if (next == '*') next = at(text, i + 2), c = '\0';
+        return c == '\0' ? is_word(next) || next == '/' || next == '^'
+                         : spaced || is_word(next) || next == '\\' || next == '(';
     case '-':
         return minus_ties(text, i + 1);
     case '/':
         return spaced || word_from(text, i + 1).length < 2;
     case '<':
+        if (next == 's' && at(text, i + 2) == 'u') return true; /* <sub>, <sup> */
         return next != '/' && !is_letter(next);
     case '\\':
         return is_letter(next) && !is_harmless(word_from(text, i + 1));
     case ')':
     case ']':
+    case '$':
+    case '}':
         return next == '^' || next == '!' || next == '/';
     case '(':
     case '[':
@@ -261,10 +277,10 @@ static bool counts_a_list(struct span text, const struct token *token) {
 /* Moves past one thing that joins two numbers: an operator, a comma, a word. */
 static bool eat_joint(struct span *gap) {
     static const char *const words[] = {
-        "and",   "or",   "to",    "x",       "times",      "plus",    "minus",  "by",   "of",   "out",
-        "over",  "than", "less",  "more",    "mod",        "through", "until",  "from", "cdot", "div",
-        "pm",    "mp",   "le",    "leq",     "ge",         "geq",     "lt",     "gt",   "ne",   "neq",
-        "ldots", "dots", "cdots", "divided", "multiplied", "greater", "versus", "vs",   "bmod", "text"};
+        "and",  "or",    "to",   "x",     "times",   "plus",       "minus",   "by",     "of",   "out",     "over",
+        "than", "less",  "more", "mod",   "through", "until",      "from",    "maybe",  "else", "perhaps", "possibly",
+        "cdot", "div",   "pm",   "mp",    "le",      "leq",        "ge",      "geq",    "lt",   "gt",      "ne",
+        "neq",  "ldots", "dots", "cdots", "divided", "multiplied", "greater", "versus", "vs",   "bmod",    "text"};
     struct span word = word_from(*gap, 0);
     size_t length = word.length;
     if (length > 0) {

@@ -92,7 +92,9 @@ static enum said said_in_bold(struct span text, struct number *number, struct sp
         inside.length = (size_t)(close - inside.at);
         struct number bold;
         struct span core;
-        if (!number_whole(inside, &bold, &core) || n++ > 0) continue;
+        size_t from = (size_t)(inside.at - text.at);
+        if (!number_whole(inside, &bold, &core)) continue;
+        if (!number_alone(text, from, from + inside.length, true, &bold, &core) || n++ > 0) continue;
         *number = bold;
         *found = core;
     }

@@ -223,6 +223,13 @@ static void nothing_is_read_by_half(void **state) {
         {"7", "#### 1,7", 0},
         {"5", "#### 5 or 6", 0},
         {"500", "0,500", 0},
+        {"4", "3 or maybe 4", 0},
+        {"4", "The answer is anything but 4", 0},
+        {"4", "The answer is less than 4", 0},
+        {"4", "**4**/5", 0},
+        {"3", "It is **3** to 4", 0},
+        {"4", "$4$/5", 0},
+        {"4", "x<sup>4</sup>", 0},
     };
     EXPECT_ALL(0, rows);
 }
@@ -265,6 +272,8 @@ static void forms_of_people_and_models(void **state) {
         {"5", "5 = 2 + 3", 1},
         {"5", "A) 5", 1},
         {"5", "(5)", 1},
+        {"5", "The answer is $\\boldsymbol{5}$", 1},
+        {"5", "It is $\\mathbf{5}$.", 1},
         {"5", "\\boxed{\\boxed{5}}", 1},
         {"5", "\\boxed {5}", 1},
         {"5", "\\fbox{5}", 1},
