@@ -2,6 +2,7 @@
 #include "reward/answer.h"
 
 bool span_eat(struct span *text, const char *literal) {
+    if (text->length == 0 || text->at[0] != literal[0]) return false; /* nearly always */
     size_t length = strlen(literal);
     if (text->length < length || memcmp(text->at, literal, length) != 0) return false;
     text->at += length;
