@@ -121,6 +121,7 @@ static bool ties_left(struct span text, size_t i, bool spaced) {
     case '>':
         if (span_ends_with((struct span){text.at, i}, "<sup>") || span_ends_with((struct span){text.at, i}, "<sub>"))
             return true;
+        if (before == '>' && !spaced) return false; /* <<2*3=6>>6, the sums of GSM8K */
         return before != '=' && before != '-' && before != '/' && before != '"' && !is_letter(before);
     case ':':
         return !spaced && (is_digit(before) || (is_letter(before) && !(i > 2 && is_letter(text.at[i - 3]))));
@@ -131,9 +132,10 @@ static bool ties_left(struct span text, size_t i, bool spaced) {
     case ';':
     case '|':
     case '!':
-    case '\'':
     case '.':
         return !spaced;
+    case '\'':
+        return !spaced && is_word(before); /* 1'234, but '5' */
     case '+':
     case '-':
     case '/':
@@ -303,7 +305,7 @@ static bool joined(struct span text, size_t end, size_t start) {
     if (gap.length >= 2 && (gap.at[0] == '.' && gap.at[1] == '.')) return true;
     struct span arrow = gap;
     while (arrow.length && arrow.at[0] == ' ') arrow = from(arrow, 1);
-    if (span_eat(&arrow, "->")) return false;
+    if (span_eat(&arrow, "->") || (gap.length == 2 && span_eat(&arrow, ">>"))) return false;
     while (gap.length)
         if (!eat_joint(&gap)) return false;
     return true;

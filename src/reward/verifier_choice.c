@@ -104,10 +104,10 @@ static bool whole_choice(struct span text, bool with_text, struct choice *choice
     eat_option(&text);
     if (!eat_choice(&text, choice)) return false;
     bool point = span_eat(&text, ".") || span_eat(&text, ":");
-    text = span_trim(text);
-    if (text.length == 0) return true;
-    if (!with_text || (!point && !choice->marked) || memchr(text.at, '\n', text.length)) return false;
-    return !names_another((struct span){text.at - 1, text.length + 1}, choice->letter);
+    struct span said = span_trim(text);
+    if (said.length == 0) return true;
+    if (!with_text || (!point && !choice->marked) || memchr(said.at, '\n', said.length)) return false;
+    return !names_another(text, choice->letter);
 }
 
 /* The one letter that the text names in so many words, "(B)", "**B**", "option B", however often; false when there are
@@ -146,6 +146,27 @@ static bool stated_choice(struct span text, struct choice *choice, bool *said) {
     return false;
 }
 
+/* The choice of the first or the last line. A last line that is a letter and no more wins; else no line may choose
+ * another, as the lines of a list of options do. */
+static bool choice_of_lines(struct span text, struct choice *choice) {
+    if (whole_choice(answer_last_line(text), false, choice)) return true;
+    bool first = true, ends = false, any = false;
+    for (text = span_trim(text); text.length;) {
+        const char *newline = memchr(text.at, '\n', text.length);
+        struct span line = {text.at, newline ? (size_t)(newline - text.at) : text.length};
+        struct choice one;
+        text = (struct span){line.at + line.length + (newline != NULL), text.length - line.length - (newline != NULL)};
+        if (whole_choice(line, true, &one)) {
+            if (any && one.letter != choice->letter) return false;
+            *choice = one;
+            any = true;
+            ends = ends || first || text.length == 0;
+        }
+        first = false;
+    }
+    return ends;
+}
+
 static bool read_choice(struct span text, struct choice *choice, bool *boxed) {
     struct span content;
     enum answer_box box = answer_boxed(text, &content);
@@ -158,7 +179,7 @@ static bool read_choice(struct span text, struct choice *choice, bool *boxed) {
     bool said = false;
     if (stated_choice(text, choice, &said)) return true;
     if (said) return false;
-    return whole_choice(answer_last_line(text), true, choice) ? true : only_choice(text, choice);
+    return choice_of_lines(text, choice) || only_choice(text, choice);
 }
 
 static opsm_status check_choice(const void *state, const struct verifier_spec *spec, const struct problem *problem,
@@ -190,10 +211,11 @@ const struct verifier_type verifier_choice = {
     .help = "The response chooses the letter of the answer, from A to J in either case:\n"
             "A, (A), A., **A**, \\boxed{\\text{A}}, (A) Paris. The first of these decides: the\n"
             "last \\boxed{}, \\fbox{} or <answer>; a #### line; the whole response; what the\n"
-            "last `answer is` or `answer:` says; the last line; the only letter named as\n"
-            "(A), **A** or `option A`. Two letters where one is asked for (A or B) score 0,\n"
-            "and so does the word in `A man`. The answer of the data must be a letter. In a\n"
-            "response that was cut off only a box counts, unless unfinished_ok.\n",
+            "last `answer is` or `answer:` says; the first or last line; the only letter\n"
+            "named as (A), **A** or `option A`. Two letters where one is asked for (A or B)\n"
+            "score 0, and so does the word in `A man`. The answer of the data must be a\n"
+            "letter. In a response that was cut off only a box counts, unless\n"
+            "unfinished_ok.\n",
     .settings = SETTING_UNFINISHED,
     .check = check_choice,
     .score = score_choice,
