@@ -101,8 +101,7 @@ static enum said said_in_bold(struct span text, struct number *number, struct sp
     return n == 0 ? UNSAID : n == 1 ? SAID_NUMBER : SAID_NONE;
 }
 
-/* Looks in the order of number.h's neighbour docs/rewards.md: a box, ####, the whole response, a marker, bold, the last
- * number that stands alone. */
+/* A box, ####, the whole response, a marker, bold, the last number that stands alone: docs/verifiers.md. */
 static enum said read_response(struct span text, struct number *number, struct span *found) {
     switch (answer_boxed(text, found)) {
     case ANSWER_BOX:

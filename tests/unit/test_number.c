@@ -56,14 +56,8 @@ static void nothing_is_read_by_half(void **state) {
     const struct expectation rows[] = {
         {"5", "- 5", 0},
         {"5", "2*3*5", 0},
-        {"5",
-         "\xe2\x80\x93"
-         "5",
-         0}, /* an en dash */
-        {"-5",
-         "\xe2\x80\x93"
-         "5",
-         0},
+        {"5", "–5", 0}, /* an en dash */
+        {"-5", "–5", 0},
         {"5", "0,5", 0},
         {"3", "\\boxed{2\\sqrt{3}}", 0},
         {"3", "2\\sqrt{3}", 0},
@@ -450,34 +444,10 @@ static void whole_values_are_exact(void **state) {
 
 static void references_are_read_whole(void **state) {
     (void)state;
-    const char *refused[] = {"10:30",
-                             "2024-05-06",
-                             "(3,2)",
-                             "2\\sqrt{3}",
-                             "twelve",
-                             "12 or 13",
-                             "0,5",
-                             "1,23",
-                             "1.234,56",
-                             "5x",
-                             "x^2",
-                             "\\pi",
-                             "1/0",
-                             "\\boxed{}",
-                             "\\boxed{5",
-                             "3-5",
-                             "5!",
-                             "2, 3",
-                             "\xc2\xbd",
-                             "\xef\xbc\x95",
-                             "#### ",
-                             "1_000",
-                             "0x10",
-                             "\xe2\x80\x93"
-                             "5",
-                             "5 5",
-                             "3 out of 5",
-                             "5 million"};
+    const char *refused[] = {
+        "10:30",    "2024-05-06",   "(3,2)", "2\\sqrt{3}", "twelve",    "12 or 13",  "0,5", "1,23",       "1.234,56",
+        "5x",       "x^2",          "\\pi",  "1/0",        "\\boxed{}", "\\boxed{5", "3-5", "5!",         "2, 3",
+        "\xc2\xbd", "\xef\xbc\x95", "#### ", "1_000",      "0x10",      "–5",        "5 5", "3 out of 5", "5 million"};
     struct reward *reward = numeric(0);
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         struct problem problem = {.prompt = "p", .answer = refused[i], .solution = ""};
