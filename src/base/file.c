@@ -399,6 +399,12 @@ opsm_status file_lock(int *lock, const char *dir, const char *doing, bool inheri
     return status;
 }
 
+bool file_out_of_reach(const char *path) {
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0) close(fd);
+    return fd < 0 && (errno == EACCES || errno == EPERM || errno == EMFILE || errno == ENFILE);
+}
+
 bool file_exists(const char *path) {
     struct stat st;
     return stat(path, &st) == 0;

@@ -81,6 +81,9 @@ opsm_status file_lock(int *lock, const char *dir, const char *doing, bool inheri
 
 bool file_exists(const char *path);
 
+/* Whether only a permission, or a descriptor, is missing to read the file: nothing is known then of what is in it. */
+bool file_out_of_reach(const char *path);
+
 /* Whether a file that a run has left is there. OPSM_IO when something else has its name: a pipe would keep its reader
  * waiting, a device never end. */
 opsm_status file_find(const char *path, bool *there, opsm_error *err);

@@ -30,7 +30,14 @@ static uint64_t parse_size(const char *text) {
     return n >= 1 && n < 1e18 ? (uint64_t)n : 0;
 }
 
+/* The deepest calls (rows of nested JSON) take some 150 kB. */
+enum { STACK_LEAST = 256 << 10 };
+
 opsm_status limits_check_environment(opsm_error *err) {
+    struct rlimit stack;
+    if (getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur < STACK_LEAST)
+        return opsm_fail(err, OPSM_NOMEM, "`ulimit -s` leaves a stack of %llu kB: at least %d kB are needed",
+                         (unsigned long long)(stack.rlim_cur >> 10), STACK_LEAST >> 10);
     const char *given = getenv("OPSM_MEMORY");
     if (given && !parse_size(given))
         return opsm_fail(err, OPSM_INVALID, "OPSM_MEMORY is '%.40s': expected a size, as in 3GB or 800MB", given);
@@ -174,7 +181,9 @@ bool limits_room(uint64_t bytes) {
 }
 
 char *limits_size(char out[LIMITS_SIZE_ROOM], uint64_t bytes) {
-    if (bytes < 1000000000)
+    if (bytes < 10000000)
+        snprintf(out, LIMITS_SIZE_ROOM, "%.2f MB", (double)bytes / 1e6);
+    else if (bytes < 1000000000)
         snprintf(out, LIMITS_SIZE_ROOM, "%.0f MB", (double)bytes / 1e6);
     else
         snprintf(out, LIMITS_SIZE_ROOM, "%.2f GB", (double)bytes / 1e9);

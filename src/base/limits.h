@@ -15,7 +15,7 @@ struct limit {
     bool address_space;
 };
 
-/* OPSM_INVALID with a sentence where OPSM_MEMORY is set and is no size. */
+/* OPSM_INVALID with a sentence where OPSM_MEMORY is set and is no size, OPSM_NOMEM where the stack is too small. */
 opsm_status limits_check_environment(opsm_error *err);
 
 /* Memory that can be filled: the least of what is free on the machine (swap counts) and what the control group has
@@ -43,7 +43,7 @@ opsm_status limits_check(const char *what, uint64_t more, uint64_t space, uint64
 /* Whether `bytes` of address space can be had now: for libraries that do not live through it when they cannot. */
 bool limits_room(uint64_t bytes);
 
-/* "812 MB", "2.14 GB". Returns `out`. */
+/* "1.20 MB", "812 MB", "2.14 GB". Returns `out`. */
 enum { LIMITS_SIZE_ROOM = 32 };
 char *limits_size(char out[LIMITS_SIZE_ROOM], uint64_t bytes);
 

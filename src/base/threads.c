@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include <malloc.h>
 #include <omp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -34,12 +35,33 @@ static int fitting(int n) {
     return fit;
 }
 
+static void *wait_at(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* Of `n` threads those that the system lets this process have at once (`ulimit -u`, pids.max of a control group). */
+static int startable(int n) {
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t threads[THREADS_MAX];
+    int others = 0;
+    pthread_mutex_lock(&gate);
+    while (others < n - 1 && pthread_create(&threads[others], NULL, wait_at, &gate) == 0) others++;
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < others; i++) pthread_join(threads[i], NULL);
+    if (others + 1 < n)
+        log_line(LOG_WARN, "%d of %d threads are used: the system starts no more (`ulimit -u`, or a control group)",
+                 others + 1, n);
+    return others + 1;
+}
+
 int threads_count(void) {
     if (in_use == 0) {
         const char *wanted = getenv("OPSM_THREADS");
         int n = wanted ? parse_count(wanted) : 0;
         if (n == 0) n = omp_get_num_procs();
-        threads_set(fitting(n > THREADS_MAX ? THREADS_MAX : n));
+        threads_set(startable(fitting(n > THREADS_MAX ? THREADS_MAX : n)));
     }
     return in_use;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/spool.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,30 +9,36 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const long long SPOOL_LIMIT = 4ll << 30;
+/* At most 4 GiB, and half of what is free there: other programs write there, too. */
+static long long room_in(const char *dir) {
+    static const long long most = 4ll << 30;
+    uint64_t half = limits_disk(dir).bytes / 2;
+    return half < (uint64_t)most ? (long long)half : most;
+}
 
-static opsm_status copy_all(struct file_in *in, int to, const char *path, opsm_error *err) {
+static opsm_status copy_all(struct file_in *in, int to, const char *path, long long room, opsm_error *err) {
+    char size[LIMITS_SIZE_ROOM];
     char buffer[1 << 16];
     size_t n;
     for (long long total = 0;;) {
         opsm_status status = file_in_read(in, buffer, sizeof buffer, &n, err);
         if (status != OPSM_OK || n == 0) return status;
         total += (long long)n;
-        if (total > SPOOL_LIMIT)
-            return opsm_fail(
-                err, OPSM_IO,
-                "'%s' gives more than %lld GiB: a pipe is read through a temporary file; write the rows to "
-                "a file of your own and name that",
-                in->name, SPOOL_LIMIT >> 30);
+        if (total > room)
+            return opsm_fail(err, OPSM_IO,
+                             "'%s' gives more than %s, and a pipe is read through a temporary file, which takes 4 GiB "
+                             "and half of what is free in TMPDIR at most: write the rows to a file of your own and "
+                             "name that",
+                             in->name, limits_size(size, (uint64_t)room));
         status = file_put(to, path, buffer, n, NULL, err);
         if (status != OPSM_OK) return status;
     }
 }
 
 static opsm_status copy_pipe(struct spool *spool, struct file_in *in, opsm_error *err) {
-    const char *dir = getenv("TMPDIR");
+    const char *given = getenv("TMPDIR"), *dir = given && *given ? given : "/tmp";
     char path[4096];
-    int n = snprintf(path, sizeof path, "%s/opsm-XXXXXX", dir && *dir ? dir : "/tmp");
+    int n = snprintf(path, sizeof path, "%s/opsm-XXXXXX", dir);
     if (n >= (int)sizeof path) return opsm_fail(err, OPSM_IO, "TMPDIR is too long a name: '%.60s...'", dir);
     spool->fd = mkstemp(path);
     if (spool->fd < 0)
@@ -39,7 +46,7 @@ static opsm_status copy_pipe(struct spool *spool, struct file_in *in, opsm_error
     unlink(path);
     snprintf(spool->name, sizeof spool->name, "/proc/self/fd/%d", spool->fd);
     spool->path = spool->name;
-    return copy_all(in, spool->fd, path, err);
+    return copy_all(in, spool->fd, path, room_in(dir), err);
 }
 
 opsm_status spool_open(struct spool *spool, const char *given, opsm_error *err) {

@@ -173,7 +173,7 @@ static opsm_status next_line(struct jsonl *lines, const char **text, size_t *len
         size_t content = n > 0 && from[n - 1] == '\r' ? n - 1 : n;
         if (content > lines->limit) {
             lines->line++;
-            return jsonl_fail(lines, err, OPSM_FORMAT, "the line is longer than %zu bytes; split it or raise the limit",
+            return jsonl_fail(lines, err, OPSM_FORMAT, "the line is longer than %zu bytes, and no more are read of one",
                               lines->limit);
         }
         if (whole) {

@@ -126,6 +126,19 @@ opsm_status checkpoint_list(const char *run, int64_t **numbers, size_t *count, o
     return status;
 }
 
+static const char *const parts[] = {"state.bin", "inputs.bin", "queue.bin", "config.yaml"};
+
+/* What cannot be read for want of a permission may be whole. */
+static bool is_damaged(const char *dir, opsm_status status) {
+    bool reached = true;
+    for (size_t i = 0; dir && status == OPSM_IO && reached && i < sizeof parts / sizeof *parts; i++) {
+        char *path = file_join(dir, parts[i]);
+        reached = path && !file_out_of_reach(path);
+        mem_free(path);
+    }
+    return reached && (status == OPSM_FORMAT || status == OPSM_IO || status == OPSM_MISSING);
+}
+
 static char *checkpoint_path(const char *run, int64_t number, const char *suffix) {
     char name[NAME_ROOM];
     snprintf(name, sizeof name, "%s%" PRId64 "%s", PREFIX, number, suffix);
@@ -274,8 +287,8 @@ static opsm_status restore_newest(const char *run, const int64_t *numbers, size_
         char *dir = checkpoint_path(run, numbers[*at], "");
         opsm_error here = {0};
         status = dir ? restore_one(run, dir, c, &here) : mem_exhausted(&here, "a file name", strlen(run));
+        bool damaged = is_damaged(dir, status);
         mem_free(dir);
-        bool damaged = status == OPSM_FORMAT || status == OPSM_IO || status == OPSM_MISSING;
         if (!damaged && status != OPSM_OK && err) *err = here;
         if (!damaged) return status;
         if (*at == 0) *why = here;
@@ -340,7 +353,7 @@ opsm_status checkpoint_weights(const char *run, int64_t wanted, struct model *mo
         status = dir ? in_directory(dir, "state.bin", &checkpoint, read_weights, &why)
                      : mem_exhausted(&why, "a file name", strlen(run));
         if (status == OPSM_OK) *number = numbers[i];
-        bool damaged = status == OPSM_FORMAT || status == OPSM_IO || status == OPSM_MISSING;
+        bool damaged = is_damaged(dir, status);
         if (damaged && wanted < 0) {
             log_line(LOG_WARN, "checkpoint-%" PRId64 " is not usable, taking the one before: %s", numbers[i], why.text);
             status = OPSM_OK;

@@ -118,6 +118,9 @@ static bool is_own_checkpoint(const char *output, const char *name) {
 }
 
 static opsm_status not_own(const char *output, const char *name, const char *why, opsm_error *err) {
+    char path[PATH_MAX];
+    if (join(path, output, name) && file_out_of_reach(path))
+        return opsm_fail(err, OPSM_IO, "'%s/%s' is there, and no permission to look into it", output, name);
     return opsm_fail(err, OPSM_INVALID, "'%s/%s' is there, and %s: it would be overwritten; take another output",
                      output, name, why);
 }

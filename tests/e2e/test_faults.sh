@@ -51,6 +51,13 @@ sleep 0.5
 kill %1
 wait 2>/dev/null || true
 
+# Nor does it fill the disk that others write to, too: half of what is free is the most.
+if unshare -rm mount -t tmpfs -o size=1m none tmp 2>/dev/null; then
+  unshare -rm bash -c 'mount -t tmpfs -o size=1m none tmp; yes "{}" | head -c 3000000 | TMPDIR=tmp "$0" audit -' "$OPSM" 2>err &&
+    exit 1
+  grep -q "gives more than 0.52 MB, .* half of what is free in TMPDIR" err || { cat err; exit 1; }
+fi
+
 # ---- a run that loses its files
 cat >run.yaml <<'YAML'
 model: base/model.gguf
@@ -107,3 +114,28 @@ code=0
 (ulimit -f 1; yes '{"a":1}' | head -c 100000 | "$OPSM" audit - >/dev/null 2>err) || code=$?
 [ "$code" = 1 ]
 grep -q "ulimit -f" err
+
+# ---- a stack that its deepest calls do not fit
+(ulimit -s 64; refused 1 "ulimit -s" info base/model.gguf)
+
+# ---- what only a permission is missing to: a checkpoint is not set aside as damaged, threads are as many as there can be
+if [ "$(id -u)" = 0 ] && setpriv --reuid=65534 --clear-groups true 2>/dev/null; then
+  nobody() { setpriv --reuid=65534 --clear-groups "$@"; }
+  chmod a+rx .
+  sed -i 's/iterations: 100000/iterations: 3/' run.yaml
+  "$OPSM" -q train run.yaml output=theirs >/dev/null
+  chmod 0 theirs/checkpoint-12/queue.bin
+  chown -R 65534 theirs
+  code=0
+  nobody "$OPSM" -q train run.yaml output=theirs train.iterations=4 >/dev/null 2>err || code=$?
+  [ "$code" = 1 ] && grep -q "^opsm: cannot open 'theirs/checkpoint-12/queue.bin'" err || { cat err; exit 1; }
+  [ -d theirs/checkpoint-12 ]
+  chmod 0 theirs/checkpoint-12
+  nobody "$OPSM" -q train run.yaml output=theirs train.iterations=4 >/dev/null 2>err && exit 1
+  grep -q "no permission to look into it" err
+  chmod 755 theirs/checkpoint-12
+  chmod 644 theirs/checkpoint-12/queue.bin
+  OPSM_THREADS=8 prlimit --nproc=1:1 setpriv --reuid=65534 --clear-groups "$OPSM" -q train run.yaml output=theirs \
+    train.iterations=4 >/dev/null 2>err
+  grep -q "1 of 8 threads are used" err
+fi

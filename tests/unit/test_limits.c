@@ -83,12 +83,34 @@ static void the_environment_speaks_for_the_machine(void **state) {
     setenv("OPSM_MEMORY", "1kB", 1);
     assert_int_equal(limits_memory().bytes, 0);
     assert_int_equal(limits_check("this", 1000, 0, 0, "do that", &err), OPSM_NOMEM);
-    assert_string_equal(err.text, "this needs 0 MB of memory, but OPSM_MEMORY leaves only 0 MB: do that");
+    assert_string_equal(err.text, "this needs 0.00 MB of memory, but OPSM_MEMORY leaves only 0.00 MB: do that");
     unsetenv("OPSM_MEMORY");
     assert_ok(limits_check("this", 1000, 1000, 0, "do that", &err));
     limit = limits_memory();
     assert_true(limit.bytes > 1000000);
     assert_int_equal(limits_check("this", limit.bytes * 2, 0, 0, "do that", &err), OPSM_NOMEM);
+}
+
+static void sizes_differ_where_they_are_compared(void **state) {
+    (void)state;
+    char size[LIMITS_SIZE_ROOM];
+    assert_string_equal(limits_size(size, 716800), "0.72 MB");
+    assert_string_equal(limits_size(size, 12345678), "12 MB");
+    assert_string_equal(limits_size(size, 2140000000), "2.14 GB");
+}
+
+static void a_stack_that_is_too_small_is_refused(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_STACK, &before), 0);
+    small = (struct rlimit){200 << 10, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_STACK, &small), 0);
+    opsm_status status = limits_check_environment(&err);
+    assert_int_equal(setrlimit(RLIMIT_STACK, &before), 0);
+    assert_int_equal(status, OPSM_NOMEM);
+    assert_non_null(strstr(err.text, "leaves a stack of 200 kB: at least 256 kB"));
+    assert_ok(limits_check_environment(&err));
 }
 
 /* A sanitizer's shadow is larger than any limit that we would set. */
@@ -135,6 +157,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(control_groups_of_version_2),
         cmocka_unit_test(control_groups_of_version_1),
+        cmocka_unit_test(sizes_differ_where_they_are_compared),
+        cmocka_unit_test(a_stack_that_is_too_small_is_refused),
         cmocka_unit_test(the_environment_speaks_for_the_machine),
         cmocka_unit_test(the_shell_limits_address_space),
         cmocka_unit_test(disks_are_those_of_the_nearest_directory),

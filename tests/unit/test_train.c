@@ -585,10 +585,11 @@ static void some_keys_may_change(void **state) {
     const char *after[] = {"train.micro_batch=16", "schedule.staleness=1", "rollout.max_prompt=24",
                            "rollout.in_flight=3",  "rollout.samples=0",    "train.eval_every=3",
                            "train.keep=1",         "eval.problems=7",      "train.checkpoint_every=2",
-                           "eval.samples=2",       "eval.temperature=1",   "train.recompute=true"};
+                           "eval.samples=2",       "eval.temperature=1",   "train.recompute=true",
+                           "eval.verifier=exact"};
     run_straight("keys-before", LONG, before, 2);
     run_straight("keys", 2, before, 2);
-    run_straight("keys", LONG, after, 12);
+    run_straight("keys", LONG, after, 13);
     assert_same_file("keys-before", "keys", "model.gguf");
     char *text;
     size_t size;
@@ -618,10 +619,11 @@ static void changed_data_is_refused(void **state) {
     snprintf(file, sizeof file, "data.file=%s/rows.jsonl", scratch);
     snprintf(moved, sizeof moved, "data.file=%s/moved.jsonl", scratch);
     snprintf(model, sizeof model, "model=%s/moved.gguf", scratch);
-    snprintf(copy, sizeof copy, "data.eval_file=%s/moved.jsonl", scratch);
+    snprintf(copy, sizeof copy, "data.eval_file=%s/other.jsonl", scratch);
     const char *more[] = {"task.name=null", "task.difficulty=0", "data.prompt=p", "data.answer=a", file, model, copy};
     write_rows("rows.jsonl", -1, 60);
     write_rows("moved.jsonl", -1, 60);
+    write_rows("other.jsonl", -1, 1);
     run_straight("data", 1, more, 5);
     snprintf(command, sizeof command, "cp %s/model.gguf %s/moved.gguf", base, scratch);
     assert_int_equal(system(command), 0);
@@ -664,6 +666,7 @@ static void changed_data_is_refused(void **state) {
     more[6] = copy;
     config = rl_config("data", LONG, more, 7);
     assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID); /* an eval file, where there was none */
+    assert_non_null(strstr(err.text, "data.eval_file is null there and"));
     config_free(&config);
 
     /* Other weights, then the same with another name of the end token. */
