@@ -12,7 +12,7 @@ static void list_fields(const json_t *object, char *list, size_t room) {
     const char *key;
     json_t *value;
     size_t used = 0;
-    list[0] = '\0';
+    snprintf(list, room, "none");
     json_object_foreach((json_t *)(uintptr_t)object, key, value) {
         int n = snprintf(list + used, room - used, "%s%.40s", used ? ", " : "", key);
         if (n < 0 || (size_t)n >= room - used) break;
@@ -158,13 +158,18 @@ opsm_status dataset_row_reference(struct problem *parts, struct row_memory *memo
 
 /* ---- what the model is asked ------------------------------------------------------------------------------------- */
 
+/* Has neither ink nor, by its class, width: a space or joiner of no width, a byte order mark. */
+static bool is_invisible(uint32_t code) {
+    return (code >= 0x200b && code <= 0x200d) || code == 0x2060 || code == 0xfeff;
+}
+
 /* Nothing but white space: a model would be asked nothing. */
 static bool is_blank(const char *text) {
     const uint8_t *at = (const uint8_t *)text;
     for (size_t left = strlen(text), n; left > 0; at += n, left -= n) {
         uint32_t code;
         n = utf8_decode(at, left, &code);
-        if (n == 0 || unicode_class(code) != CHAR_SPACE) return false;
+        if (n == 0 || (unicode_class(code) != CHAR_SPACE && !is_invisible(code))) return false;
     }
     return true;
 }

@@ -422,6 +422,7 @@ void lab_free(struct lab *lab) {
         config_free(&lab->arms[a].config);
     }
     mem_free(lab->arms);
+    mem_free(lab->inputs);
     config_free(&lab->base);
     config_free(&lab->start);
     *lab = (struct lab){0};

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { JSON_LIMIT = 64 << 20 };
@@ -142,6 +143,16 @@ static opsm_status put_arm(struct text *out, const struct lab *lab, const struct
     return OPSM_OK;
 }
 
+static void put_inputs(struct text *out, const struct lab *lab) {
+    text_puts(out, ",\n\"inputs\":{");
+    for (int32_t i = 0; i < lab->n_inputs; i++) {
+        if (i) text_puts(out, ",");
+        put_name(out, lab->inputs[i].path);
+        text_printf(out, "\"%016" PRIx64 "\"", lab->inputs[i].hash);
+    }
+    text_puts(out, "}");
+}
+
 static opsm_status put_lab(struct text *out, const struct lab *lab, opsm_error *err) {
     const struct run_config *base = &lab->base;
     text_puts(out, "{\"version\":1");
@@ -159,6 +170,7 @@ static opsm_status put_lab(struct text *out, const struct lab *lab, opsm_error *
         put_string(out, "reference", lab->arms[lab->reference].name);
     else
         text_puts(out, ",\"reference\":null");
+    put_inputs(out, lab);
     text_puts(out, ",\n\"arms\":{\n");
     for (int32_t a = 0; a < lab->n_arms; a++) {
         if (a) text_puts(out, ",\n");
@@ -215,7 +227,23 @@ static opsm_status check_arms(const struct lab *lab, const char *path, json_t *t
                      path, other);
 }
 
-opsm_status lab_check_json(const struct lab *lab, opsm_error *err) {
+/* Runs that are done have read the same files. */
+static opsm_status check_inputs(const struct lab *lab, json_t *there, opsm_error *err) {
+    json_t *inputs = json_object_get(there, "inputs");
+    for (int32_t i = 0; i < lab->n_inputs; i++) {
+        char hash[17];
+        snprintf(hash, sizeof hash, "%016" PRIx64, lab->inputs[i].hash);
+        const char *before = json_string_value(json_object_get(inputs, lab->inputs[i].path));
+        if (before && strcmp(before, hash) != 0)
+            return opsm_fail(err, OPSM_INVALID,
+                             "'%s' is not what the finished runs in '%s' have read; bring back what it was, or take "
+                             "another output",
+                             lab->inputs[i].path, lab->base.output);
+    }
+    return OPSM_OK;
+}
+
+opsm_status lab_check_json(const struct lab *lab, bool done, opsm_error *err) {
     char *path = file_join(lab->base.output, "lab.json"), *text = NULL;
     if (!path) return mem_exhausted(err, "a file name", 0);
     size_t size;
@@ -224,7 +252,7 @@ opsm_status lab_check_json(const struct lab *lab, opsm_error *err) {
     if (status == OPSM_OK && there) status = file_read(path, JSON_LIMIT, &text, &size, err);
     if (status == OPSM_OK && there) {
         json_t *json = json_loadb(text, size, 0, NULL);
-        status = check_arms(lab, path, json, err);
+        status = done ? check_inputs(lab, json, err) : check_arms(lab, path, json, err);
         json_decref(json);
         mem_free(text);
     }

@@ -60,6 +60,11 @@ struct lab_arm {
     int32_t done, collapsed, failed;
 };
 
+struct lab_input {
+    const char *path; /* borrowed from a configuration */
+    uint64_t hash;
+};
+
 struct lab {
     struct run_config base;  /* output: the directory of the laboratory */
     struct run_config start; /* of the warm start; output NULL: there is none */
@@ -70,6 +75,8 @@ struct lab {
     struct lab_collapse collapse;
     int32_t reference; /* an arm; -1: none */
     int32_t steps_per_round, rounds;
+    struct lab_input *inputs; /* [n_inputs] owned; see lab/inputs.h */
+    int32_t n_inputs;
 };
 
 /* Reads and checks everything: OPSM_INVALID with a sentence and its place. On failure there is nothing to free. */

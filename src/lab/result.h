@@ -24,7 +24,8 @@ void lab_table(const struct lab *lab, struct text *out);
 /* LAB/lab.json, whole or as it was. */
 opsm_status lab_write_json(const struct lab *lab, opsm_error *err);
 
-/* OPSM_INVALID when there is a LAB/lab.json of something else: no laboratory, or one that shares no arm with this. */
-opsm_status lab_check_json(const struct lab *lab, opsm_error *err);
+/* OPSM_INVALID when there is a LAB/lab.json of something else: no laboratory, or one that shares no arm with this; with
+ * `done`, where runs are, when they have read other files than lab->inputs. */
+opsm_status lab_check_json(const struct lab *lab, bool done, opsm_error *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/threads.h"
 #include "lab/curve.h"
+#include "lab/inputs.h"
 #include "lab/process.h"
 #include "lab/result.h"
 #include "report/html.h"
@@ -501,7 +502,7 @@ static opsm_status check_files(const struct lab *lab, opsm_error *err) {
     char *page = file_join(lab->base.output, "report.html");
     opsm_status status = page ? report_check_target(page, err) : mem_exhausted(err, "a file name", 0);
     mem_free(page);
-    return status == OPSM_OK ? lab_check_json(lab, err) : status;
+    return status == OPSM_OK ? lab_check_json(lab, false, err) : status;
 }
 
 static opsm_status run_laboratory(struct laboratory *l, opsm_error *err) {
@@ -510,6 +511,8 @@ static opsm_status run_laboratory(struct laboratory *l, opsm_error *err) {
     /* Children keep the lock: those that outlive us are not trained beside. */
     if (status == OPSM_OK) status = file_lock(&l->lock, l->lab->base.output, "at work in the laboratory", true, err);
     if (status == OPSM_OK) status = survey(l, err);
+    if (status == OPSM_OK) status = lab_inputs_take(l->lab, err);
+    if (status == OPSM_OK && l->done > 0) status = lab_check_json(l->lab, true, err);
     if (status == OPSM_OK) status = open_progress(l, err);
     if (status == OPSM_OK) status = make_start(l, err);
     if (status == OPSM_OK) status = share_memory(l, err);

@@ -43,6 +43,10 @@ bad '{"question": "1234=", "reply": ""}'
 refused "'rows.jsonl', line 97: " "has none" data.on_bad_row=skip --
 bad '{"question": " \n", "reply": 1}'
 refused "'rows.jsonl', line 97: field 'question' is empty or blank" data.on_bad_row=skip --
+bad '{"question": "\u200b\ufeff \u00a0", "reply": 1}'
+refused "'rows.jsonl', line 97: field 'question' is empty or blank" data.on_bad_row=skip --
+bad '{}'
+refused "'rows.jsonl', line 97: no field 'question', only: none" --
 bad '{"question": "123456789=", "reply": 5}'
 refused "'rows.jsonl', line 97: the prompt has " "rollout.max_prompt" --
 bad '{"question": "12", "reply": 5'

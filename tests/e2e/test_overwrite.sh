@@ -118,3 +118,14 @@ sed 's/plain/other/' lab.yaml >other.yaml
 kept lab "another laboratory" lab other.yaml
 kept lab "optim.lr" lab lab.yaml optim.lr=0.5
 "$OPSM" -q lab lab.yaml >/dev/null
+
+# Runs that are done are not set beside those of another model or other rows under the same name.
+for ((i = 0; i < 60; i++)); do echo "{\"prompt\": \"$((1000 + i))=\", \"answer\": \"1\"}"; done >rows.jsonl
+of_rows=(lab.yaml output=rows task.name=null task.difficulty=0 data.file=rows.jsonl)
+"$OPSM" -q lab "${of_rows[@]}" >/dev/null
+sed -i '17s/"1"/"2"/' rows.jsonl
+kept rows "'rows.jsonl' is not what the finished runs" lab "${of_rows[@]}"
+sed -i '17s/"2"/"1"/' rows.jsonl
+"$OPSM" -q lab "${of_rows[@]}" >/dev/null
+cp run/model.gguf base/model.gguf
+kept lab "'base/model.gguf' is not what the finished runs" lab lab.yaml
