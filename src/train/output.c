@@ -108,13 +108,40 @@ static opsm_status find_own_config(const char *output, bool *own, opsm_error *er
     return status;
 }
 
+static bool all_digits(const char *text) {
+    return *text && !text[strspn(text, "0123456789")];
+}
+
+/* NAME.tmp.PID, as base/file.h makes it. */
+static bool is_temporary(const char *file, const char *name) {
+    size_t n = strlen(name);
+    return !strncmp(file, name, n) && !strncmp(file + n, ".tmp.", 5) && all_digits(file + n + 5);
+}
+
+/* checkpoint-N followed by the suffix. */
+static bool is_checkpoint_with(const char *file, const char *suffix) {
+    static const char prefix[] = "checkpoint-";
+    if (strncmp(file, prefix, sizeof prefix - 1) != 0) return false;
+    const char *digits = file + sizeof prefix - 1;
+    size_t n = strspn(digits, "0123456789");
+    return n > 0 && !strcmp(digits + n, suffix);
+}
+
+static bool is_part(const char *file) {
+    static const char *const parts[] = {"state.bin", "inputs.bin", "queue.bin", "config.yaml"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strcmp(file, parts[i]) || is_temporary(file, parts[i])) return true;
+    return false;
+}
+
 /* Other programs call their checkpoints so, too. */
 static bool is_own_checkpoint(const char *output, const char *name) {
-    static const char *const parts[] = {"state.bin", "inputs.bin", "queue.bin", "config.yaml"};
     char path[PATH_MAX];
-    for (size_t i = 0; join(path, output, name) && i < sizeof parts / sizeof *parts; i++)
-        if (has(path, parts[i])) return true;
-    return false;
+    DIR *dir = join(path, output, name) ? opendir(path) : NULL;
+    bool own = false;
+    for (struct dirent *entry; dir && !own && (entry = readdir(dir));) own = is_part(entry->d_name);
+    if (dir) closedir(dir);
+    return own;
 }
 
 static opsm_status not_own(const char *output, const char *name, const char *why, opsm_error *err) {
@@ -142,9 +169,12 @@ static opsm_status check_checkpoints(const char *output, bool *own, opsm_error *
     DIR *dir = opendir(output);
     opsm_status status = OPSM_OK;
     for (struct dirent *entry; dir && status == OPSM_OK && (entry = readdir(dir));) {
-        if (checkpoint_number(entry->d_name) < 0) continue;
+        bool whole = checkpoint_number(entry->d_name) >= 0;
+        /* These two are removed when they are in the way. */
+        if (!whole && !is_checkpoint_with(entry->d_name, ".tmp") && !is_checkpoint_with(entry->d_name, ".damaged"))
+            continue;
         if (is_own_checkpoint(output, entry->d_name))
-            *own = true;
+            *own |= whole;
         else if (!is_empty(output, entry->d_name))
             status = not_own(output, entry->d_name, "it is no checkpoint of ours", err);
     }
@@ -171,24 +201,9 @@ opsm_status output_check(const struct run_config *config, opsm_error *err) {
 /* ---- leftovers -----------------------------------------------------------------------------------------------------
  */
 
-static bool all_digits(const char *text) {
-    return *text && !text[strspn(text, "0123456789")];
-}
-
-/* NAME.tmp.PID, as base/file.h makes it. */
-static bool is_temporary(const char *file, const char *name) {
-    size_t n = strlen(name);
-    return !strncmp(file, name, n) && !strncmp(file + n, ".tmp.", 5) && all_digits(file + n + 5);
-}
-
 /* In OUTPUT: checkpoint-N.tmp, and the temporary files. */
 static bool is_leftover(const char *file) {
-    static const char prefix[] = "checkpoint-";
-    if (!strncmp(file, prefix, sizeof prefix - 1)) {
-        const char *digits = file + sizeof prefix - 1;
-        size_t n = strspn(digits, "0123456789");
-        return n > 0 && !strcmp(digits + n, ".tmp");
-    }
+    if (is_checkpoint_with(file, ".tmp")) return true;
     for (int i = 0; i < N_NAMES; i++)
         if (is_temporary(file, names[i])) return true;
     return false;

@@ -50,7 +50,7 @@ for name in metrics.jsonl samples.jsonl config.yaml; do
   kept own "own/$name" train run.yaml output=own
   rm own/$name
 done
-for name in tensorboard rollouts checkpoint-500; do
+for name in tensorboard rollouts checkpoint-500 checkpoint-500.tmp checkpoint-8.damaged; do
   mkdir own/$name
   echo mine >own/$name/file
   kept own "own/$name" train run.yaml output=own
