@@ -231,11 +231,16 @@ static opsm_status read_state(const char *path, const struct checkpoint *c, opsm
 }
 
 /* Checks the whole file before anything of the run is touched: the state, once read, has no way back. */
-static opsm_status check_state(const char *path, const struct checkpoint *c, opsm_error *err) {
-    (void)c;
+static opsm_status read_position(const char *dir, struct run_position *position, opsm_error *err) {
+    char *path = file_join(dir, "state.bin");
+    if (!path) return mem_exhausted(err, "a file name", strlen(dir));
     struct record_in in;
     opsm_status status = record_open(&in, path, STATE_MAGIC, FORMAT_VERSION, err);
-    if (status == OPSM_OK) record_close(&in);
+    if (status == OPSM_OK) {
+        status = record_read(&in, position, sizeof *position, err);
+        record_close(&in);
+    }
+    mem_free(path);
     return status;
 }
 
@@ -257,14 +262,28 @@ static opsm_status read_queue(const char *path, struct checkpoint *c, opsm_error
     return status;
 }
 
+static opsm_status restore_queue(const char *dir, struct checkpoint *c, const struct run_position *at,
+                                 opsm_error *err) {
+    char *path = file_join(dir, "queue.bin");
+    opsm_status status = path ? read_queue(path, c, err) : mem_exhausted(err, "a file name", strlen(dir));
+    mem_free(path);
+    bool fits = status == OPSM_OK;
+    for (int32_t i = 0; fits && i < c->n_queue; i++) fits = c->queue[i].index == at->generated - c->n_queue + i;
+    if (status != OPSM_OK || fits) return status;
+    for (int32_t i = 0; i < c->n_queue; i++) batch_free(&c->queue[i]);
+    c->n_queue = 0;
+    return opsm_fail(err, OPSM_FORMAT, "its queue.bin is that of another checkpoint");
+}
+
 /* The state's version first: a checkpoint of another version is not a damaged one. */
-static opsm_status restore_one(const char *run, const char *dir, struct checkpoint *c, opsm_error *err) {
-    opsm_status status = in_directory(dir, "state.bin", c, check_state, err);
+static opsm_status restore_one(const char *run, const char *dir, int64_t number, struct checkpoint *c,
+                               opsm_error *err) {
+    struct run_position at;
+    opsm_status status = read_position(dir, &at, err);
+    if (status == OPSM_OK && at.steps != number)
+        status = opsm_fail(err, OPSM_FORMAT, "its state.bin is that of checkpoint-%" PRId64, at.steps);
     if (status == OPSM_OK) status = read_inputs(run, dir, c, err);
-    if (status != OPSM_OK) return status;
-    char *queue = file_join(dir, "queue.bin");
-    status = queue ? read_queue(queue, c, err) : mem_exhausted(err, "a file name", strlen(dir));
-    mem_free(queue);
+    if (status == OPSM_OK) status = restore_queue(dir, c, &at, err);
     return status == OPSM_OK ? in_directory(dir, "state.bin", c, read_state, err) : status;
 }
 
@@ -286,7 +305,7 @@ static opsm_status restore_newest(const char *run, const int64_t *numbers, size_
     for (*at = 0; *at < count; ++*at) {
         char *dir = checkpoint_path(run, numbers[*at], "");
         opsm_error here = {0};
-        status = dir ? restore_one(run, dir, c, &here) : mem_exhausted(&here, "a file name", strlen(run));
+        status = dir ? restore_one(run, dir, numbers[*at], c, &here) : mem_exhausted(&here, "a file name", strlen(run));
         bool damaged = is_damaged(dir, status);
         mem_free(dir);
         if (!damaged && status != OPSM_OK && err) *err = here;

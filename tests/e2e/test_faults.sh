@@ -115,6 +115,27 @@ code=0
 [ "$code" = 1 ]
 grep -q "ulimit -f" err
 
+# ---- parts of one checkpoint in another
+cat >parts.yaml <<'YAML'
+model: base/model.gguf
+precision: f32
+task: {name: modsum, difficulty: 4}
+rollout: {prompts: 8, group: 8, max_tokens: 8, max_prompt: 8}
+schedule: {minibatches: 4, staleness: 2}
+train: {iterations: 4, eval_every: 0, checkpoint_every: 1}
+YAML
+"$OPSM" -q train parts.yaml output=parts >/dev/null
+cp -a parts good
+"$OPSM" -q train parts.yaml output=good train.iterations=5 >/dev/null
+for part in state.bin queue.bin; do
+  cp -a parts mixed
+  cp mixed/checkpoint-12/$part mixed/checkpoint-16
+  "$OPSM" -q train parts.yaml output=mixed train.iterations=5 >/dev/null 2>err
+  grep -q "checkpoint-16 is not usable, .* its $part is that of" err || { cat err; exit 1; }
+  cmp mixed/model.gguf good/model.gguf
+  rm -r mixed
+done
+
 # ---- a stack that its deepest calls do not fit
 (ulimit -s 64; refused 1 "ulimit -s" info base/model.gguf)
 
