@@ -165,6 +165,15 @@ static void open_standard_files(void) {
     if (fd >= 0) close(fd);
 }
 
+/* Models are read where they lie on the disk: a page that is no longer there comes as a signal. */
+static void end_without_page(int signal) {
+    static const char sentence[] =
+        "opsm: a file that is being read was cut short, or its disk fails; bring it back and repeat the command\n";
+    (void)signal;
+    if (write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0) _exit(EXIT_FAILED);
+    _exit(EXIT_FAILED);
+}
+
 int main(int argc, char **argv) {
     open_standard_files();
     let_waiting_threads_sleep(argv);
@@ -173,6 +182,7 @@ int main(int argc, char **argv) {
     if (quietest < LOG_WARN) activity_start();
     signal(SIGPIPE, SIG_DFL); /* `| head` ends a command silently, whatever its parent ignores */
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes becomes a write error, with its sentence */
+    signal(SIGBUS, end_without_page);
     opsm_error err = {0};
     opsm_status status = cpu_check_environment(&err);
     if (status == OPSM_OK) status = threads_check_environment(&err);

@@ -136,6 +136,19 @@ for part in state.bin queue.bin; do
   rm -r mixed
 done
 
+# ---- a model that is cut short under a run that still wants its tokenizer: the run goes on from its last checkpoint
+cp base/model.gguf cut.gguf
+"$OPSM" -q train parts.yaml output=cut model=cut.gguf train.iterations=2000 train.checkpoint_every=100 >/dev/null 2>err &
+pid=$!
+until ls -d cut/checkpoint-?*[0-9] >/dev/null 2>&1; do sleep 0.05; done
+: >cut.gguf
+code=0
+wait $pid || code=$?
+[ "$code" = 1 ] && grep -q "^opsm: a file that is being read was cut short" err || { echo "exit code $code"; cat err; exit 1; }
+cp base/model.gguf cut.gguf
+"$OPSM" -q train parts.yaml output=cut model=cut.gguf train.iterations=2000 train.checkpoint_every=100 >/dev/null
+ls cut | grep -q tmp && exit 1
+
 # ---- a stack that its deepest calls do not fit
 (ulimit -s 64; refused 1 "ulimit -s" info base/model.gguf)
 
