@@ -13,9 +13,8 @@ static void add_key(uint64_t *sum, const struct gguf_kv *kv) {
     hash_add(sum, kv->data, kv->size);
 }
 
-static void take_model(struct inputs *inputs, const struct model *model) {
+static void take_keys(struct inputs *inputs, const struct model *model) {
     static const char text[] = "tokenizer.";
-    inputs->weights = record_sum(model->params, (size_t)model->n_params * sizeof(float));
     for (int64_t i = 0; i < gguf_kv_count(model->file); i++) {
         const struct gguf_kv *kv = gguf_kv_at(model->file, i);
         bool of_text = kv->key.length >= sizeof text - 1 && !memcmp(kv->key.data, text, sizeof text - 1);
@@ -26,7 +25,8 @@ static void take_model(struct inputs *inputs, const struct model *model) {
 opsm_status inputs_take(struct inputs *inputs, const struct run_config *config, const struct model *model,
                         const struct data_source *source, opsm_error *err) {
     *inputs = (struct inputs){.model = config->model ? config->model : "(fresh)"};
-    take_model(inputs, model);
+    inputs->weights = record_sum(model->params, (size_t)model->n_params * sizeof(float));
+    take_keys(inputs, model);
     if (data_task(source)) return OPSM_OK;
     inputs->trained = data_count(source, DATA_TRAIN);
     inputs->files[0] = config->data.file;
@@ -36,6 +36,16 @@ opsm_status inputs_take(struct inputs *inputs, const struct run_config *config, 
         if (inputs->files[i]) status = data_rows(source, i, &inputs->rows[i], &inputs->n_rows[i], err);
     if (status != OPSM_OK) inputs_free(inputs);
     return status;
+}
+
+opsm_status inputs_check_keys(const struct inputs *inputs, const struct model *model, opsm_error *err) {
+    struct inputs now = {0};
+    take_keys(&now, model);
+    if (now.tokenizer == inputs->tokenizer && now.metadata == inputs->metadata) return OPSM_OK;
+    return opsm_fail(err, OPSM_IO,
+                     "'%s' was written over while the run went on, and its tokenizer or metadata are no longer those "
+                     "that belong to the weights; bring back what it was, and repeat the command",
+                     inputs->model);
 }
 
 void inputs_free(struct inputs *inputs) {

@@ -26,6 +26,9 @@ struct inputs {
 /* The model still has its initial weights. The caller sets `supervised`. */
 opsm_status inputs_take(struct inputs *inputs, const struct run_config *config, const struct model *model,
                         const struct data_source *source, opsm_error *err);
+
+/* OPSM_IO when the file of the model, whose keys are read where they lie, has others than at the start. */
+opsm_status inputs_check_keys(const struct inputs *inputs, const struct model *model, opsm_error *err);
 void inputs_free(struct inputs *inputs);
 
 void inputs_write(const struct inputs *inputs, struct record_out *out);

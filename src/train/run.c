@@ -340,7 +340,8 @@ opsm_status run_finish(struct run *run, opsm_error *err) {
     enum quant_type type = types[run->config->train.save_type];
     char *path = file_join(run->config->output, "model.gguf");
     if (!path) return mem_exhausted(err, "a file name", 0);
-    opsm_status status = model_save(run->model, path, type, err);
+    opsm_status status = inputs_check_keys(&run->inputs, run->model, err);
+    if (status == OPSM_OK) status = model_save(run->model, path, type, err);
     if (status == OPSM_OK) log_written(run, path, type);
     if (status == OPSM_OK) log_peak(run);
     mem_free(path);

@@ -149,6 +149,17 @@ cp base/model.gguf cut.gguf
 "$OPSM" -q train parts.yaml output=cut model=cut.gguf train.iterations=2000 train.checkpoint_every=100 >/dev/null
 ls cut | grep -q tmp && exit 1
 
+# Written over, it would give the new weights another tokenizer.
+python3 "$here/retype.py" base/model.gguf other.gguf 4 5
+"$OPSM" -q train parts.yaml output=over model=cut.gguf train.iterations=2000 train.checkpoint_every=100 >/dev/null 2>err &
+pid=$!
+until ls -d over/checkpoint-?*[0-9] >/dev/null 2>&1; do sleep 0.05; done
+cat other.gguf >cut.gguf
+code=0
+wait $pid || code=$?
+[ "$code" = 1 ] && grep -q "^opsm: 'cut.gguf' was written over" err || { echo "exit code $code"; cat err; exit 1; }
+[ ! -e over/model.gguf ]
+
 # ---- a stack that its deepest calls do not fit
 (ulimit -s 64; refused 1 "ulimit -s" info base/model.gguf)
 
