@@ -186,6 +186,8 @@ opsm_status output_check(const struct run_config *config, opsm_error *err) {
     const char *output = config->output;
     if (!file_exists(output)) return OPSM_OK;
     bool own;
+    if (has(output, "state.bin") && has(output, "inputs.bin"))
+        return opsm_fail(err, OPSM_INVALID, "output is '%s', a checkpoint of another run: take another output", output);
     opsm_status status = check_inputs(config, err);
     if (status == OPSM_OK) status = check_checkpoints(output, &own, err);
     if (status != OPSM_OK || own) return status;

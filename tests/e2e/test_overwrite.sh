@@ -73,6 +73,7 @@ mine" ]
 "$OPSM" -q train run.yaml output=run >/dev/null
 "$OPSM" -q train run/config.yaml train.iterations=3 >/dev/null
 kept run "model to start from" train run.yaml model=run/model.gguf output=run
+kept run "a checkpoint of another run" train run/config.yaml output=run/checkpoint-12 train.iterations=3
 kept run "optim.lr" train run.yaml output=run optim.lr=0.5
 kept run "opsm train" sft run/config.yaml
 echo '{"prompt": "1+1=", "answer": "2"}' >rows.jsonl
