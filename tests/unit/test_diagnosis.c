@@ -32,10 +32,9 @@ static const char *signal_of(double score, int silent, int n) {
 
 static void no_signal(void **state) {
     (void)state;
-    const char *zero = signal_of(0, GROUPS, 5),
-               *parts[] = {"no group had both better and worse answers in 5 iterations: "
-                           "nothing was learnt",
-                           "; every answer was judged 0", "opsm sft", "opsm reward"};
+    const char *zero = signal_of(0, GROUPS, 5);
+    const char *const parts[] = {"no group had both better and worse answers in 5 iterations: nothing was learnt",
+                                 "; every answer was judged 0", "opsm sft", "opsm reward"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) assert_non_null(strstr(zero, parts[i]));
     assert_non_null(strstr(signal_of(1, GROUPS, 5), "judged right: try harder problems"));
     assert_non_null(strstr(signal_of(0.5, GROUPS, 5), "try more answers a problem"));
