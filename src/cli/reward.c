@@ -70,8 +70,12 @@ static opsm_status one_verifier(struct run_config *config, const struct reward_o
     entry->weight = 1;
     entry->type = mem_strdup(o->verifier);
     opsm_status status = entry->type ? OPSM_OK : mem_exhausted(err, "a verifier", strlen(o->verifier));
-    for (int i = 0; status == OPSM_OK && i < o->n_settings; i++)
+    for (int i = 0; status == OPSM_OK && i < o->n_settings; i++) {
+        if (!strncmp(o->settings[i], "type=", 5))
+            return opsm_fail(err, OPSM_INVALID, "'%.80s': the type is what --verifier names, '%.60s'; leave one out",
+                             o->settings[i], o->verifier);
         status = config_reward_override(entry, o->settings[i], err);
+    }
     return status;
 }
 

@@ -47,26 +47,27 @@ static int unit_at(const char *from, const char *end) {
     return stop == digits + 4 && strchr("0123456789abcdefABCDEF", digits[0]) ? (int)unit : -1;
 }
 
-/* Bytes of the escape at `from`, a backslash; *fits tells whether its character can be kept. */
-static size_t escape_length(const char *from, const char *end, bool *fits) {
+/* Bytes of the escape at `from`, a backslash; *fits tells whether its character can be kept, `nul` whether a
+ * NUL can. */
+static size_t escape_length(const char *from, const char *end, bool nul, bool *fits) {
     int unit = unit_at(from, end);
     *fits = true;
     if (unit < 0) return 2;
     int second = unit >= 0xd800 && unit < 0xdc00 ? unit_at(from + 6, end) : -1;
     if (second >= 0xdc00 && second < 0xe000) return 12;
-    *fits = unit != 0 && (unit < 0xd800 || unit >= 0xe000);
+    *fits = (unit != 0 || nul) && (unit < 0xd800 || unit >= 0xe000);
     return 6;
 }
 
-/* In a name, what cannot be kept becomes U+FFFD; a value becomes UNFIT as a whole. */
-static const char *rewrite_string(struct text *out, const char *from, const char *end) {
+/* In a name, what cannot be kept (a NUL never can) becomes U+FFFD; a value becomes UNFIT as a whole. */
+static const char *rewrite_string(struct text *out, const char *from, const char *end, bool nul) {
     const char *stop = string_end(from, end);
     bool is_name = colon_follows(stop, end), fits = true;
     size_t before = out->length;
     while (from < stop) {
         size_t n = 1;
         if (*from == '\\')
-            n = escape_length(from, stop, &fits);
+            n = escape_length(from, stop, nul && !is_name, &fits);
         else
             while (from + n < stop && from[n] != '\\') n++;
         if (n > (size_t)(stop - from)) n = (size_t)(stop - from);
@@ -164,11 +165,11 @@ static bool mark_repeated(json_t *object, const char *text, size_t length) {
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------- */
 
-static void rewrite(struct text *out, const char *text, size_t length) {
+static void rewrite(struct text *out, const char *text, size_t length, bool nul) {
     const char *end = text + length;
     while (text < end) {
         if (*text == '"') {
-            text = rewrite_string(out, text, end);
+            text = rewrite_string(out, text, end, nul);
         } else if (*text == '-' || (*text >= '0' && *text <= '9')) {
             text = rewrite_number(out, text, end);
         } else {
@@ -178,10 +179,10 @@ static void rewrite(struct text *out, const char *text, size_t length) {
     }
 }
 
-json_t *json_lenient_load(const char *text, size_t length, json_error_t *error) {
+json_t *json_lenient_load(const char *text, size_t length, bool nul, json_error_t *error) {
     struct text out = {0};
     memset(error, 0, sizeof *error);
-    rewrite(&out, text, length);
+    rewrite(&out, text, length, nul);
     json_t *value = out.failed ? NULL : json_loadb(out.data, out.length, JSON_ALLOW_NUL, error);
     if (json_is_object(value) && !mark_repeated(value, out.data, out.length)) {
         json_decref(value);
@@ -192,7 +193,10 @@ json_t *json_lenient_load(const char *text, size_t length, json_error_t *error) 
 }
 
 bool json_is_unfit(const json_t *value) {
-    return json_is_string(value) && json_string_length(value) > 0 && *json_string_value(value) == '\0';
+    if (!json_is_string(value) || json_string_length(value) == 0 || *json_string_value(value)) return false;
+    const char *number = json_string_value(value) + 1;
+    size_t length = json_string_length(value) - 1;
+    return length == 0 || (strlen(number) == length && is_number(number) && !number_fits(number));
 }
 
 const char *json_large_number(const json_t *value) {

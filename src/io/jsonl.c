@@ -247,7 +247,7 @@ static opsm_status parse_row(struct jsonl *lines, const char *text, size_t lengt
     size_t flags = JSON_REJECT_DUPLICATES | (lines->any_text ? JSON_ALLOW_NUL : 0);
     json_t *row = json_loadb(text, length, flags, &problem);
     bool lenient = lines->lenient = !row && json_lenient_helps(&problem);
-    if (lenient) row = json_lenient_load(text, length, &problem);
+    if (lenient) row = json_lenient_load(text, length, lines->any_text, &problem);
     /* Out of memory, jansson mostly leaves the description empty; on some paths it takes the missing value for a fault
      * of the text, which cannot be told apart. */
     if (!row && (!problem.text[0] || json_error_code(&problem) == json_error_out_of_memory)) {

@@ -42,7 +42,8 @@ struct number {
     char digits[NUMBER_ROOM]; /* '0' to '9' */
 };
 
-/* The number that is the whole of `text`. `core`, unless NULL, receives the number from sign to last digit. */
+/* The number that is the whole of `text`. `core`, unless NULL, receives the number from sign to last
+ * digit; it stays as it is where there is none. */
 bool number_whole(struct span text, struct number *number, struct span *core);
 
 /* What the data gives as an answer: one number alone, in a box, or behind the last ####. */

@@ -38,6 +38,7 @@ enum tie {
 
 static enum tie tie_of(uint32_t code) {
     if ((code >= 0x2010 && code <= 0x2015) || code == 0x2212) return TIE_DASH;
+    if (code == 0x2044 || code == 0x2030 || code == 0x2031) return TIE_OPERATOR; /* a fraction's slash, per mille */
     if (code == 0xd7 || code == 0xf7 || code == 0xb1 || code == 0xb7) return TIE_OPERATOR;
     if (code >= 0x2200 && code <= 0x22ff && code != 0x2248 && code != 0x2234) return TIE_OPERATOR;
     if (code >= 0x2070 && code <= 0x209f) return TIE_WORD;
@@ -171,8 +172,29 @@ static size_t with_sign(struct span text, size_t digits) {
     return before_currency(text, start);
 }
 
+/* Whether a sign or a root stands in front of the marks that dress a number: -**5**, minus \(5\), √(5). Behind a
+ * blank, "-" is a dash or a bullet. */
+static bool sign_outside(struct span text, size_t start) {
+    static const char *const marks[] = {"**", "\\(", "\\[", "(", "[", "`", "\"", "$", "<b>", "<strong>", "*"};
+    size_t i = start, outer = 0;
+    while (i > 0 && outer != i) {
+        outer = i;
+        for (size_t k = 0; k < sizeof marks / sizeof *marks && outer == i; k++)
+            if (span_ends_with((struct span){text.at, i}, marks[k])) i -= strlen(marks[k]);
+    }
+    if (i == 0 || i == start) return false;
+    size_t before;
+    uint32_t code = span_code_before(text, i, &before);
+    if (tie_of(code) == TIE_DASH || code == '-') return code != 0x2014 && code != 0x2015;
+    if (code == 0x221a) return true;
+    while (i > 0 && start - i < REACH && text.at[i - 1] == ' ') i--;
+    if (i == 0) return false;
+    return span_code_before(text, i, &before) == 0x2212 || (is_letter(text.at[i - 1]) && word_ties(text, i));
+}
+
 static bool free_on_the_left(struct span text, size_t start) {
     size_t i = start;
+    if (sign_outside(text, start)) return false;
     while (i > 0 && start - i < REACH && (text.at[i - 1] == ' ' || text.at[i - 1] == '\t')) i--;
     if (i == 0 || text.at[i - 1] == '\n' || text.at[i - 1] == '\r') return true;
     return !ties_left(text, i, i < start);
@@ -203,6 +225,17 @@ static bool minus_ties(struct span text, size_t i) {
     return (spaced ? is_variable(text, i) : is_word(c)) || c == '\\' || c == '(' || c == '$';
 }
 
+/* Whether "and a half" and its like begin at `i`. */
+static bool and_part(struct span text, size_t i) {
+    static const char *const and[] = {"and"}, *const counts[] = {"a", "one", "two", "three"};
+    struct span word = word_from(text, i);
+    i += word.length;
+    if (!WORD_IS(word, and) || at(text, i) != ' ') return false;
+    struct span count = word_from(text, ++i);
+    i += count.length;
+    return WORD_IS(count, counts) && at(text, i) == ' ' && number_is_scale(word_from(text, i + 1));
+}
+
 /* Whether the character at `i` ties what comes before it; `spaced`: blanks come between. */
 static bool ties_right(struct span text, size_t i, bool spaced) {
     char c = at(text, i), next = at(text, i + 1);
@@ -214,7 +247,8 @@ static bool ties_right(struct span text, size_t i, bool spaced) {
         return tie == TIE_OPERATOR || (tie != TIE_NONE && !spaced);
     }
     if (is_digit(c) || c == '_') return !spaced;
-    if (is_letter(c)) return !spaced || is_variable(text, i) || number_is_scale(word_from(text, i));
+    if (is_letter(c))
+        return !spaced || is_variable(text, i) || number_is_scale(word_from(text, i)) || and_part(text, i);
     switch (c) {
     case '.':
     case ',':
@@ -265,12 +299,13 @@ static bool free_on_the_right(struct span text, size_t end) {
     return !ties_right(text, i, spaced);
 }
 
-/* "2. Then" at the beginning of a line. */
+/* "2. Then" at the beginning of a line, also of a heading: "## 2. Then". */
 static bool counts_a_list(struct span text, const struct token *token) {
     char mark = at(text, token->end);
     if ((mark != '.' && mark != ')') || at(text, token->end + 1) != ' ' || token->end - token->start > 2) return false;
+    if (!is_digit(text.at[token->start])) return false; /* -5, $5 */
     size_t i = token->start;
-    while (i > 0 && token->start - i < REACH && (text.at[i - 1] == ' ' || text.at[i - 1] == '*')) i--;
+    while (i > 0 && token->start - i < REACH && strchr(" *#", text.at[i - 1]) && text.at[i - 1]) i--;
     struct span rest = from(text, token->end + 1);
     number_eat_blanks(&rest);
     return (i == 0 || text.at[i - 1] == '\n') && rest.length && rest.at[0] != '\n';
@@ -297,11 +332,25 @@ static bool eat_joint(struct span *gap) {
     return true;
 }
 
+/* Takes the marks off that end one number and begin another: (3) or (4), `3` or `4`. */
+static void undress(struct span *gap) {
+    static const char *const pairs[][2] = {
+        {")", "("}, {"\\)", "\\("}, {"]", "["}, {"`", "`"}, {"\"", "\""}, {"</b>", "<b>"}, {"</strong>", "<strong>"}};
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+        struct span inner = *gap;
+        if (!span_eat(&inner, pairs[k][0]) || !span_ends_with(inner, pairs[k][1])) continue;
+        inner.length -= strlen(pairs[k][1]);
+        *gap = inner;
+        return;
+    }
+}
+
 /* Whether nothing but joints lies between two numbers. */
 static bool joined(struct span text, size_t end, size_t start) {
     if (start - end > REACH) return false;
     struct span gap = {text.at + end, start - end};
-    if (span_eat(&gap, ")(") || span_eat(&gap, " : ")) return true;
+    undress(&gap);
+    if (span_eat(&gap, " : ")) return true;
     if (gap.length >= 2 && (gap.at[0] == '.' && gap.at[1] == '.')) return true;
     struct span arrow = gap;
     while (arrow.length && arrow.at[0] == ' ') arrow = from(arrow, 1);

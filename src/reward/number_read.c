@@ -329,7 +329,7 @@ static bool eat_text_unit(struct span *text) {
             size_t length = rest.length;
             eat_unit_exponent(&rest);
             if (rest.length == length && !span_eat(&rest, "\xc2\xb0")) return false;
-        } else if (rest.at[0] && strchr(" ./-'()\\$%", rest.at[0]))
+        } else if (rest.at[0] && strchr(" ~./-'()\\$%", rest.at[0]))
             step(&rest, 1);
         else
             return false;
@@ -437,11 +437,12 @@ bool number_whole(struct span text, struct number *number, struct span *core) {
     if (number_eat_currency(&text) && !sign) number_eat_sign(&text, &negative);
     number_eat_blanks(&text);
     if (!number_eat(&text, number, &valued) || !valued) return false;
-    if (core) *core = (struct span){start, (size_t)(text.at - start)};
+    const char *end = text.at;
     number_eat_unit(&text, true);
     number_eat_blanks(&text);
     if (text.length > 0) return false;
     if (number->n_digits) number->negative ^= negative;
+    if (core) *core = (struct span){start, (size_t)(end - start)};
     return true;
 }
 

@@ -32,9 +32,12 @@ static bool direct_number(struct span text, struct span part, struct number *num
 }
 
 /* "#### 1. Compute" is a heading; "#### 72" is an answer, whatever runs on behind it. */
-static bool is_heading(struct span line, struct span found) {
-    const char *end = line.at + line.length, *c = found.at + found.length;
-    return end - c > 2 && found.length <= 2 && (*c == '.' || *c == ')' || *c == ':') && c[1] == ' ';
+static bool is_heading(struct span line) {
+    answer_skip_filler(&line);
+    size_t n = 0;
+    while (n < line.length && is_digit(line.at[n])) n++;
+    if (n == 0 || n > 2 || line.length <= n + 2) return false;
+    return (line.at[n] == '.' || line.at[n] == ')' || line.at[n] == ':') && line.at[n + 1] == ' ';
 }
 
 /* Enough behind a number to tell that it has ended. */
@@ -47,17 +50,21 @@ static bool is_over(struct span text, struct span found) {
 
 /* The last #### with a number behind it; those with words are headings. */
 static enum said said_hashed(struct span text, struct number *number, struct span *found) {
-    struct span line;
+    struct span line, at;
     for (size_t end = answer_length(text); answer_hashed(text, &end, &line);) {
+        if (is_heading(line)) continue;
         struct span rest = line;
         answer_skip_filler(&rest);
         bool words = rest.at >= line.at + line.length || (is_word(rest.at[0]) && !is_digit(rest.at[0]));
-        if (words && !number_whole(line, number, found)) continue;
-        if (!number_whole(line, number, found) && !direct_number(text, line, number, found)) {
+        bool whole = number_whole(line, number, &at);
+        if (words && !whole) continue;
+        if (!whole && !direct_number(text, line, number, &at)) {
+            if (!has_digit(line)) return UNSAID;
             *found = span_trim(line);
-            return has_digit(line) ? SAID_NONE : UNSAID;
+            return SAID_NONE;
         }
-        if (!is_heading(line, *found)) return is_over(text, *found) ? SAID_FIRMLY : SAID_NUMBER;
+        *found = at;
+        return is_over(text, at) ? SAID_FIRMLY : SAID_NUMBER;
     }
     return UNSAID;
 }
@@ -82,7 +89,8 @@ static enum said said_after_marker(struct span text, struct number *number, stru
 
 /* The number that the last line prints bold, when there is one only. */
 static enum said said_in_bold(struct span text, struct number *number, struct span *found) {
-    struct span line = answer_last_line(text), inside;
+    struct span line = answer_last_line(text), inside, only;
+    size_t before = (size_t)(line.at - text.at); /* where the neighbours to the left may begin */
     int n = 0;
     for (const char *open; (open = span_find(line, "**"));) {
         inside = (struct span){open + 2, (size_t)(line.at + line.length - open - 2)};
@@ -92,16 +100,20 @@ static enum said said_in_bold(struct span text, struct number *number, struct sp
         inside.length = (size_t)(close - inside.at);
         struct number bold;
         struct span core;
-        size_t from = (size_t)(inside.at - text.at);
+        size_t from = before, start = (size_t)(inside.at - text.at);
+        before = start;
         if (!number_whole(inside, &bold, &core)) continue;
-        if (!number_alone(text, from, from + inside.length, true, &bold, &core) || n++ > 0) continue;
+        if (!number_alone(text, from, start + inside.length, false, &bold, &core)) continue;
+        if (core.at < inside.at || n++ > 0) continue;
         *number = bold;
-        *found = core;
+        only = core;
     }
+    if (n == 1) *found = only;
     return n == 0 ? UNSAID : n == 1 ? SAID_NUMBER : SAID_NONE;
 }
 
-/* A box, ####, the whole response, a marker, bold, the last number that stands alone: docs/verifiers.md. */
+/* A box, ####, the whole response, a marker, bold, the last number that stands alone: docs/verifiers.md. `found` is the
+ * number, or the content of a box or a #### line that is none; it stays as it is where nothing was taken. */
 static enum said read_response(struct span text, struct number *number, struct span *found) {
     switch (answer_boxed(text, found)) {
     case ANSWER_BOX:

@@ -84,6 +84,7 @@ expect 1 "cannot open 'missing.jsonl'" "$OPSM" reward --verifier exact missing.j
 expect 2 "did you mean 'numeric'?" "$OPSM" reward --verifier numerik rows.jsonl
 expect 2 "unknown key 'reward.patern'; did you mean 'pattern'?" "$OPSM" reward --verifier regex patern=a rows.jsonl
 expect 2 "verifier 'exact' has no setting 'pattern'" "$OPSM" reward --verifier exact pattern=a rows.jsonl
+expect 2 "the type is what --verifier names, 'numeric'" "$OPSM" reward --verifier numeric type=exact rows.jsonl
 expect 2 "tags: expected a list" "$OPSM" reward --verifier format tags=a rows.jsonl
 expect 2 "what is to judge?" "$OPSM" reward
 expect 2 "what is to judge?" "$OPSM" reward rows.jsonl

@@ -56,6 +56,23 @@ static void nothing_is_read_by_half(void **state) {
     const struct expectation rows[] = {
         {"5", "- 5", 0},
         {"5", "2*3*5", 0},
+        {"5", "-**5**", 0},
+        {"5", "The answer is -**5**", 0},
+        {"5", "minus **5**", 0},
+        {"5", "minus \\(5\\)", 0},
+        {"5", "-\\(5\\)", 0},
+        {"5", "so -(5)", 0},
+        {"5", "− (5)", 0},
+        {"5", "√(5)", 0},
+        {"6", "5⁄6", 0},
+        {"5", "5‰", 0},
+        {"5", "5 and a half", 0},
+        {"4", "**3** or **4**", 0},
+        {"4", "(3) or (4)", 0},
+        {"4", "`3` or `4`", 0},
+        {"4", "\\(3\\), \\(4\\)", 0},
+        {"4", "<b>3</b> or <b>4</b>", 0},
+        {"4", "3 or **4**", 0},
         {"5", "–5", 0}, /* an en dash */
         {"-5", "–5", 0},
         {"5", "0,5", 0},
@@ -296,6 +313,10 @@ static void forms_of_people_and_models(void **state) {
         {"12", "\\boxed{12 \\text{ cm}^2}", 1},
         {"12", "\\boxed{12\\ \\mathrm{m/s}}", 1},
         {"12", "\\boxed{12\\,\\text{cm}}", 1},
+        {"12", "\\boxed{12 \\mathrm{~cm}^2}", 1},
+        {"5", "- **5** apples", 1},
+        {"12", "12 (3 * 4)", 1},
+        {"-5", "#### -5. Because it is.", 1},
         {"12", "\\boxed{12 \\text{ square units}}", 1},
         {"12", "\\boxed{12 cm^2}", 1},
         {"12", "\\boxed{12\\%}", 1},
@@ -514,6 +535,23 @@ static void the_answer_found_is_shown(void **state) {
     reward_free(reward);
 }
 
+static void nothing_is_found_where_nothing_was_taken(void **state) {
+    (void)state;
+    const char *rows[] = {
+        "9 * 2",          "3\\pi",       "3x",           "12!",    "3. First we",         "12 million",
+        "11 or 12",       "5 + 12i",     "12:00",        "12^2",   "#### 2. Add",         "#### ??",
+        "**3** or **4**", "**3** **4**", "answer: 3, 4", "12'000", "The answer is not 7", "$12x$",
+        "#### Answer\nno"};
+    struct reward *reward = numeric(0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct span found;
+        double score = judge(reward, "3", rows[i], strlen(rows[i]), true, &found);
+        if (score != 0 || found.at)
+            fail_msg("'%s': score %g, found '%.*s'", rows[i], score, (int)found.length, found.at ? found.at : "");
+    }
+    reward_free(reward);
+}
+
 static void numbers_of_any_length(void **state) {
     (void)state;
     char text[2000];
@@ -551,10 +589,15 @@ static void judging_is_quick(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_read_by_half), cmocka_unit_test(forms_of_people_and_models),
-        cmocka_unit_test(whole_values_are_exact),  cmocka_unit_test(references_are_read_whole),
-        cmocka_unit_test(what_was_cut_off),        cmocka_unit_test(the_answer_found_is_shown),
-        cmocka_unit_test(numbers_of_any_length),   cmocka_unit_test(judging_is_quick),
+        cmocka_unit_test(nothing_is_read_by_half),
+        cmocka_unit_test(forms_of_people_and_models),
+        cmocka_unit_test(whole_values_are_exact),
+        cmocka_unit_test(references_are_read_whole),
+        cmocka_unit_test(what_was_cut_off),
+        cmocka_unit_test(the_answer_found_is_shown),
+        cmocka_unit_test(nothing_is_found_where_nothing_was_taken),
+        cmocka_unit_test(numbers_of_any_length),
+        cmocka_unit_test(judging_is_quick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,6 +52,8 @@ static void lines_in_lines_out(void **state) {
         {"{\"response\": \"\\udc00\\ud800x\\ud800\\u0041\", \"answer\": \"a\"}",
          "0.0, \"rewards\": {\"exact\": 0.0}, \"found\": \"\xef\xbf\xbd\xef\xbf\xbdx\xef\xbf\xbd"
          "A\""},
+        {"{\"response\": \"\\u0000a\\u0000b\", \"answer\": \"a\", \"id\": 99999999999999999999}",
+         "0.0, \"rewards\": {\"exact\": 0.0}, \"found\": \"\\u0000a\\u0000b\""},
         {"{\"response\": \"\\u0000\", \"answer\": \"a\"}",
          "0.0, \"rewards\": {\"exact\": 0.0}, \"found\": \"\\u0000\""},
         {"{\"response\": \"12\", \"answer\": [1e999, \"12\"], \"id\": 123456789012345678901234567890, \"id\": 1}",
