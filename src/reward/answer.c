@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reward/answer.h"
 
+#define FULL_WIDTH_COLON "\xef\xbc\x9a"
+
 bool span_eat(struct span *text, const char *literal) {
     if (text->length == 0 || text->at[0] != literal[0]) return false; /* nearly always */
     size_t length = strlen(literal);
@@ -111,7 +113,7 @@ static bool states(struct span text) {
     static const char *const verbs[] = {"is",   "isn",   "was", "wasn", "must",  "should",
                                         "will", "would", "won", "can",  "cannot"};
     while (text.length && (text.at[0] == ' ' || text.at[0] == '*' || text.at[0] == '`')) text = behind(text, 1);
-    return span_eat(&text, ":") || span_eat(&text, "=") || EAT_WORD(&text, verbs);
+    return span_eat(&text, ":") || span_eat(&text, "=") || span_eat(&text, FULL_WIDTH_COLON) || EAT_WORD(&text, verbs);
 }
 
 bool answer_stated(struct span text, size_t *end, struct span *statement) {
@@ -155,7 +157,7 @@ void answer_skip_filler(struct span *text) {
         "is",     "was",  "must",      "should",  "will",    "would", "be",     "thus",   "then",   "so",
         "simply", "just", "therefore", "clearly", "exactly", "now",   "about",  "equal",  "equals", "approximately",
         "to",     "the",  "also",      "only",    "given",   "by",    "indeed", "number", "value",  "still"};
-    static const char *const marks[] = {":", "=", "*", "`", "\"", "\\(", "\\[", "\\text{"};
+    static const char *const marks[] = {":", "=", FULL_WIDTH_COLON, "*", "`", "\"", "\\(", "\\[", "\\text{"};
     for (bool moved = true; moved;) {
         skip_blanks(text);
         moved = EAT_WORD(text, words);

@@ -58,8 +58,21 @@ static bool eat_choice(struct span *text, struct choice *choice) {
 
 /* Moves past a word of `words` and the blanks behind. */
 static bool eat_option(struct span *text) {
-    static const char *const words[] = {"option ", "Option ", "choice ", "Choice ", "answer ", "Answer "};
+    static const char *const words[] = {"option is ", "choice is ", "option: ", "Option: ", "choice: ", "Choice: ",
+                                        "option ",    "Option ",    "choice ",  "Choice ",  "answer ",  "Answer "};
     return EAT_ANY(text, words);
+}
+
+/* Whether a choice is named only to be ruled out: "not (A)", "(A) is wrong". */
+static bool ruled_out(struct span before, struct span behind) {
+    static const char *const denials[] = {" not ", " Not ", "n't ", " neither ", " nor ", " eliminate ", " reject "};
+    static const char *const faults[] = {" is wrong", " is incorrect", " is false", " is not ",   " isn't ",
+                                         " cannot ",  " can't ",       ": wrong",   ": incorrect"};
+    for (size_t i = 0; i < sizeof denials / sizeof *denials; i++) {
+        const char *word = denials[i] + (denials[i][0] == ' ' && before.length == strlen(denials[i]) - 1);
+        if (span_ends_with(before, word)) return true;
+    }
+    return EAT_ANY(&behind, faults);
 }
 
 /* Whether a bare letter ends a statement: "B", "B.", "B because"; "A man" and "B or" go on. */
@@ -103,6 +116,7 @@ static bool whole_choice(struct span text, bool with_text, struct choice *choice
     }
     eat_option(&text);
     if (!eat_choice(&text, choice)) return false;
+    if (ruled_out((struct span){text.at, 0}, text)) return false;
     bool point = span_eat(&text, ".") || span_eat(&text, ":");
     struct span said = span_trim(text);
     if (said.length == 0) return true;
@@ -113,6 +127,7 @@ static bool whole_choice(struct span text, bool with_text, struct choice *choice
 /* The one letter that the text names in so many words, "(B)", "**B**", "option B", however often; false when there are
  * several, or none. */
 static bool only_choice(struct span text, struct choice *choice) {
+    const char *start = text.at;
     bool any = false;
     char before = ' ';
     while (text.length) {
@@ -121,9 +136,10 @@ static bool only_choice(struct span text, struct choice *choice) {
         bool begins = !is_word(before) && strchr("(*oOcC[", text.at[0]) && text.at[0];
         bool option = begins && eat_option(&rest);
         if (begins && eat_choice(&rest, &one) && one.capital && (one.marked || option)) {
-            if (any && one.letter != choice->letter) return false;
-            *choice = one;
-            any = true;
+            bool out = ruled_out((struct span){start, (size_t)(text.at - start)}, rest);
+            if (any && !out && one.letter != choice->letter) return false;
+            if (!out) *choice = one;
+            any = any || !out;
         } else
             rest = (struct span){text.at + 1, text.length - 1};
         before = rest.at[-1];

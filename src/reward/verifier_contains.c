@@ -57,6 +57,14 @@ static bool ends_with_separator(struct span text, size_t i, size_t *start) {
     return false;
 }
 
+/* Whether a fraction begins at `i` behind a whole number: 3/4 in 1 3/4. */
+static bool mixed_goes_on(struct span text, size_t i) {
+    size_t slash = i;
+    if (i < 2 || text.at[i - 1] != ' ' || !is_digit(text.at[i - 2])) return false;
+    while (slash < text.length && is_digit(text.at[slash])) slash++;
+    return slash + 1 < text.length && text.at[slash] == '/' && is_digit(text.at[slash + 1]);
+}
+
 /* Whether the digit at `i` goes on with a number that began before it: 234 in 1,234, 4 in 3 / 4, 4 in -4, x^4. */
 static bool number_goes_on(struct span text, size_t i) {
     size_t start = i, place;
@@ -89,7 +97,7 @@ static bool continues_left(struct span text, size_t start) {
         return in_word(before) && is_digit(start + length < text.length ? text.at[start + length] : '\0');
     if (!in_word(first)) return false;
     if (in_word(before)) return true;
-    if (is_digit(text.at[start])) return number_goes_on(text, start);
+    if (is_digit(text.at[start])) return number_goes_on(text, start) || mixed_goes_on(text, start);
     return is_apostrophe(before) && place > 0 && in_word(span_code_before(text, place, &place));
 }
 
