@@ -112,12 +112,23 @@ static enum said said_in_bold(struct span text, struct number *number, struct sp
     return n == 0 ? UNSAID : n == 1 ? SAID_NUMBER : SAID_NONE;
 }
 
+/* Whether a minus or a dash is glued to the command whose braces hold `content`: -\boxed{5} does not say 5. */
+static bool is_negated_box(struct span text, struct span content) {
+    const char *c = content.at;
+    while (c > text.at && (c[-1] == '{' || is_space(c[-1]) || is_word(c[-1]))) c--;
+    if (c == text.at || c[-1] != '\\') return false;
+    size_t before = (size_t)(c - 1 - text.at);
+    if (before > 0 && text.at[before - 1] == '-') return true;
+    const char *sign = c - 4; /* minus sign, en dash: three bytes */
+    return before >= 3 && (memcmp(sign, "\xe2\x88\x92", 3) == 0 || memcmp(sign, "\xe2\x80\x93", 3) == 0);
+}
+
 /* A box, ####, the whole response, a marker, bold, the last number that stands alone: docs/verifiers.md. `found` is the
  * number, or the content of a box or a #### line that is none; it stays as it is where nothing was taken. */
 static enum said read_response(struct span text, struct number *number, struct span *found) {
     switch (answer_boxed(text, found)) {
     case ANSWER_BOX:
-        return number_whole(*found, number, NULL) ? SAID_FIRMLY : SAID_NONE;
+        return number_whole(*found, number, NULL) && !is_negated_box(text, *found) ? SAID_FIRMLY : SAID_NONE;
     case ANSWER_OPEN_BOX:
         return SAID_NONE;
     default:

@@ -191,6 +191,12 @@ static void nothing_is_read_by_half(void **state) {
         {"6", "\\boxed{5, 6}", 0},
         {"5", "\\boxed{5 \\text{ or } 6}", 0},
         {"5", "\\boxed{5} then \\boxed{}", 0},
+        {"5", "-\\boxed{5}", 0},
+        {"5", "$x = -\\boxed{5}$", 0},
+        {"5", "\xe2\x88\x92\\boxed{ 5 }", 0},
+        {"5", "10-\\boxed{\\text{5}}", 0},
+        {"5", "- \\boxed{5}", 1}, /* an item of a list */
+        {"5", "x=\\boxed{5}", 1},
         {"5", "\\boxed{} 5", 0},
         {"5", "\\boxed{5", 0},
         {"5", "\\boxed{5} or \\boxed{6", 0},
