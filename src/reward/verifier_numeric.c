@@ -117,10 +117,10 @@ static bool is_negated_box(struct span text, struct span content) {
     const char *c = content.at;
     while (c > text.at && (c[-1] == '{' || is_space(c[-1]) || is_word(c[-1]))) c--;
     if (c == text.at || c[-1] != '\\') return false;
-    size_t before = (size_t)(c - 1 - text.at);
-    if (before > 0 && text.at[before - 1] == '-') return true;
-    const char *sign = c - 4; /* minus sign, en dash: three bytes */
-    return before >= 3 && (memcmp(sign, "\xe2\x88\x92", 3) == 0 || memcmp(sign, "\xe2\x80\x93", 3) == 0);
+    c--;
+    if (c > text.at && c[-1] == '-') return true;
+    /* The minus sign and the en dash have three bytes. */
+    return c - text.at >= 3 && (memcmp(c - 3, "\xe2\x88\x92", 3) == 0 || memcmp(c - 3, "\xe2\x80\x93", 3) == 0);
 }
 
 /* A box, ####, the whole response, a marker, bold, the last number that stands alone: docs/verifiers.md. `found` is the
