@@ -92,7 +92,7 @@ static bool continues_left(struct span text, size_t start) {
     size_t place, length;
     if (start == 0) return false;
     uint32_t first = span_code_at(text, start, &length), before = span_code_before(text, start, &place);
-    if (is_mark(first)) return true;
+    if (is_mark(first)) return in_word(before);
     if (is_dash(first) || first == '.') /* a sign or a point: 5-3, 1.5 */
         return in_word(before) && is_digit(start + length < text.length ? text.at[start + length] : '\0');
     if (!in_word(first)) return false;

@@ -92,6 +92,7 @@ static void contains(void **state) {
         {"3", "3 / 4", 0},
         {"caf", "café", 0},
         {"cafe", "cafe\u0301", 0},
+        {"\u0301a", "\n\u0301a", 1}, /* a mark on nothing continues nothing */
         {"af", "caf", 0},
         {"234", "1{,}234", 0},
         {"234", "1\\,234", 0},
