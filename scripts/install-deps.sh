@@ -16,6 +16,7 @@ build=(
 test=(
   git unzip python3 python3-venv # counts results; fetches the real model of one end-to-end test
   g++                            # libopsm from C++
+  man-db groff-base              # read the man pages
 )
 dev=(
   clang clang-format clang-tidy libomp-dev libclang-rt-dev # lint, second compiler, fuzzing
