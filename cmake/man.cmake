@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Writes OUTPUT/man1/opsm.1 and so on: every page that PROGRAM lists. OUTPUT/made says that all are there.
+# Writes OUTPUT/man1/opsm.1 and so on: every page that PROGRAM (a command: behind an emulator where
+# there is one) lists. OUTPUT/made says that all are there.
 file(REMOVE_RECURSE ${OUTPUT})
 execute_process(COMMAND ${PROGRAM} help --man OUTPUT_VARIABLE pages COMMAND_ERROR_IS_FATAL ANY)
 string(REGEX MATCHALL "[^\n]+" pages "${pages}")
