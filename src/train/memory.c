@@ -73,6 +73,15 @@ static struct generator_limits rollout_limits(const struct memory_job *job) {
                                      .truncating = truncating && !job->supervised};
 }
 
+/* Responses that share a prompt in the cache, where fewest do: an evaluation asks more prompts at a time than a batch. */
+static int32_t least_group(const struct memory_job *job) {
+    const struct run_config *c = job->config;
+    if (!job->supervised && c->train.eval_every == 0) return c->rollout.group;
+    int64_t few = ((int64_t)c->rollout.in_flight + c->eval.problems - 1) / c->eval.problems;
+    int32_t asked = larger(c->eval.samples, few);
+    return job->supervised ? asked : smaller(asked, c->rollout.group);
+}
+
 /* A rollout batch with responses as long as they may be. */
 static size_t batch_bytes_at_most(const struct memory_job *job) {
     enum { SEQUENCE = 64, KEPT = 32 }; /* bytes a sequence, tokens of a kept set */
@@ -118,7 +127,7 @@ void memory_need(struct memory_need *need, const struct memory_job *job, enum ac
     }
     struct generator_limits limits = rollout_limits(job);
     if (!job->supervised || c->train.eval_every > 0) {
-        need->generation = generator_filled(m, &limits, job->supervised ? 1 : c->rollout.group, job->prompt);
+        need->generation = generator_filled(m, &limits, least_group(job), job->prompt);
         need->reserved = generator_bytes(m, &limits) - need->generation;
     }
     need->batches = batches_bytes(job, need->rows);

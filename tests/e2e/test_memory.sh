@@ -55,6 +55,10 @@ agrees tiny.yaml objective.penalty.beta=0.1 schedule.staleness=2 rollout.prompts
 
 agrees tiny.yaml rollout.max_tokens=100 rollout.in_flight=512 schedule.staleness=4
 agrees tiny.yaml rollout.top_p=0.9
+# An evaluation holds a prompt for each of its responses in flight, where a batch holds one for a whole group.
+agrees tiny.yaml train.eval_every=1 rollout.in_flight=512 rollout.max_tokens=16 rollout.prompts=64 eval.problems=512 task.difficulty=24 \
+  rollout.max_prompt=96
+agrees tiny.yaml train.eval_every=1 eval.problems=16
 
 # So is the number for the disk what is there when two checkpoints and the model are.
 "$OPSM" train tiny.yaml output=disk train.iterations=2 train.checkpoint_every=1 train.keep=2 >/dev/null 2>disk.log
