@@ -32,6 +32,9 @@ def open_page(browser, directory, name, charts, **how):
     colours = page.evaluate(DRAWN)
     expect(len(colours), charts, f"{name}: canvases")
     at_least(min(colours), 8, f"{name}: colours of the emptiest canvas")  # axes, labels and lines, smoothed
+    beyond = page.evaluate("[...document.querySelectorAll('#charts canvas')].filter((c) => /Share|Dropped|Held-out|Trust|Effective/.test("
+                           "c.getAttribute('aria-label')) && Chart.getChart(c).scales.y.max > 1).map((c) => c.getAttribute('aria-label'))")
+    expect(beyond, [], f"{name}: axes of shares beyond 1")
     shown = page.evaluate("document.body.innerText")
     for word in ("undefined", "NaN", "null", "[object"):
         if word in shown:
@@ -77,6 +80,7 @@ def check_single(page):
     for title in ("Response length", "Share finished", "Threshold in force", "Trust", "Learning rate in force", "Verifier exact", "Verifier numeric"):
         if title not in titles:
             sys.exit(f"no chart {title!r}: {titles}")
+    expect(titles[:4], ["Reward", "Held-out accuracy", "Drift where A < 0", "Drift where A > 0"], "first charts")
     note = text(page, "#compare-note")
     counts = [int(n) for n in re.findall(r"(\d+) (?:became|stayed)", note)]
     if len(counts) != 4 or sum(counts) != 16 or "at the start and at step 48" not in note:

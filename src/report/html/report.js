@@ -9,21 +9,22 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
 
+/** First what is learnt and how far it drifts, then the rest. */
 const CURVES = [
   { key: "reward", title: "Reward", help: "mean of fresh rollouts, by the weights of this step" },
-  { key: "accuracy", title: "Held-out accuracy", help: "on problems that training never sees; band of a single run: 95% interval" },
-  { key: "pass_at_k", title: "Held-out pass@k", help: "share of problems that some of k samples solve" },
-  { key: "length", title: "Response length", help: "tokens of a fresh response, mean" },
-  { key: "finished", title: "Share finished", help: "fresh responses that end by themselves, before the limit" },
+  { key: "accuracy", share: true, title: "Held-out accuracy", help: "on problems that training never sees; band of a single run: 95% interval" },
+  { key: "pass_at_k", share: true, title: "Held-out pass@k", help: "share of problems that some of k samples solve" },
   { key: "drift_negative", title: "Drift where A < 0", help: "nats per token away from the sampling policy; dotted: delta" },
   { key: "drift_positive", title: "Drift where A > 0", help: "nats per token away from the sampling policy" },
-  { key: "dropped", title: "Dropped share", help: "of a step's sequences, by the mask" },
+  { key: "dropped", share: true, title: "Dropped share", help: "of a step's sequences, by the mask" },
   { key: "delta", title: "Threshold in force", help: "delta, nats per token: what the policy of the mask makes of it" },
-  { key: "trust", title: "Trust", help: "policy auto: below 1 it tightens the threshold and slows learning" },
+  { key: "trust", share: true, title: "Trust", help: "policy auto: below 1 it tightens the threshold and slows learning" },
   { key: "lr", title: "Learning rate in force", help: "after the schedule and the guard's brake" },
+  { key: "length", title: "Response length", help: "tokens of a fresh response, mean" },
+  { key: "finished", share: true, title: "Share finished", help: "fresh responses that end by themselves, before the limit" },
   { key: "entropy", title: "Entropy", help: "of the policy, nats per token" },
   { key: "grad_norm", title: "Gradient norm", help: "before clipping" },
-  { key: "ess", title: "Effective sample size", help: "share of a step's sequences; 1: on-policy" },
+  { key: "ess", share: true, title: "Effective sample size", help: "share of a step's sequences; 1: on-policy" },
   { key: "loss", title: "Loss", help: "cross-entropy of the solutions, nats per token" },
 ];
 /** A chart for each verifier, where several make up the reward. */
@@ -222,9 +223,10 @@ function axis(text) {
            title: { display: !!text, text: text || "", font: { size: 11 } } };
 }
 
-/** `holder` has the scale, which a button may change. */
-function curveOptions(holder) {
+/** `holder` has the scale, which a button may change. The axis of a share ends at 1, also where all values are 1. */
+function curveOptions(holder, share) {
   const y = axis();
+  if (share) y.afterDataLimits = (scale) => { scale.max = Math.min(scale.max, 1); };
   y.ticks.callback = (value) => format(holder.scale.from(value));
   y.afterBuildTicks = (scale) => {
     if (holder.scale === symlog) scale.ticks = symlogTicks(scale.min, scale.max);
@@ -334,7 +336,7 @@ function addCurve(spec) {
   }));
   const { node, plot } = card(spec, canvas, tools);
   byId("charts").append(node);
-  const options = curveOptions(holder);
+  const options = curveOptions(holder, spec.share);
   const config = { type: "line", data: { datasets: datasets(key, holder.scale) }, options, plugins: [crossHair] };
   paint({ data: config.data, options });
   const chart = new Chart(canvas, config);
