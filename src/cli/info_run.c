@@ -11,7 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The last lines of metrics.jsonl. */
+/* What a person named: a run (checkpoint -1) or a checkpoint of it. */
+struct place {
+    char *run;
+    int64_t checkpoint;
+};
+
+/* The last lines of metrics.jsonl; of a checkpoint, those written before it. */
 struct last_rows {
     json_t *step, *iteration, *eval;
 };
@@ -21,9 +27,13 @@ static void keep(json_t **slot, json_t *row) {
     *slot = json_incref(row);
 }
 
+static int64_t integer(const json_t *row, const char *key) {
+    return json_integer_value(json_object_get(row, key));
+}
+
 /* A line that is no object ends the reading: a process that was killed may leave a torn one. */
-static opsm_status read_rows(struct last_rows *last, const char *directory, opsm_error *err) {
-    char *path = file_join(directory, "metrics.jsonl");
+static opsm_status read_rows(struct last_rows *last, const struct place *place, opsm_error *err) {
+    char *path = file_join(place->run, "metrics.jsonl");
     struct jsonl *lines = NULL;
     bool there = false;
     opsm_status status = path ? file_find(path, &there, err) : mem_exhausted(err, "a file name", 0);
@@ -31,18 +41,16 @@ static opsm_status read_rows(struct last_rows *last, const char *directory, opsm
     json_t *row;
     while (lines && (status = jsonl_next(lines, &row, err)) == OPSM_OK && row) {
         const char *kind = json_string_value(json_object_get(row, "kind"));
-        if (kind && !strcmp(kind, "step")) keep(&last->step, row);
-        if (kind && !strcmp(kind, "iteration")) keep(&last->iteration, row);
-        if (kind && !strcmp(kind, "eval")) keep(&last->eval, row);
+        int64_t steps = integer(row, "step");
+        bool within = place->checkpoint < 0 || steps <= place->checkpoint;
+        if (kind && within && !strcmp(kind, "step")) keep(&last->step, row);
+        if (kind && within && !strcmp(kind, "iteration")) keep(&last->iteration, row);
+        if (kind && within && !strcmp(kind, "eval")) keep(&last->eval, row);
         json_decref(row);
     }
     jsonl_close(lines);
     mem_free(path);
     return status == OPSM_FORMAT ? OPSM_OK : status;
-}
-
-static int64_t integer(const json_t *row, const char *key) {
-    return json_integer_value(json_object_get(row, key));
 }
 
 /* "  reward_mean 0.094, ..." for the keys that are there. */
@@ -58,12 +66,15 @@ static void print_numbers(const char *label, const json_t *row, const char *cons
     putchar('\n');
 }
 
-static void print_record(const struct last_rows *last, const struct run_config *config) {
+static void print_record(const struct last_rows *last, const struct run_config *config, int64_t checkpoint) {
     static const char *const numbers[] = {"reward_mean", "length_mean", "finished", "drift_negative_mean",
                                           "dropped",     "entropy",     "loss",     "grad_norm"};
     static const char *const held_out[] = {"iteration", "accuracy", "pass_at_k", "reward_mean", "length_mean"};
     if (!last->iteration && !last->step) {
-        printf("%-16snothing yet\n", "done");
+        if (checkpoint < 0)
+            printf("%-16snothing yet\n", "done");
+        else
+            printf("%-16s%" PRId64 " optimiser steps\n", "done", checkpoint);
         return;
     }
     if (json_object_get(last->iteration, "reward_mean"))
@@ -126,6 +137,18 @@ static opsm_status find_model(const char *directory, const struct run_config *co
     return *model ? OPSM_OK : mem_exhausted(err, "a file name", 0);
 }
 
+static opsm_status print_run(const struct place *place, const struct last_rows *last, const struct run_config *config,
+                             bool finished, opsm_error *err) {
+    opsm_status status = OPSM_OK;
+    printf("%-16s%s\n", "run", place->run);
+    if (place->checkpoint >= 0)
+        printf("%-16scheckpoint-%" PRId64 ", whose weights generate, score and eval take\n", "checkpoint",
+               place->checkpoint);
+    print_record(last, config, place->checkpoint);
+    if (place->checkpoint < 0) status = print_checkpoints(place->run, finished, err);
+    return status == OPSM_OK ? print_config(config, err) : status;
+}
+
 opsm_status info_run(const char *directory, char **model, opsm_error *err) {
     struct run_config config;
     struct last_rows last = {0};
@@ -134,18 +157,21 @@ opsm_status info_run(const char *directory, char **model, opsm_error *err) {
     *model = NULL;
     opsm_status status = cli_run_config_path(directory, &path, err);
     if (status != OPSM_OK) return status;
+    struct place place = {.run = mem_strdup(directory), .checkpoint = -1};
+    if (place.run)
+        place.checkpoint = cli_cut_checkpoint(place.run);
+    else
+        status = mem_exhausted(err, "a file name", 0);
     config_defaults(&config);
-    status = config_load(&config, path, err);
-    if (status == OPSM_OK) status = read_rows(&last, directory, err);
+    if (status == OPSM_OK) status = config_load(&config, path, err);
+    if (status == OPSM_OK) status = read_rows(&last, &place, err);
     if (status == OPSM_OK) status = find_model(directory, &config, model, &finished, err);
-    if (status == OPSM_OK) printf("%-16s%s\n", "run", directory);
-    if (status == OPSM_OK) print_record(&last, &config);
-    if (status == OPSM_OK) status = print_checkpoints(directory, finished, err);
-    if (status == OPSM_OK) status = print_config(&config, err);
+    if (status == OPSM_OK) status = print_run(&place, &last, &config, finished, err);
     json_decref(last.step);
     json_decref(last.iteration);
     json_decref(last.eval);
     config_free(&config);
+    mem_free(place.run);
     mem_free(path);
     return status;
 }

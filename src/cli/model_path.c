@@ -81,8 +81,8 @@ static opsm_status load_checkpoint(struct model **model, char *run, int64_t want
     return status;
 }
 
-/* Cuts "RUN/checkpoint-N" to "RUN" and returns N; -1: `path` is no checkpoint's. */
-static int64_t cut_checkpoint(char *path) {
+int64_t cli_cut_checkpoint(char *path) {
+    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = '\0';
     char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     int64_t number = checkpoint_number(name);
     if (number < 0) return -1;
@@ -95,12 +95,11 @@ static int64_t cut_checkpoint(char *path) {
 
 static opsm_status load_directory(struct model **model, char *path, enum dtype precision, bool trainable,
                                   opsm_error *err) {
-    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = '\0';
     char *file;
     bool there;
     opsm_status status = find(path, "model.gguf", &file, &there, err);
     if (status != OPSM_OK) return status;
-    if (!there) return load_checkpoint(model, path, cut_checkpoint(path), precision, trainable, err);
+    if (!there) return load_checkpoint(model, path, cli_cut_checkpoint(path), precision, trainable, err);
     log_line(LOG_INFO, "model: %s", file);
     status = model_load(model, file, precision, trainable, err);
     mem_free(file);

@@ -14,4 +14,7 @@ opsm_status cli_load_model(struct model **model, const char *path, enum dtype pr
 /* RUN/config.yaml of the directory `run`, mem_alloc'ed. OPSM_INVALID with a sentence when no run lies there. */
 opsm_status cli_run_config_path(const char *run, char **path, opsm_error *err);
 
+/* Cuts "RUN/checkpoint-N" to "RUN" and returns N; -1: `path` is no checkpoint's. Slashes at the end go either way. */
+int64_t cli_cut_checkpoint(char *path);
+
 #endif

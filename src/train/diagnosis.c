@@ -42,7 +42,8 @@ bool diagnose_signal(const struct diagnosis_row *rows, int64_t n, struct text *s
     if (groups == 0 || (double)useful >= FEW * (double)groups) return false;
     if (useful == 0)
         text_printf(sentence,
-                    "no group had both better and worse answers in %" PRId64 " iterations: nothing was learnt; ", n);
+                    "no group had both better and worse answers in %" PRId64 " iteration%s: nothing was learnt; ", n,
+                    n == 1 ? "" : "s");
     else
         text_printf(sentence,
                     "only %" PRId64 " of %" PRId64 " groups had both better and worse answers: little was learnt; ",

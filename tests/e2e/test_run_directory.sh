@@ -45,6 +45,9 @@ grep -q '^last iteration  *reward_mean [0-9.]*, length_mean ' got || fail "info:
 grep -q '^checkpoints  *checkpoint-6, checkpoint-4, checkpoint-2$' got || fail "info: $(cat got)"
 grep -q '^  *task.difficulty: 4$' got && ! grep -q 'rollout.group' got || fail "info: $(cat got)"
 grep -q '^no model.gguf' got && grep -q '^model  *base/model.gguf' got || fail "info: $(cat got)"
+"$OPSM" info run/checkpoint-4/ >got
+grep -q '^done  *2 of 3 iterations, 4 optimiser steps$' got || fail "info of a checkpoint: $(cat got)"
+grep -q '^checkpoint  *checkpoint-4,' got && ! grep -q 'no model' got || fail "info of a checkpoint: $(cat got)"
 "$OPSM" info base >got
 grep -q '^done  *150 of 150 optimiser steps' got && grep -q '^model  *base/model.gguf' got || fail "info: $(cat got)"
 mkdir alone
