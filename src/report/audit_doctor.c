@@ -40,13 +40,26 @@ static const char *other_name(const struct doctor_case *sick, const struct audit
 
 /* ---- Log-probs that are missing or are something else ---- */
 
+/* One number in place of every log-prob, as a tensor has it that nobody filled. */
+static bool is_placeholder(const struct audit_pair *pair) {
+    struct moments c = {.n = pair->values.n, .x = pair->values.y, .xx = pair->values.yy};
+    return pair->tokens >= 16 && moments_variance(&pair->values) < 1e-9 && moments_variance(&c) > 0.01;
+}
+
 static bool check_no_behavior(const struct doctor_case *sick, struct finding *f) {
     int64_t without = sick->facts->rows - sick->facts->behavior_rows;
+    const struct audit_pair *pair = &sick->facts->current;
+    static const char *const advice =
+        "Record the log-probs that the inference engine returned when it sampled (docs/audit.md has the lines for "
+        "four trainers), and check that they reach the loss.";
+    if (is_placeholder(pair))
+        return found(f, pair->rows, sick->facts->rows, advice,
+                     "logp_behavior is %.4g at every token of %lld rows: a placeholder stands where the log-probs of "
+                     "sampling should be, and the mask compares with it.",
+                     moments_mean(&pair->values), (count_t)pair->rows);
     if (without == 0) return false;
     return found(
-        f, without, sick->facts->rows,
-        "Record the log-probs that the inference engine returned when it sampled (docs/audit.md has the lines for "
-        "four trainers), and check that they reach the loss.",
+        f, without, sick->facts->rows, advice,
         "%lld of %lld rows have no behaviour log-probs: their drift cannot be measured and a mask on it can never "
         "fire.",
         (count_t)without, (count_t)sick->facts->rows);
@@ -55,15 +68,15 @@ static bool check_no_behavior(const struct doctor_case *sick, struct finding *f)
 static bool check_copied_behavior(const struct doctor_case *sick, struct finding *f) {
     const struct audit_pair *pair = &sick->facts->current;
     /* At the first step equality is what an exact engine gives. */
-    if (pair->rows == 0 || pair->equal_rows < pair->rows || sick->facts->first_step_rows == sick->facts->rows)
+    if (pair->rows == 0 || pair->near_rows < pair->rows || sick->facts->first_step_rows == sick->facts->rows)
         return false;
-    return found(f, pair->equal_rows, pair->rows,
-                 "Record logp_current at the second or a later optimiser step of the batch, and logp_behavior from the "
-                 "engine; mark rows of the first step with \"step\": 0.",
-                 "logp_behavior equals logp_current bit for bit in all %lld rows: either no optimiser step lies "
-                 "between them and "
-                 "the engine is exact, or it was filled with the current log-probs; then the mask can never fire.",
-                 (count_t)pair->rows);
+    return found(
+        f, pair->near_rows, pair->rows,
+        "Record logp_current at the second or a later optimiser step of the batch, and logp_behavior from the "
+        "engine; mark rows of the first step with \"step\": 0.",
+        "logp_behavior equals logp_current %s in all %lld rows: either no optimiser step lies between them and "
+        "the engine is exact, or it was filled with the current log-probs; then the mask can never fire.",
+        pair->equal_rows == pair->rows ? "bit for bit" : "to within 0.00001", (count_t)pair->rows);
 }
 
 static bool check_positive_logps(const struct doctor_case *sick, struct finding *f) {
@@ -92,6 +105,7 @@ static bool check_unknown_logps(const struct doctor_case *sick, struct finding *
 
 static bool check_fill_values(const struct doctor_case *sick, struct finding *f) {
     const struct audit_facts *facts = sick->facts;
+    if (is_placeholder(&facts->current)) return false;
     /* A cut sampler leaves a certain token here and there. */
     if (facts->lowest == 0 && !((double)facts->filled > 1e-3 * (double)facts->tokens)) return false;
     return found(
@@ -135,6 +149,12 @@ static bool is_shifted(const struct audit_pair *pair, double *here, double *best
     return pair->ahead.n >= 50 && *best > 0.5 && *best > *here + 0.2;
 }
 
+/* Rows that are too short to tell each, taken together. */
+static bool is_crossed(const struct audit_pair *pair, bool stale) {
+    bool both_ways = (double)fmin((double)pair->far_above, (double)pair->far_below) > 0.08 * (double)pair->tokens;
+    return moments_correlation(&pair->values) < 0.3 && (!stale || both_ways) && moments_difference(&pair->values) > 0.3;
+}
+
 static bool check_retokenised(const struct doctor_case *sick, struct finding *f) {
     const struct audit_facts *facts = sick->facts;
     double here, best;
@@ -151,8 +171,15 @@ static bool check_retokenised(const struct doctor_case *sick, struct finding *f)
     const struct audit_pair *pair = evidence(sick, &stale);
     /* A run that collapses pushes its tokens down until nothing is left of what they were, but it pushes one way. */
     int64_t rows = stale ? pair->crossed : pair->unrelated;
-    if (rows == 0 || (double)rows < 0.01 * (double)pair->measured || is_shifted(&facts->current, &here, &best))
-        return false;
+    double share = stale ? 0.02 : 0.01;
+    if (is_shifted(&facts->current, &here, &best) || is_placeholder(&facts->current)) return false;
+    if (pair->measured == 0 && pair->level_rows == 0 && pair->tokens >= 64 && is_crossed(pair, stale))
+        return found(
+            f, pair->rows, pair->rows, advice,
+            "logp_behavior and %s have next to nothing in common (correlation %.2f): they are not of the same tokens, "
+            "as when a text is tokenised again.",
+            other_name(sick, pair), moments_correlation(&pair->values));
+    if (rows == 0 || (double)rows < share * (double)pair->measured) return false;
     return found(
         f, rows, pair->measured, advice,
         "In %lld of %lld rows that are long enough to tell, logp_behavior and %s have next to nothing in common "
@@ -183,18 +210,44 @@ static bool is_offset(const struct audit_pair *pair) {
     return moments_difference(&pair->values) < 0.01 * fabs(difference_mean(pair));
 }
 
+/* Minus the mean, in rows of either sign. */
+static bool is_mirrored(const struct audit_facts *facts) {
+    return facts->stated_mirrored > 0 && (double)facts->stated_mirrored > 0.8 * (double)facts->stated_positive;
+}
+
+static bool check_drift_sign(const struct doctor_case *sick, struct finding *f) {
+    const struct audit_facts *facts = sick->facts;
+    if (!is_mirrored(facts)) return false;
+    return found(
+        f, facts->stated_mirrored, facts->stated_positive,
+        "Take logp_behavior - logp_current: it is above 0 where an answer has become less likely, which is what "
+        "the mask drops.",
+        "\"drift\" has the sign changed: it is mean(c - b) and not mean(b - c) in %lld of %lld rows whose mean "
+        "is above 0.",
+        (count_t)facts->stated_mirrored, (count_t)facts->stated_positive);
+}
+
 static bool check_absolute_mean(const struct doctor_case *sick, struct finding *f) {
     const struct audit_facts *facts = sick->facts;
     static const char *const advice = "Take the mean of b - c with its sign: a wrong answer that became likelier (mean "
                                       "below 0) is what the next step must "
                                       "push down, and the mask keeps it.";
-    if (facts->stated_absolute > 0 && (double)facts->stated_absolute > 0.8 * (double)facts->stated_negative)
+    if (!is_mirrored(facts) && facts->stated_absolute > 0 &&
+        (double)facts->stated_absolute > 0.8 * (double)facts->stated_negative)
         return found(
             f, facts->stated_absolute, facts->stated, advice,
             "\"drift\" is |mean(b - c)| and not mean(b - c): in %lld rows the mean is negative and the drift recorded "
             "is its absolute value.",
             (count_t)facts->stated_absolute);
-    if (facts->dropped_likelier > 0)
+    if (!is_mirrored(facts) && facts->stated_unsigned >= 8 &&
+        (double)facts->stated_unsigned > 0.95 * (double)facts->stated_negative)
+        return found(f, facts->stated_unsigned, facts->stated, advice,
+                     "\"drift\" is above 0 in %lld of %lld rows in which mean(b - c) is below: a statistic without "
+                     "sign, such as "
+                     "the mean of |b - c| or of its square.",
+                     (count_t)facts->stated_unsigned, (count_t)facts->stated_negative);
+    /* A mask on other log-probs than these drops such a row here and there. */
+    if ((double)facts->dropped_likelier > 0.2 * (double)facts->dropped)
         return found(
             f, facts->dropped_likelier, facts->dropped, advice,
             "%lld of the %lld rows that the trainer dropped had become likelier (mean of b - c below 0): its mask "
@@ -207,12 +260,14 @@ static bool check_absolute_mean(const struct doctor_case *sick, struct finding *
             "it (mean of b - c below %.3g): the trainer's mask works on |mean|.",
             (count_t)facts->masked_likelier, -facts->masked_least);
     const struct audit_pair *pair = &facts->current;
-    if (!is_offset(pair) && pair->flat_rows >= 8 && pair->flat_rows == pair->rows &&
+    /* A mean that happens to be next to 0 leaves a row that is equal. */
+    if (!is_offset(pair) && pair->flat_rows >= 8 && (double)pair->flat_rows >= 0.9 * (double)pair->rows &&
         pair->flat_above == pair->flat_rows)
         return found(
             f, pair->flat_rows, pair->rows, advice,
-            "Every row has one value of b - c at all of its tokens, and it is never below 0: what was recorded is "
-            "|mean(b - c)| of the sequence, spread over its tokens.");
+            "In %lld of %lld rows b - c has one value at all tokens, and it is never below 0: what was recorded is "
+            "|mean(b - c)| of the sequence, spread over its tokens.",
+            (count_t)pair->flat_rows, (count_t)pair->rows);
     if (!sick->sign_free || sick->judged_likelier == 0) return false;
     return found(
         f, sick->judged_likelier, sick->judged_dropped, advice,
@@ -223,6 +278,7 @@ static bool check_absolute_mean(const struct doctor_case *sick, struct finding *
 
 static bool check_sequence_means(const struct doctor_case *sick, struct finding *f) {
     const struct audit_pair *pair = &sick->facts->current;
+    if (is_placeholder(pair)) return false;
     if (pair->level_rows >= 8 && (double)pair->level_rows >= 0.9 * (double)pair->rows)
         return found(f, pair->level_rows, pair->rows,
                      "Record one log-prob per token on both sides: clipping, ESS and every mask by token need them.",
@@ -273,8 +329,12 @@ static bool is_penalised(const struct audit_pair *pair, bool stale, double *effe
     *effect = penalty_effect(pair, &sigmas, &spread, &agreeing);
     /* What was learnt from these very rows moves some tokens more than others too, but past what b can account for, and
      * never one kind alone. */
-    bool accounted = misfit(pair->weights, (double)pair->tokens) < 0.1 || spread < 0.1 * fabs(*effect);
-    return fabs(*effect) > 0.1 && sigmas > 8 && fabs(*effect) > spread && agreeing >= 2 && (!stale || accounted);
+    double off = misfit(pair->weights, (double)pair->tokens);
+    bool accounted = off < 0.1 || spread < 0.1 * fabs(*effect);
+    bool plain = fabs(*effect) > 0.03 && sigmas > 8 && fabs(*effect) > spread && agreeing >= 2;
+    /* In a small vocabulary what a penalty takes from some tokens moves the others by as much, and unevenly. */
+    bool uneven = *effect > 0.05 && sigmas > 15 && *effect > 0.4 * spread && agreeing >= 3 && off < 0.06;
+    return (plain && (!stale || accounted)) || uneven;
 }
 
 static bool check_repetition_penalty(const struct doctor_case *sick, struct finding *f) {
@@ -305,6 +365,8 @@ static bool is_tempered(const struct audit_pair *pair, bool stale, double *slope
     double scatter = moments_scatter(&pair->odds);
     /* Learning sharpens a policy as a temperature above 1 in the engine would flatten it, if less evenly. */
     if (stale && *slope < 1 && behavior_fits(pair) && scatter > 0.03) return false;
+    /* A temperature moves likely and unlikely tokens in different directions, kept tokens all move in one. */
+    if (fabs(difference_mean(pair)) > 1.5 * moments_difference(&pair->values)) return false;
     return pair->odds.n >= 100 && fabs(log(*slope)) > (stale ? 0.13 : 0.07) && moments_correlation(&pair->odds) > 0.9 &&
            scatter < 0.5;
 }
@@ -346,8 +408,11 @@ static bool check_top_p(const struct doctor_case *sick, struct finding *f) {
     double slope, effect;
     const struct audit_pair *pair = evidence(sick, &stale);
     if (pair->tokens < 50 || is_scaled(pair) || is_penalised(pair, stale, &effect) ||
-        is_tempered(pair, stale, &slope) || (pair->flat_rows > pair->rows / 2 && !is_offset(pair)))
+        is_tempered(pair, stale, &slope) || is_placeholder(pair) ||
+        (pair->flat_rows > pair->rows / 2 && !is_offset(pair)))
         return false;
+    /* What follows the log-prob itself this closely is a factor. */
+    if (fabs(moments_tilt(&pair->values)) > 0.85) return false;
     double n = (double)pair->tokens, mean = difference_mean(pair);
     bool behavior = mean > 0;
     double kept = behavior ? pair->weights / n : pair->inverse / n;
@@ -390,13 +455,19 @@ static bool check_truncated(const struct doctor_case *sick, struct finding *f) {
     int64_t high = facts->length_high;
     if (facts->ended_rows > 0 || high < 16 || high >= FACTS_LENGTHS) return false;
     double at_high = (double)facts->lengths[high], rows = (double)facts->rows, below = 0;
-    int64_t window = high / 4 > 16 ? high / 4 : 16;
-    for (int64_t n = high - 1; n >= 0 && n >= high - window; n--) below += (double)facts->lengths[n];
+    int64_t window = high / 4 > 16 ? high / 4 : 16, others = 0;
+    double most = 0;
+    for (int64_t n = high - 1; n >= 0 && n >= high - window; n--) {
+        below += (double)facts->lengths[n];
+        most = fmax(most, (double)facts->lengths[n]);
+    }
+    for (int64_t n = 1; n < high; n++) others += facts->lengths[n] > 0;
     /* Against the lengths just below it: a tail of natural lengths thins out, it does not pile up at its end. Most rows
-     * at one short length are answers of a fixed form. */
-    bool piled =
-        at_high >= 3 && at_high >= 0.05 * rows && at_high > 6 * below / (double)window && at_high > 3 * sqrt(below + 1);
-    if (!piled || (at_high > 0.5 * rows && (high < 128 || at_high < 8))) return false;
+     * at one short length are answers of a fixed form, unless the others are of all lengths. */
+    bool clear = at_high > 3 * sqrt(below + 1) || (at_high >= 6 && at_high > 2 * most);
+    bool piled = at_high >= 3 && at_high >= 0.05 * rows && at_high > 6 * below / (double)window && clear;
+    bool form = at_high > 0.5 * rows && (high < 128 || at_high < 8) && (high < 64 || others < 8);
+    if (!piled || form) return false;
     return found(f, (int64_t)at_high, facts->rows, advice,
                  "%lld of %lld rows have exactly the largest length, %lld tokens: they look truncated at a limit.",
                  (count_t)at_high, (count_t)facts->rows, (count_t)high);

@@ -20,6 +20,7 @@
     X(log_base)                                                                                                        \
     X(retokenised)                                                                                                     \
     X(shifted)                                                                                                         \
+    X(drift_sign)                                                                                                      \
     X(absolute_mean)                                                                                                   \
     X(sequence_means)                                                                                                  \
     X(repetition_penalty)                                                                                              \

@@ -150,7 +150,11 @@ static void note_decisions(struct audit_facts *facts, const struct audit_group *
     if (!isfinite(row->trainer_drift)) return;
     facts->stated++;
     facts->stated_negative += likelier;
-    facts->stated_absolute += likelier && fabs(row->trainer_drift + mean) < 0.02 * fabs(mean) + 1e-5;
+    bool opposite = fabs(row->trainer_drift + mean) < 0.02 * fabs(mean) + 1e-5;
+    facts->stated_absolute += likelier && opposite;
+    facts->stated_unsigned += likelier && row->trainer_drift > 0;
+    facts->stated_positive += mean > 1e-4;
+    facts->stated_mirrored += mean > 1e-4 && opposite;
 }
 
 static uint64_t mix(uint64_t h, uint64_t x) {

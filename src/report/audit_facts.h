@@ -29,6 +29,8 @@ struct audit_facts {
     int64_t ids_rows, differing_rows, differing;      /* with ids; whose tokens_behavior differ; elements that do */
     int64_t repeats, repeated_rows;                   /* long rows that are an earlier one again; compared */
     int64_t stated, stated_negative, stated_absolute; /* "drift" given; of a negative mean; its absolute value */
+    int64_t stated_unsigned;                          /* above 0 where the mean is negative */
+    int64_t stated_positive, stated_mirrored;         /* of a positive mean; of these, minus the mean */
     int64_t dropped, dropped_likelier;                /* by the trainer; of these, of a negative mean */
     int64_t masked_likelier;                          /* no token in the loss, negative mean, A < 0 or unknown */
     double masked_least, unmasked_most;               /* |mean| of those, and of such rows that are in the loss */

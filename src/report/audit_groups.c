@@ -26,13 +26,14 @@ void audit_groups_free(struct audit_groups *groups) {
     *groups = (struct audit_groups){0};
 }
 
-/* The ids before the first loss token, hashed; 0 where there are none or they are unknown. */
+/* The ids before the first loss token, hashed; 0 where there are none or they are unknown, and where the row is out of the
+ * loss as a whole: nobody knows where its response begins. */
 static uint64_t prompt_hash(const struct audit_group *group, const struct audit_row *row) {
     uint64_t h = 0xcbf29ce484222325u;
     if (!row->has_ids || row->length == 0 || group->mask[row->first]) return 0;
-    for (int64_t t = row->first; t < row->first + row->length && !group->mask[t]; t++)
-        h = (h ^ (uint64_t)group->ids[t]) * 0x100000001b3u;
-    return h | 1;
+    int64_t t = row->first, end = row->first + row->length;
+    for (; t < end && !group->mask[t]; t++) h = (h ^ (uint64_t)group->ids[t]) * 0x100000001b3u;
+    return t < end ? h | 1 : 0;
 }
 
 static void note_signal(struct audit_group_facts *facts, const struct audit_group *group, const struct audit_row *row) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 static const double STEP = 1e-3; /* drifts nearer to 0 have no sign */
+static const double NEAR = 1e-5; /* the same log-prob, computed or written twice */
 enum { RATIO_MIDDLE = PAIR_RATIOS / 2 };
 static const double RATIO_WIDTH = 0.02;
 static const double WEIGHT_CAP = 20; /* so that one token cannot make the mean */
@@ -40,6 +41,12 @@ double moments_correlation(const struct moments *m) {
     return x > 0 && y > 0 ? covariance(m->n, m->x, m->y, m->xy) / sqrt(x * y) : 0;
 }
 
+double moments_tilt(const struct moments *m) {
+    double y = covariance(m->n, m->y, m->y, m->yy), both = covariance(m->n, m->x, m->y, m->xy);
+    double difference = moments_difference(m);
+    return y > 0 && difference > 0 ? (both - y) / (difference * sqrt(y)) : 0;
+}
+
 double moments_slope(const struct moments *m) {
     double x = covariance(m->n, m->x, m->x, m->xx), y = covariance(m->n, m->y, m->y, m->yy);
     return x > 0 && y > 0 ? sqrt(x / y) : 1;
@@ -66,6 +73,8 @@ static void add_token(struct audit_pair *pair, double b, double c, bool known, b
     pair->tokens++;
     pair->above += d > STEP;
     pair->below += d < -STEP;
+    pair->far_above += d > 1;
+    pair->far_below += d < -1;
     pair->certain_b += b > -1e-6 && c < -0.005 && c > -1;
     pair->certain_c += c > -1e-6 && b < -0.005 && b > -1;
     add(&pair->values, b, c);
@@ -96,6 +105,7 @@ bool pair_is_proportional(const struct audit_pair *pair, double *k, int64_t *tok
     }
     *k = pair->scaled.yy > 0 ? pair->scaled.xy / pair->scaled.yy : 1;
     double away = fabs((at - RATIO_MIDDLE) * RATIO_WIDTH);
+    if (fabs(moments_tilt(&pair->scaled)) < 0.5) return false; /* an offset */
     return pair->scaled.n >= 32 && (double)*tokens > 0.9 * pair->scaled.n && away > 0.05 && fabs(log(*k)) > 0.05;
 }
 
@@ -113,6 +123,7 @@ static void add_row(struct audit_pair *pair, const struct row_sums *row) {
     pair->rows++;
     pair->equal_rows += row->equal;
     double largest = fmax(fabs(row->low), fabs(row->high));
+    pair->near_rows += largest < NEAR;
     if (m->n >= 4 && largest > 1e-4 && row->high - row->low <= 1e-5 * fmax(largest, 1)) {
         pair->flat_rows++;
         pair->flat_above += row->low > 0;

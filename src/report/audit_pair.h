@@ -20,9 +20,11 @@ enum { PAIR_STRATA = 5, PAIR_RATIOS = 161 };
 
 struct audit_pair {
     int64_t rows, equal_rows;     /* with a token to compare; of these, equal bit for bit */
+    int64_t near_rows;            /* equal up to the rounding of a float at every token */
     int64_t tokens, above, below; /* b - c more than 0.001 above or below 0 */
     int64_t certain_b, certain_c; /* one of the two says 1 where the other does not */
     int64_t measured, unrelated;  /* rows long enough for a correlation; of these, with next to none */
+    int64_t far_above, far_below; /* tokens with b - c above 1, below -1 */
     int64_t crossed;              /* of the unrelated, with tokens that b and c each find far likelier than the other */
     int64_t flat_rows, flat_above; /* rows of one b - c at every token, not 0; of these, with b > c */
     struct moments scaled;         /* b, c of tokens far enough from 0 for their ratio to tell */
@@ -47,6 +49,7 @@ double moments_mean(const struct moments *m);       /* of x */
 double moments_variance(const struct moments *m);   /* of x */
 double moments_difference(const struct moments *m); /* standard deviation of x - y */
 double moments_correlation(const struct moments *m);
+double moments_tilt(const struct moments *m);  /* correlation of x - y with y */
 double moments_slope(const struct moments *m); /* sd of x over sd of y */
 /* Of the variance of x - y, the share that is left when y is stretched to the spread of x. */
 double moments_scatter(const struct moments *m);

@@ -147,6 +147,13 @@ static opsm_status read_array(const struct audit_rows *rows, int64_t line, const
     return OPSM_OK;
 }
 
+/* [] and [null, null]: what a dump writes for a row of which the engine told nothing. */
+static bool holds_nothing(const json_t *array) {
+    size_t t = 0;
+    while (t < json_array_size(array) && json_is_null(json_array_get(array, t))) t++;
+    return json_is_null(array) || (json_is_array(array) && t == json_array_size(array));
+}
+
 static opsm_status read_mask(const struct audit_rows *rows, int64_t line, const json_t *array, int64_t length,
                              uint8_t *out, opsm_error *err) {
     memset(out, 1, (size_t)length);
@@ -220,6 +227,7 @@ static opsm_status read_extras(const struct audit_rows *rows, int64_t line, cons
                                struct audit_row *row, opsm_error *err) {
     const json_t *tokens = json_object_get(object, "tokens"), *sampled = json_object_get(object, "tokens_behavior");
     const json_t *finish = json_object_get(object, "finish"), *drift = json_object_get(object, "drift");
+    if (!finish) finish = json_object_get(object, "finish_reason");
     const json_t *keep = json_object_get(object, "keep");
     row->has_ids = read_ids(tokens, row->length, ids);
     if (json_is_array(sampled) && (int64_t)json_array_size(sampled) != row->length)
@@ -230,7 +238,9 @@ static opsm_status read_extras(const struct audit_rows *rows, int64_t line, cons
     row->cut = json_is_false(finished) || !strcmp(how, "length");
     row->ended = json_is_true(finished) || (how[0] && !row->cut);
     row->trainer_drift = json_is_number(drift) ? json_number_value(drift) : (double)NAN;
-    row->trainer_keep = json_is_boolean(keep) ? json_is_true(keep) : -1;
+    row->trainer_keep = json_is_boolean(keep)  ? json_is_true(keep)
+                        : json_is_number(keep) ? json_number_value(keep) != 0
+                                               : -1;
     return OPSM_OK;
 }
 
@@ -250,7 +260,7 @@ static opsm_status append_row(struct audit_rows *rows, const json_t *object, int
     *row = (struct audit_row){.line = line, .row = rows->row++, .first = group->n_tokens, .length = length};
     for (int c = 0; c < AUDIT_ADVANTAGE && status == OPSM_OK; c++) {
         const json_t *array = json_object_get(object, column_names[c]);
-        row->has[c] = array && !json_is_null(array);
+        row->has[c] = array && (c == AUDIT_CURRENT || !holds_nothing(array));
         float *to = group->columns[c] + row->first;
         if (row->has[c])
             status = read_array(rows, line, column_names[c], array, length, to, err);

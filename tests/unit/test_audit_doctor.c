@@ -24,7 +24,7 @@ struct simulation {
     double fill;                         /* share of tokens whose logp_behavior is 0 */
     int limit;                           /* rows longer than this end there */
     bool trainer, first_step, negatives, copied, shifted, retokenised, absolute, spread, prompt_zero, level, twice,
-        no_behavior;
+        no_behavior, nulls, zeros, rounded;
 };
 
 static uint64_t state;
@@ -115,6 +115,8 @@ static void make_row(const struct simulation *s, struct row *row, const int *pro
     }
     int first = PROMPT, last = row->n - 1;
     if (s->copied) memcpy(row->b, row->c, sizeof row->b);
+    for (int t = first; t <= last && s->rounded; t++) row->b[t] -= 3e-6;
+    for (int t = 0; t <= last && s->zeros; t++) row->b[t] = 0;
     if (s->shifted) memmove(row->b + first, row->b + first + 1, (size_t)(last - first) * sizeof *row->b);
     if (s->retokenised)
         for (int t = first; t <= last; t++) row->b[t] = -3 * uniform() * uniform();
@@ -131,12 +133,17 @@ static void put_array(FILE *out, const char *name, const double *x, const struct
     fputs("]", out);
 }
 
+static void put_nulls(FILE *out, const struct row *row) {
+    for (int t = 0; t < row->n; t++) fputs(t ? ",null" : "],\"logp_behavior\":[null", out);
+}
+
 static void put_row(FILE *out, const struct simulation *s, int group, double reward, const struct row *row) {
     fprintf(out, "{\"group\":%d,\"reward\":%g,\"version\":%d%s", group, reward, group / 8,
             s->first_step ? ",\"step\":0" : "");
     for (int t = 0; t < row->n; t++) fprintf(out, "%s%d", t ? "," : ",\"tokens\":[", row->tokens[t]);
     for (int t = 0; t < row->n && !s->prompt_zero; t++) fprintf(out, "%s%d", t ? "," : "],\"mask\":[", t >= PROMPT);
     if (!s->no_behavior) put_array(out, "],\"logp_behavior\":[", row->b, row);
+    if (s->nulls) put_nulls(out, row);
     put_array(out, s->no_behavior ? "],\"logp_current\":[" : ",\"logp_current\":[", row->c, row);
     if (s->trainer) put_array(out, ",\"logp_trainer\":[", row->p, row);
     fputs("}\n", out);
@@ -240,7 +247,10 @@ static void sick_files_get_their_finding_and_no_other(void **unused) {
     (void)unused;
     static const struct simulation files[] = {
         {"no behaviour", "no_behavior ", .no_behavior = true},
+        {"nulls for behaviour", "no_behavior ", .no_behavior = true, .nulls = true},
+        {"zeros for behaviour", "no_behavior ", .zeros = true, .stale = 0.1},
         {"copied", "copied_behavior ", .copied = true, .stale = 0.3},
+        {"copied and rounded", "copied_behavior ", .copied = true, .rounded = true, .stale = 0.3},
         {"top-p 0.95, first step", "top_p ", .top_p = 0.95, .first_step = true},
         {"top-p 0.95, noise", "top_p ", .top_p = 0.95, .noise = 0.005},
         {"top-p 0.9, recomputed", "top_p ", .top_p = 0.9, .trainer = true, .stale = 0.3, .noise = 0.01},
@@ -252,6 +262,8 @@ static void sick_files_get_their_finding_and_no_other(void **unused) {
         {"temperature in the trainer", "temperature ", .other_temperature = 0.7, .trainer = true},
         {"repetition penalty 1.1", "repetition_penalty ", .penalty = 1.1, .trainer = true, .stale = 0.3},
         {"repetition penalty 1.2, stale", "repetition_penalty ", .penalty = 1.2, .stale = 0.1},
+        {"repetition penalty 1.05", "repetition_penalty ", .penalty = 1.05, .trainer = true, .stale = 0.3},
+        {"repetition penalty 1.5", "repetition_penalty ", .penalty = 1.5, .stale = 0.02},
         {"log10", "log_base ", .base = 0.43429448, .noise = 0.01},
         {"log2", "log_base ", .base = 1.442695, .stale = 0.02},
         {"log-probs divided by 0.7", "temperature ", .base = 1 / 0.7, .noise = 0.01},
@@ -311,6 +323,9 @@ static void groups_are_examined(void **unused) {
     expect_text(ROW("1", ",\"advantage\":1,\"tokens\":[5,6],\"mask\":[0,1]")
                     ROW("1", ",\"advantage\":-1,\"tokens\":[7,6],\"mask\":[0,1]"),
                 "mixed_prompts ", "In 1 of 1 groups");
+    expect_text(ROW("1", ",\"advantage\":1,\"tokens\":[5,6],\"mask\":[0,1]")
+                    ROW("1", ",\"advantage\":-1,\"tokens\":[5,7],\"mask\":[0,0]"),
+                "empty_mask ", "");
 }
 
 static void silent_groups_are_counted_once(void **unused) {
@@ -341,6 +356,8 @@ static void rows_are_examined(void **unused) {
                 "1 of 2 rows are truncated");
     expect_text(ROW("1", ",\"advantage\":1,\"finished\":false") ROW("1", ",\"advantage\":-1,\"finished\":true"),
                 "truncated ", "1 of 2 rows");
+    expect_text(ROW("1", ",\"advantage\":1,\"finish_reason\":\"length\"") ROW("1", ",\"advantage\":-1"), "truncated ",
+                "1 of 2 rows are truncated");
     expect_text(ROW("1", ",\"advantage\":1,\"mask\":[0,0]") ROW("1", ",\"advantage\":-1"), "empty_mask ",
                 "1 of 2 rows");
     expect_text(ROW("1", ",\"advantage\":1,\"tokens\":[4,5],\"tokens_behavior\":[4,6]") ROW("1", ",\"advantage\":-1"),
@@ -386,9 +403,43 @@ static void an_absolute_mean_is_recognised(void **unused) {
     expect_text(UP ",\"keep\":false}\n" DOWN ",\"keep\":true}\n", "absolute_mean ",
                 "1 of the 1 rows that the trainer dropped");
     expect_text(UP ",\"keep\":true}\n" DOWN ",\"keep\":false}\n", "", "[]");
+    expect_text(UP ",\"keep\":0}\n" DOWN ",\"keep\":1}\n", "absolute_mean ", "1 of the 1 rows");
+    /* c - b is another mistake than |b - c|, and the mean of |b - c| another than |mean|. */
+    expect_text(UP ",\"drift\":0.2}\n" DOWN ",\"drift\":-0.2}\n", "drift_sign ", "the sign changed");
+#define UPS UP ",\"drift\":0.7}\n" UP ",\"drift\":0.6}\n" UP ",\"drift\":0.8}\n" UP ",\"drift\":0.5}\n"
+    expect_text(UPS UPS DOWN ",\"drift\":0.4}\n", "absolute_mean ", "a statistic without sign");
 #define MASKED UP ",\"mask\":[0,0]}\n"
     expect_text(MASKED MASKED MASKED DOWN "}\n", "absolute_mean empty_mask ", "had become likelier");
     expect_text(MASKED MASKED MASKED UP "}\n", "empty_mask ", "");
+}
+
+/* Rows of `n` lengths that end at a limit, or at `high` by their form. */
+static void expect_lengths(const int *lengths, int n, const char *finds) {
+    char *text = calloc((size_t)n, 3000), *to = text;
+    assert_non_null(text);
+    state = 0x2545F4914F6CDD1Du;
+    for (int i = 0; i < n; i++) {
+        to += sprintf(to, "{\"group\":1,\"advantage\":%d,\"logp_current\":[", i % 2 ? 1 : -1);
+        for (int t = 0; t < lengths[i]; t++) to += sprintf(to, "%s-%.3f", t ? "," : "", 0.5 + t % 7);
+        to += sprintf(to, "],\"logp_behavior\":[");
+        for (int t = 0; t < lengths[i]; t++) to += sprintf(to, "%s-%.3f", t ? "," : "", 0.45 + t % 7 + 0.1 * uniform());
+        to += sprintf(to, "]}\n");
+    }
+    expect_text(text, finds, "");
+    free(text);
+}
+
+static void a_limit_is_told_from_a_form(void **unused) {
+    (void)unused;
+    int lengths[64];
+    for (int i = 0; i < 64; i++) lengths[i] = i < 36 ? 80 : 20 + 2 * (i - 36);
+    expect_lengths(lengths, 64, "truncated ");
+    for (int i = 0; i < 64; i++) lengths[i] = i < 50 ? 25 : 10 + i - 50;
+    expect_lengths(lengths, 64, "");
+    for (int i = 0; i < 64; i++) lengths[i] = i < 56 ? 20 + i : 76 + (i - 56) % 4;
+    expect_lengths(lengths, 64, "");
+    for (int i = 0; i < 64; i++) lengths[i] = i < 56 ? 20 + i : 90;
+    expect_lengths(lengths, 64, "truncated ");
 }
 
 int main(void) {
@@ -399,6 +450,7 @@ int main(void) {
         cmocka_unit_test(groups_are_examined),
         cmocka_unit_test(silent_groups_are_counted_once),
         cmocka_unit_test(rows_are_examined),
+        cmocka_unit_test(a_limit_is_told_from_a_form),
         cmocka_unit_test(an_absolute_mean_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
