@@ -91,6 +91,12 @@ static int64_t whole_number(const json_t *row, const char *key) {
     return json_is_integer(value) && n >= 0 && n < STEP_LIMIT ? n : -1;
 }
 
+/* A step without signal was not taken: the 0 of its record is neither a learning rate nor a share. */
+static bool says_nothing(const json_t *row, enum report_curve_id curve) {
+    const char *outcome = json_string_value(json_object_get(row, "outcome"));
+    return (curve == CURVE_LR || curve == CURVE_DROPPED) && outcome && strcmp(outcome, "nothing") == 0;
+}
+
 static opsm_status add_step(struct report_run *run, const json_t *row, int64_t step, opsm_error *err) {
     static const struct {
         enum report_curve_id curve;
@@ -105,8 +111,10 @@ static opsm_status add_step(struct report_run *run, const json_t *row, int64_t s
                    {CURVE_LR, "lr"},
                    {CURVE_TRUST, "trust"}};
     opsm_status status = OPSM_OK;
-    for (size_t i = 0; status == OPSM_OK && i < sizeof columns / sizeof *columns; i++)
+    for (size_t i = 0; status == OPSM_OK && i < sizeof columns / sizeof *columns; i++) {
+        if (says_nothing(row, columns[i].curve)) continue;
         status = curve_add(&run->curves[columns[i].curve], step, json_object_get(row, columns[i].key), err);
+    }
     if (step + 1 > run->steps) run->steps = step + 1;
     return status;
 }

@@ -91,7 +91,7 @@ const struct config_key config_keys[] = {
     CHOICE(
         "train.recompute", train.recompute, "auto|true|false",
         "run each layer again before its backward pass instead of keeping what it computed: a fraction of the memory "
-        "for about a sixth more time of training, the same bits; auto: where memory is too small otherwise"),
+        "for an eighth to a sixth more time of training, the same bits; auto: where memory is too small otherwise"),
     CHOICE("train.save_type", train.save_type, "f32|f16|bf16|q8_0",
            "number format of the matrices in OUTPUT/model.gguf, whatever the format of `model` was: 4, 2, 2 or 1.06 "
            "bytes a weight; only f32 keeps all that was learnt"),

@@ -243,6 +243,21 @@ static double in_summary(const json_t *data, const char *part, const char *key) 
     return json_number_value(json_object_get(part ? json_object_get(summary, part) : summary, key));
 }
 
+static void steps_that_were_not_taken_leave_no_point(void **state) {
+    (void)state;
+#define STEP(step, outcome, lr)                                                                                        \
+    "{\"kind\":\"step\",\"iteration\":0,\"step\":" step ",\"outcome\":\"" outcome "\",\"dropped\":0.5,\"lr\":" lr "}"  \
+                                                                                                                  "\n"
+    write_text("run", "metrics.jsonl",
+               STEP("0", "applied", "1e-5") STEP("1", "nothing", "0") STEP("2", "applied", "3e-5"));
+    json_t *data = report_of((const char *[]){"run"}, 1);
+    assert_near(at(column(data, 0, "lr", "mean"), 0), 1e-5, 1e-12);
+    assert_true(json_is_null(json_array_get(column(data, 0, "lr", "mean"), 1)));
+    assert_true(json_is_null(json_array_get(column(data, 0, "dropped", "mean"), 1)));
+    assert_near(at(column(data, 0, "lr", "mean"), 2), 3e-5, 1e-12);
+    json_decref(data);
+}
+
 static void a_single_run_has_a_head(void **state) {
     (void)state;
     write_text("run", "metrics.jsonl",
@@ -562,6 +577,7 @@ int main(void) {
         TEST(arms_share_points_whatever_their_iterations),
         TEST(points_are_capped),
         TEST(quarters_add_up_to_the_whole),
+        TEST(steps_that_were_not_taken_leave_no_point),
         TEST(a_single_run_has_a_head),
         TEST(held_out_problems_before_and_after),
         TEST(text_stays_text),
