@@ -36,6 +36,31 @@ for source in src/cli/*.c; do
   done
 done
 
+# A stated default is the true one: to give it changes nothing.
+tiny=models/tiny.gguf
+generated() { "$OPSM" generate "$tiny" -p 123= --jsonl "$@" 2>/dev/null; }
+evaluated() { "$OPSM" eval "$tiny" --task modsum "$@" 2>/dev/null | grep -v ' s, '; }
+benched() { "$OPSM" bench "$@" --json --seconds 0.1 | grep -oE '"(precision|prompt|tokens|in_flight|groups|group)":[^,}]*'; }
+defaults() { # COMMAND: lines of option and number
+  "$OPSM" help "$1" | tr '\n' ' ' | sed 's/   */ /g; s/ --\?[a-z]/\n&/g' |
+    sed -nE 's/^ (--?[a-z-]+) .*\(default ([0-9.]+|bf16)[,:;) ].*/\1 \2/p'
+}
+stated() { # LEAST COMMAND FUNCTION WORDS...
+  local least=$1 command=$2 option value count=0 usual
+  shift 2
+  usual=$("$@")
+  while read -r option value; do
+    [[ $* = *"$option"* ]] && continue
+    [ "$("$@" "$option" "$value")" = "$usual" ] || fail "opsm $command: $option $value is not the default"
+    count=$((count + 1))
+  done < <(defaults "$command" | grep -vE -- "${SKIP:--$}")
+  [ "$count" -ge "$least" ] || fail "opsm help $command: only $count defaults were understood"
+}
+stated 8 generate generated
+SKIP='^-n |max-tokens' stated 6 eval evaluated
+SKIP='--(groups|group|rows|length|sequences|repeats|seconds) ' stated 4 bench benched generate "$tiny"
+SKIP='--(in-flight|rows|length|sequences|repeats|seconds) ' stated 5 bench benched train "$tiny"
+
 # Man pages.
 command -v man >/dev/null && command -v lexgrog >/dev/null || { echo "no man-db here"; exit 77; }
 manual=$SCRATCH/man
