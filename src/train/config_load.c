@@ -59,6 +59,17 @@ static void add_key(struct words *words, const char *prefix, const char *name, c
     add_word(words, prefix, name, strlen(name));
 }
 
+/* The key that ends in what was written: `lr` is optim.lr, `mask.delta` objective.mask.delta. */
+static const char *without_section(const char *path, const struct words *words) {
+    size_t length = strlen(path);
+    for (size_t i = 0; i < words->count; i++) {
+        size_t whole = strlen(words->list[i]);
+        const char *end = words->list[i] + whole - length;
+        if (whole > length + 1 && end[-1] == '.' && strcmp(end, path) == 0) return words->list[i];
+    }
+    return NULL;
+}
+
 static opsm_status unknown_key(const char *path, opsm_error *err) {
     static const char objective[] = "objective.";
     struct words words = {.count = 0};
@@ -67,7 +78,8 @@ static opsm_status unknown_key(const char *path, opsm_error *err) {
     for (int i = 0; i < config_n_keys; i++) add_key(&words, "", config_keys[i].path, i ? config_keys[i - 1].path : "");
     for (int i = 0; i < opsm_objective_key_count(); i++)
         add_key(&words, objective, opsm_objective_key(i).key, i ? opsm_objective_key(i - 1).key : "");
-    const char *nearest = text_nearest(path, words.list, words.count);
+    const char *nearest = without_section(path, &words);
+    if (!nearest) nearest = text_nearest(path, words.list, words.count);
     if (!nearest) return opsm_fail(err, OPSM_INVALID, "unknown key '%.100s'; `opsm help config` lists the keys", path);
     return opsm_fail(err, OPSM_INVALID, "unknown key '%.100s'; did you mean '%s'?", path, nearest);
 }

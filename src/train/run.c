@@ -48,9 +48,9 @@ static void log_memory(const struct run *run) {
              (double)n->total * mb, (double)n->weights * mb, (double)n->gradients * mb, (double)n->copies * mb,
              (double)n->activations * mb, n->rows, n->keep == ACTIVATIONS_RECOMPUTE ? ", layers run again" : "",
              (double)n->generation * mb, (double)n->batches * mb, (double)n->others * mb);
-    log_line(LOG_INFO, "disk: at most %.0f MB = %" PRId64 " checkpoints %.0f, model.gguf %.0f",
-             (double)(run->disk.checkpoints + run->disk.model) * mb, run->disk.held, (double)run->disk.checkpoints * mb,
-             (double)run->disk.model * mb);
+    log_line(LOG_INFO, "disk: at most %.0f MB = %" PRId64 " checkpoint%s %.0f, model.gguf %.0f",
+             (double)(run->disk.checkpoints + run->disk.model) * mb, run->disk.held, run->disk.held == 1 ? "" : "s",
+             (double)run->disk.checkpoints * mb, (double)run->disk.model * mb);
 }
 
 /* Tokens of a long prompt: the longest of the rows, or of the first problems of a task. */

@@ -259,6 +259,8 @@ static void bad_files_get_line_and_reason(void **state) {
     refused("rollout: {group: 8.5}\n", "rollout.group: expected a whole number, found '8.5'");
     refused("rollout: {group: 99999999999999999999}\n", "from 1 to 4096");
     refused("precision: fp8\n", "precision: expected one of f32|bf16, found 'fp8'");
+    refused("lr: 1e-5\n", ":1: unknown key 'lr'; did you mean 'optim.lr'?");
+    refused("mask: {delta: 1}\n", ":1: unknown key 'mask'; did you mean 'objective.mask'?");
     refused("objective: {mask: {dleta: 1}}\n", "did you mean 'objective.mask.delta'");
     refused("objective: {mask: {delta: -1}}\n", "delta");
     refused("objective: 3\n", "objective: expected a map of keys, found a single value");
