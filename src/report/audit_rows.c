@@ -238,9 +238,9 @@ static opsm_status read_extras(const struct audit_rows *rows, int64_t line, cons
     row->cut = json_is_false(finished) || !strcmp(how, "length");
     row->ended = json_is_true(finished) || (how[0] && !row->cut);
     row->trainer_drift = json_is_number(drift) ? json_number_value(drift) : (double)NAN;
-    row->trainer_keep = json_is_boolean(keep)  ? json_is_true(keep)
-                        : json_is_number(keep) ? json_number_value(keep) != 0
-                                               : -1;
+    row->trainer_keep = json_is_boolean(keep) ? json_is_true(keep) : -1;
+    if (json_is_number(keep) && (json_number_value(keep) == 0 || json_number_value(keep) == 1))
+        row->trainer_keep = json_number_value(keep) != 0; /* as masks are written */
     return OPSM_OK;
 }
 

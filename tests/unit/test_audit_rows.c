@@ -93,7 +93,9 @@ static void what_the_doctor_looks_at_may_be_anything(void **state) {
         "{" BC ",\"tokens\":[3,-4],\"tokens_behavior\":[3,4],\"finish\":\"length\",\"drift\":0.5,\"keep\":false}\n"
         "{" BC ",\"tokens\":[\"a\",\"b\"],\"tokens_behavior\":[\"a\",\"b\"],\"finished\":true,\"keep\":true}\n"
         "{" BC ",\"tokens\":[1,null],\"finish\":\"stop\"}\n"
-        "{" BC ",\"tokens\":7,\"tokens_behavior\":{},\"finish\":[],\"finished\":\"no\",\"drift\":\"x\",\"keep\":1}\n");
+        "{" BC ",\"tokens\":7,\"tokens_behavior\":{},\"finish\":[],\"finished\":\"no\",\"drift\":\"x\",\"keep\":0.5}\n"
+        "{" BC ",\"keep\":1.0}\n"
+        "{" BC ",\"logp_trainer\":[null,null],\"logp_reference\":[],\"keep\":0}\n");
     const struct audit_group *group;
     struct audit_row row = row_of(rows, &group);
     assert_true(row.has_ids && row.cut && !row.ended);
@@ -110,6 +112,10 @@ static void what_the_doctor_looks_at_may_be_anything(void **state) {
     row = row_of(rows, &group);
     assert_true(!row.has_ids && !row.ended && !row.cut && isnan(row.trainer_drift));
     assert_int_equal(row.trainer_keep, -1);
+    assert_int_equal(row_of(rows, &group).trainer_keep, 1);
+    row = row_of(rows, &group);
+    assert_int_equal(row.trainer_keep, 0);
+    assert_true(!row.has[AUDIT_TRAINER] && !row.has[AUDIT_REFERENCE] && row.has[AUDIT_BEHAVIOR]);
     audit_rows_close(rows);
 }
 

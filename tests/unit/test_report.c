@@ -247,7 +247,7 @@ static void steps_that_were_not_taken_leave_no_point(void **state) {
     (void)state;
 #define STEP(step, outcome, lr)                                                                                        \
     "{\"kind\":\"step\",\"iteration\":0,\"step\":" step ",\"outcome\":\"" outcome "\",\"dropped\":0.5,\"lr\":" lr "}"  \
-                                                                                                                  "\n"
+    "\n"
     write_text("run", "metrics.jsonl",
                STEP("0", "applied", "1e-5") STEP("1", "nothing", "0") STEP("2", "applied", "3e-5"));
     json_t *data = report_of((const char *[]){"run"}, 1);
