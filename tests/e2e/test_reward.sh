@@ -68,13 +68,14 @@ same '{"reward": 1.0, "rewards": {"expression": 1.0}, "found": "3*4+12", "unjudg
 
 # Nothing waits for more than has come: the verdict of a line is there before the next line.
 coproc JUDGE { "$OPSM" -q reward --verifier exact; }
+judge=$JUDGE_PID # bash forgets it once the process has ended
 for word in one two three; do
   echo "{\"response\": \"$word\", \"answer\": \"two\"}" >&"${JUDGE[1]}"
   read -r -t 20 -u "${JUDGE[0]}" line || fail "no verdict for '$word' before the next line"
   grep -q "\"found\": \"$word\"" <<<"$line" || fail "$line"
 done
 exec {JUDGE[1]}>&-
-wait "$JUDGE_PID" || fail "the end of the input is no failure"
+wait "$judge" || fail "the end of the input is no failure"
 
 # A fault names its line, and all verdicts before it are there.
 { seq 3000 | sed 's/.*/{"response": "&", "answer": 7}/'; echo '{"response": 7}'; echo '{"response": "late"}'; } >faulty.jsonl
