@@ -37,7 +37,7 @@ for target in "${targets[@]}"; do
     chat) sources=(src/text/*.c src/base/text.c src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c
                    src/io/quote.c src/io/name_map.c src/io/quant*.c)
           libraries=(-lm) ;;
-    report) sources=(src/report/html*.c src/report/drift_histogram.c src/io/json*.c src/base/text.c)
+    report) sources=(src/report/html*.c src/train/drift_histogram.c src/io/json*.c src/base/text.c)
             libraries=($(pkg-config --libs jansson yaml-0.1) -lm) ;;
     audit) sources=(src/report/audit*.c src/objective/*.c src/io/json*.c src/base/text.c)
            libraries=($(pkg-config --libs jansson) -lm) ;;

@@ -2,7 +2,7 @@
  *
  * opsm audit: what the objective and the mask do to recorded rollouts.
  */
-#include "report/audit.h"
+#include "audit/audit.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/cli.h"

@@ -2,9 +2,9 @@
  *
  * opsm bench: throughput, and the share of this machine's ceiling measured in the same run.
  */
-#include "cli/bench_gemm.h"
-#include "cli/bench_model.h"
-#include "cli/bench_objective.h"
+#include "bench/gemm.h"
+#include "bench/model.h"
+#include "bench/objective.h"
 #include "cli/cli.h"
 #include <string.h>
 

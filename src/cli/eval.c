@@ -8,9 +8,9 @@
 #include "cli/cli.h"
 #include "cli/model_path.h"
 #include "cli/options.h"
-#include "train/config_keys.h"
+#include "config/keys.h"
+#include "environment/problem_rows.h"
 #include "train/evaluate.h"
-#include "train/problem_rows.h"
 #include <jansson.h>
 #include <string.h>
 

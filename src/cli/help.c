@@ -8,7 +8,7 @@
 #include "cli/cli.h"
 #include "cli/page.h"
 #include "cli/topics.h"
-#include "train/config.h"
+#include "config/config.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,10 +3,10 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/model_path.h"
+#include "config/config.h"
+#include "config/diff.h"
 #include "io/jsonl.h"
 #include "train/checkpoint.h"
-#include "train/config.h"
-#include "train/config_diff.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -3,8 +3,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "config/config.h"
 #include "train/checkpoint.h"
-#include "train/config.h"
 #include "train/fresh.h"
 #include <inttypes.h>
 #include <string.h>

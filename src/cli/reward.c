@@ -6,8 +6,8 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "environment/problems.h"
 #include "reward/recorded.h"
-#include "train/problems.h"
 #include <string.h>
 #include <unistd.h>
 

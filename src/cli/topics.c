@@ -3,9 +3,9 @@
  * Topics of the help that follow from tables: what verifiers accept, what tasks ask.
  */
 #include "cli/topics.h"
+#include "config/keys.h"
 #include "data/task.h"
 #include "reward/verifier.h"
-#include "train/config_keys.h"
 
 /* Lines as one. */
 static void print_joined(const char *text, FILE *out) {

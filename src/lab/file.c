@@ -5,9 +5,9 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "config/document.h"
+#include "config/keys.h"
 #include "lab/lab.h"
-#include "train/config_keys.h"
-#include "train/config_yaml.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>

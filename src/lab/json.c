@@ -4,8 +4,8 @@
  */
 #include "base/file.h"
 #include "base/mem.h"
+#include "config/diff.h"
 #include "lab/result.h"
-#include "train/config_diff.h"
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>

@@ -13,9 +13,9 @@
  */
 #ifndef OPSM_LAB_LAB_H
 #define OPSM_LAB_LAB_H
-#include "report/interval.h"
+#include "config/config.h"
 #include "report/progress.h"
-#include "train/config.h"
+#include "train/interval.h"
 #include <stdatomic.h>
 
 enum { LAB_ARMS_MAX = 256, LAB_SEEDS_MAX = 256, LAB_NAME_MAX = 64 };

@@ -6,7 +6,7 @@
 #ifndef OPSM_REPORT_HTML_REPORT_H
 #define OPSM_REPORT_HTML_REPORT_H
 #include "base/text.h"
-#include "report/drift_histogram.h"
+#include "train/drift_histogram.h"
 #include <jansson.h>
 #include <opsm/status.h>
 #include <stdbool.h>

@@ -15,9 +15,9 @@
 #ifndef OPSM_TRAIN_CHECKPOINT_H
 #define OPSM_TRAIN_CHECKPOINT_H
 #include "optim/optim.h"
-#include "report/drift_histogram.h"
 #include "report/tensorboard.h"
 #include "train/batch.h"
+#include "train/drift_histogram.h"
 #include "train/inputs.h"
 #include <opsm/objective.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "config/diff.h"
 #include "train/checkpoint.h"
-#include "train/config_diff.h"
 #include <stdlib.h>
 #include <string.h>
 

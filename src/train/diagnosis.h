@@ -6,7 +6,7 @@
 #ifndef OPSM_TRAIN_DIAGNOSIS_H
 #define OPSM_TRAIN_DIAGNOSIS_H
 #include "base/text.h"
-#include "train/config.h"
+#include "config/config.h"
 
 /* One iteration, as its line of metrics.jsonl has it. */
 struct diagnosis_row {

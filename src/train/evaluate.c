@@ -3,94 +3,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/threads.h"
+#include "train/judge.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 /* Evaluation draws from its own random numbers, the same at every evaluation: differences are the weights' doing. */
 static const uint32_t EVAL_ITERATION = 0x80000000u;
-
-void asked_free(struct asked *a) {
-    for (int32_t i = 0; a->problems && i < a->count; i++) problem_free(&a->problems[i]);
-    mem_free(a->problems);
-    token_list_free(&a->prompts);
-    mem_free(a->offset);
-    *a = (struct asked){0};
-}
-
-static opsm_status ask_one(struct asked *a, const struct problems *p, enum data_split split, int64_t index,
-                           int32_t max_prompt, opsm_error *err) {
-    int32_t i = a->count;
-    opsm_status status = data_get(p->source, split, index, &a->problems[i], err);
-    if (status != OPSM_OK) return status;
-    a->count++;
-    if (p->reward) status = reward_check(p->reward, &a->problems[i], err);
-    if (status == OPSM_OK) status = problems_prompt(p, &a->problems[i], &a->prompts, err);
-    if (status != OPSM_OK) return status;
-    a->offset[i + 1] = a->prompts.count;
-    int64_t n = a->offset[i + 1] - a->offset[i];
-    if (n >= 1 && n <= max_prompt) return OPSM_OK;
-    return opsm_fail(err, OPSM_INVALID,
-                     "the prompt '%.60s...' has %lld tokens, expected 1 to %d: raise "
-                     "rollout.max_prompt or leave it out",
-                     a->problems[i].prompt, (long long)n, max_prompt);
-}
-
-opsm_status ask(struct asked *a, const struct problems *p, enum data_split split, int64_t first, int32_t count,
-                int32_t max_prompt, opsm_error *err) {
-    *a = (struct asked){0};
-    a->problems = mem_zalloc((size_t)count, sizeof *a->problems);
-    a->offset = mem_zalloc((size_t)count + 1, sizeof *a->offset);
-    opsm_status status =
-        a->problems && a->offset ? OPSM_OK : mem_exhausted(err, "problems", (size_t)count * sizeof *a->problems);
-    for (int32_t i = 0; status == OPSM_OK && i < count; i++) status = ask_one(a, p, split, first + i, max_prompt, err);
-    if (status != OPSM_OK) asked_free(a);
-    return status;
-}
-
-static void items_free(struct reward_item *items, int32_t n) {
-    for (int32_t i = 0; items && i < n; i++) mem_free((void *)(uintptr_t)items[i].text);
-    mem_free(items);
-}
-
-/* What is to be judged; the texts are owned by the items. */
-static opsm_status make_items(const struct asked *a, const struct problems *p, const struct rollouts *r,
-                              struct reward_item **items, opsm_error *err) {
-    *items = mem_zalloc((size_t)r->n_sequences, sizeof **items);
-    if (!*items) return mem_exhausted(err, "responses to judge", (size_t)r->n_sequences * sizeof **items);
-    bool exhausted = false;
-#pragma omp parallel for num_threads(threads_count()) schedule(dynamic, 4)
-    for (int32_t i = 0; i < r->n_sequences; i++) {
-        struct reward_item *item = &(*items)[i];
-        *item = (struct reward_item){.problem = &a->problems[i / r->group], .finished = r->finish[i] != FINISH_LENGTH};
-        item->text = rollouts_text(r, p->tokenizer, i, &item->length);
-        if (!item->text) {
-#pragma omp atomic write
-            exhausted = true;
-        }
-    }
-    return exhausted ? mem_exhausted(err, "a response's text", 0) : OPSM_OK;
-}
-
-opsm_status judge(const struct asked *a, const struct problems *p, const struct rollouts *r, float *rewards,
-                  float *scores, opsm_error *err) {
-    int32_t n = r->n_sequences, n_scores = reward_count(p->reward);
-    struct verdict *verdicts = mem_alloc((size_t)n, sizeof *verdicts);
-    if (!verdicts) return mem_exhausted(err, "verdicts", (size_t)n * sizeof *verdicts);
-    struct reward_item *items;
-    opsm_status status = make_items(a, p, r, &items, err);
-    if (status == OPSM_OK) reward_judge(p->reward, items, n, verdicts);
-    for (int32_t i = 0; status == OPSM_OK && i < n; i++) {
-        const struct verdict *v = &verdicts[i];
-        if (v->unjudged.code != OPSM_OK) status = opsm_fail(err, v->unjudged.code, "%s", v->unjudged.text);
-        rewards[i] = (float)v->reward;
-        for (int32_t k = 0; status == OPSM_OK && k < n_scores; k++) scores[i * n_scores + k] = (float)v->scores[k];
-    }
-    items_free(items, n);
-    mem_free(verdicts);
-    return status;
-}
 
 void evaluation_free(struct evaluation *e) {
     mem_free(e->right);

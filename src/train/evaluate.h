@@ -4,11 +4,9 @@
  */
 #ifndef OPSM_TRAIN_EVALUATE_H
 #define OPSM_TRAIN_EVALUATE_H
-#include "report/interval.h"
+#include "environment/asked.h"
 #include "rollout/generate.h"
-#include "train/problems.h"
-
-struct asked; /* below */
+#include "train/interval.h"
 
 struct evaluate_request {
     enum data_split split;
@@ -44,22 +42,5 @@ void evaluation_free(struct evaluation *evaluation);
 /* `generator` has room for at least one problem's samples. */
 opsm_status evaluate(struct generator *generator, int32_t room, const struct problems *problems,
                      const struct evaluate_request *request, struct evaluation *evaluation, opsm_error *err);
-
-/* Problems `first` .. first + count - 1 and their prompts as tokens; release with asked_free. A prompt that is longer
- * than max_prompt: OPSM_INVALID naming it. */
-struct asked {
-    struct problem *problems;
-    struct token_list prompts;
-    int64_t *offset; /* [count + 1] */
-    int32_t count;
-};
-opsm_status ask(struct asked *asked, const struct problems *problems, enum data_split split, int64_t first,
-                int32_t count, int32_t max_prompt, opsm_error *err);
-void asked_free(struct asked *asked);
-
-/* Judges rollouts for these problems: rewards [n_sequences], and scores [n_sequences x verifiers], the verifiers of a
- * sequence side by side. Parallel. */
-opsm_status judge(const struct asked *asked, const struct problems *problems, const struct rollouts *rollouts,
-                  float *rewards, float *scores, opsm_error *err);
 
 #endif

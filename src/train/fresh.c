@@ -4,9 +4,9 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "data/task.h"
+#include "environment/characters.h"
 #include "model/config.h"
 #include "text/vocab.h"
-#include "train/characters.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -5,8 +5,8 @@
  */
 #ifndef OPSM_TRAIN_FRESH_H
 #define OPSM_TRAIN_FRESH_H
+#include "config/config.h"
 #include "model/model.h"
-#include "train/config.h"
 
 /* A Llama of the sizes under sft.init. Its tokenizer is byte-level BPE over the characters that built-in tasks use
  * (TASK_BARE_ALPHABET and newline), those of the configuration's own problems and an end token: a valid GGUF tokenizer

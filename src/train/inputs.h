@@ -5,9 +5,9 @@
  */
 #ifndef OPSM_TRAIN_INPUTS_H
 #define OPSM_TRAIN_INPUTS_H
+#include "config/config.h"
 #include "data/source.h"
 #include "model/model.h"
-#include "train/config.h"
 #include "train/record.h"
 
 struct inputs {

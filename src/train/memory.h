@@ -5,9 +5,9 @@
  */
 #ifndef OPSM_TRAIN_MEMORY_H
 #define OPSM_TRAIN_MEMORY_H
+#include "config/config.h"
 #include "model/forward.h"
 #include "rollout/generate.h"
-#include "train/config.h"
 
 /* Bytes. */
 struct memory_need {

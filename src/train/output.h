@@ -5,7 +5,7 @@
  */
 #ifndef OPSM_TRAIN_OUTPUT_H
 #define OPSM_TRAIN_OUTPUT_H
-#include "train/config.h"
+#include "config/config.h"
 
 /* OPSM_INVALID when a run of this configuration would overwrite what no run wrote, or what it reads itself. Looks only. */
 opsm_status output_check(const struct run_config *config, opsm_error *err);

@@ -4,11 +4,11 @@
  */
 #ifndef OPSM_TRAIN_RUN_H
 #define OPSM_TRAIN_RUN_H
+#include "environment/problems.h"
 #include "report/metrics.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/memory.h"
-#include "train/problems.h"
 #include "train/step.h"
 #include "train/train.h"
 

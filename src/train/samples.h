@@ -17,9 +17,9 @@
  */
 #ifndef OPSM_TRAIN_SAMPLES_H
 #define OPSM_TRAIN_SAMPLES_H
+#include "config/config.h"
 #include "text/tokenizer.h"
 #include "train/batch.h"
-#include "train/config.h"
 #include "train/evaluate.h"
 
 bool samples_due(const struct run_config *config, int64_t iteration);

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "train/problem_rows.h"
+#include "environment/problem_rows.h"
 #include "train/run.h"
 #include "train/train.h"
 #include <inttypes.h>

@@ -4,8 +4,8 @@
  */
 #ifndef OPSM_TRAIN_TRAIN_H
 #define OPSM_TRAIN_TRAIN_H
+#include "config/config.h"
 #include "report/progress.h"
-#include "train/config.h"
 #include <stdatomic.h>
 
 struct train_options {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/train_record.h"
 #include "base/mem.h"
-#include "train/problem_rows.h"
+#include "environment/problem_rows.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

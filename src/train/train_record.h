@@ -5,12 +5,12 @@
  */
 #ifndef OPSM_TRAIN_TRAIN_RECORD_H
 #define OPSM_TRAIN_TRAIN_RECORD_H
+#include "environment/problems.h"
 #include "report/metrics.h"
 #include "report/progress.h"
 #include "reward/verifier.h"
 #include "rollout/generate.h"
 #include "train/checkpoint.h"
-#include "train/problems.h"
 #include "train/step.h"
 
 /* X(id, field of struct step_report): means over the iteration's steps that have this number. */

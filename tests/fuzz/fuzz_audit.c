@@ -3,7 +3,7 @@
  * libFuzzer target of `opsm audit`: the first byte chooses the objective, the others are a file of rollouts. Any bytes
  * give a sentence, or one JSON object with a record for every row, and a doctor that contradicts no count.
  */
-#include "report/audit.h"
+#include "audit/audit.h"
 #include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
  * (temperature, top-p, penalty) and the trainer's (stale, learnt, noisy, tempered); tokens are drawn from the sampler's.
  * Healthy files must stay without a finding, each sick one must get its own and no other.
  */
+#include "audit/audit.h"
 #include "check.h"
-#include "report/audit.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>

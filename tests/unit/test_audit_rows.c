@@ -2,10 +2,10 @@
  *
  * Recorded rollouts as they are read: what a row may hold, what is refused, and what the doctor keeps of its groups.
  */
+#include "audit/audit.h"
+#include "audit/rows.h"
 #include "base/mem.h"
 #include "check.h"
-#include "report/audit.h"
-#include "report/audit_rows.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

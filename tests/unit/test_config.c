@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
 #include "check.h"
-#include "train/config_diff.h"
-#include "train/config_keys.h"
-#include "train/config_yaml.h"
+#include "config/diff.h"
+#include "config/document.h"
+#include "config/keys.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "check.h"
-#include "report/drift_histogram.h"
+#include "train/drift_histogram.h"
 #include <math.h>
 
 static void edges_ascend_and_mirror(void **state) {

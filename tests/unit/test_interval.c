@@ -4,7 +4,7 @@
  */
 #include "base/rng.h"
 #include "check.h"
-#include "report/interval.h"
+#include "train/interval.h"
 #include <math.h>
 
 static void rates(void **state) {

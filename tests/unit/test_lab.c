@@ -5,9 +5,9 @@
  */
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "check.h"
 #include "lab/curve.h"
-#include "lab/process.h"
 #include "lab/result.h"
 #include "train/diagnosis.h"
 #include <jansson.h>

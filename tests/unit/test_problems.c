@@ -6,9 +6,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "check.h"
+#include "environment/problems.h"
 #include "tiny.h"
 #include "train/fresh.h"
-#include "train/problems.h"
 #include <stdlib.h>
 #include <unistd.h>
 

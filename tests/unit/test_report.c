@@ -7,8 +7,8 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "check.h"
-#include "report/drift_histogram.h"
 #include "report/html.h"
+#include "train/drift_histogram.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdbool.h>
