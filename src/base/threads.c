@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+/* Elementary operations. */
+enum { FORK_WORTH = 1 << 16 };
+
 static int in_use;
 
 /* 0 when the text is not a number from 1 to THREADS_MAX. */
@@ -64,6 +67,10 @@ int threads_count(void) {
         threads_set(startable(fitting(n > THREADS_MAX ? THREADS_MAX : n)));
     }
     return in_use;
+}
+
+int threads_for(int64_t work) {
+    return work < FORK_WORTH ? 1 : threads_count();
 }
 
 void threads_set(int count) {

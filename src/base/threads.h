@@ -7,11 +7,15 @@
 #ifndef OPSM_BASE_THREADS_H
 #define OPSM_BASE_THREADS_H
 #include <opsm/status.h>
+#include <stdint.h>
 
 enum { THREADS_MAX = 256 };
 
 /* Threads in use, 1..THREADS_MAX; by default OPSM_THREADS or, unset, the processors this process may run on. */
 int threads_count(void);
+
+/* Threads for a job of `work` elementary operations: 1 where forking would cost more than it saves. */
+int threads_for(int64_t work);
 
 /* Sets the count for what follows (tests compare 1 and N). Not from inside a parallel region. */
 void threads_set(int count);

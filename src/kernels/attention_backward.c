@@ -12,6 +12,7 @@
  *                  own; P and dS are computed from either side: seven products
  */
 #include "base/mem.h"
+#include "base/threads.h"
 #include "kernels/attention_plan.h"
 #include "kernels/scratch.h"
 #include <omp.h>
@@ -413,7 +414,7 @@ opsm_status attention_backward(const struct attention_shape *shape, const struct
     struct plan plan = {0};
     opsm_status status = make_plan(&b, n_sequences, own_grad, prefix_grad, &plan, err);
     if (status != OPSM_OK || plan.n_list == 0) return status;
-    const int threads = scratch_threads(2 * attention_work(shape, sequences, n_sequences));
+    const int threads = threads_for(2 * attention_work(shape, sequences, n_sequences));
     const bool whole = by_whole_groups(&b, &plan, threads);
     const size_t each = state_floats(shape, whole ? plan.group_rows : attention_chunk_rows(shape));
     const size_t d_floats = (size_t)(rows_spanned(sequences, n_sequences) * shape->n_heads);

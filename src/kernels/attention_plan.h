@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How attention is cut into tasks. Internal to attention.c and attention_backward.c.
+ * How attention is cut into tasks. Internal to attention_forward.c and attention_backward.c.
  */
 #ifndef OPSM_KERNELS_ATTENTION_PLAN_H
 #define OPSM_KERNELS_ATTENTION_PLAN_H

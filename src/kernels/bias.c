@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/threads.h"
 #include "kernels/layers.h"
-#include "kernels/scratch.h"
 #include "kernels/vec.h"
 
 /* Column sums go over slices of SLICE columns, rows in blocks of GRAD_ROWS in f32, the blocks in order in double. */
@@ -8,7 +8,7 @@ enum { SLICE = 64, GRAD_ROWS = 64 };
 
 void bias_forward(float *x, int64_t ldx, const float *bias, int64_t m, int64_t n) {
     const struct vec_table *v = vec();
-#pragma omp parallel for num_threads(scratch_threads(m *n))
+#pragma omp parallel for num_threads(threads_for(m *n))
     for (int64_t i = 0; i < m; i++) v->add(x + i * ldx, bias, n);
 }
 
@@ -25,7 +25,7 @@ static void sum_slice(float *dbias, const float *dy, int64_t lddy, int64_t m, in
 
 opsm_status bias_backward(float *dbias, const float *dy, int64_t lddy, int64_t m, int64_t n, opsm_error *err) {
     (void)err;
-#pragma omp parallel for num_threads(scratch_threads(m *n))
+#pragma omp parallel for num_threads(threads_for(m *n))
     for (int64_t j = 0; j < n; j += SLICE) sum_slice(dbias + j, dy + j, lddy, m, n - j < SLICE ? n - j : SLICE);
     return OPSM_OK;
 }

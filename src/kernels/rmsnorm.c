@@ -4,6 +4,7 @@
  * summed in blocks of GRAD_ROWS rows in f32, the blocks then in order in double.
  */
 #include "base/mem.h"
+#include "base/threads.h"
 #include "kernels/layers.h"
 #include "kernels/scratch.h"
 #include "kernels/vec.h"
@@ -13,7 +14,7 @@ enum { GRAD_ROWS = 64 };
 void rmsnorm_forward(void *y, enum dtype type, float *rstd, const float *x, const float *w, int64_t m, int64_t dim,
                      float eps) {
     const struct vec_table *v = vec();
-#pragma omp parallel for num_threads(scratch_threads(m *dim * 2))
+#pragma omp parallel for num_threads(threads_for(m *dim * 2))
     for (int64_t i = 0; i < m; i++) {
         float r = v->rmsnorm_row((char *)y + (size_t)(i * dim) * dtype_size(type), type, x + i * dim, w, dim, eps);
         if (rstd) rstd[i] = r;
@@ -23,7 +24,7 @@ void rmsnorm_forward(void *y, enum dtype type, float *rstd, const float *x, cons
 void headnorm_forward(float *x, int64_t ldx, float *rstd, const float *w, int64_t m, int n_heads, int head_dim,
                       float eps) {
     const struct vec_table *v = vec();
-#pragma omp parallel for num_threads(scratch_threads(m *n_heads *head_dim * 2))
+#pragma omp parallel for num_threads(threads_for(m *n_heads *head_dim * 2))
     for (int64_t i = 0; i < m; i++)
         for (int h = 0; h < n_heads; h++) {
             float *head = x + i * ldx + (int64_t)h * head_dim;
@@ -53,7 +54,7 @@ static void grad_rows(const struct slices *s, float *dw, const float *w, const f
 
 /* dw[j] += the blocks' sums in order. */
 static void combine(float *dw, const float *partial, int64_t n_blocks, int64_t dim) {
-#pragma omp parallel for num_threads(scratch_threads(n_blocks *dim))
+#pragma omp parallel for num_threads(threads_for(n_blocks *dim))
     for (int64_t j = 0; j < dim; j++) {
         double sum = 0.0;
         for (int64_t b = 0; b < n_blocks; b++) sum += (double)partial[b * dim + j];
@@ -68,7 +69,7 @@ static opsm_status backward(const struct slices *s, float *dw, const float *w, c
     size_t count = (size_t)(n_blocks * s->dim);
     float *partial = dw ? scratch_floats(SCRATCH_PARTIALS, count) : NULL;
     if (dw && !partial) return mem_exhausted(err, "the gradient of a norm", count * sizeof *partial);
-#pragma omp parallel for schedule(static) num_threads(scratch_threads(m * s->n_slices * s->dim * 4))
+#pragma omp parallel for schedule(static) num_threads(threads_for(m * s->n_slices * s->dim * 4))
     for (int64_t b = 0; b < n_blocks; b++) {
         float *sum = dw ? partial + b * s->dim : NULL;
         if (sum) memset(sum, 0, (size_t)s->dim * sizeof *sum);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/rope.h"
 #include "base/mem.h"
+#include "base/threads.h"
 #include "kernels/layers.h"
-#include "kernels/scratch.h"
 #include "kernels/vec.h"
 
 /* Cosines and sines of one model's angles, position after position: a training step asks for the same ones in every
@@ -62,7 +62,7 @@ static const struct rope_table *table_get(const float *inv_freq, int half, int32
         mem_resize(t->turns, (size_t)t->positions * 2 * (size_t)half, (size_t)room * 2 * (size_t)half, sizeof(float));
     if (!turns) return NULL;
     t->turns = turns;
-#pragma omp parallel for num_threads(scratch_threads((int64_t)(room - t->positions) * half * 64))
+#pragma omp parallel for num_threads(threads_for((int64_t)(room - t->positions) * half * 64))
     for (int32_t p = t->positions; p < room; p++) {
         float *cosine = turns + (size_t)p * 2 * (size_t)half;
         fill_turns(cosine, cosine + half, inv_freq, half, p);
@@ -98,7 +98,7 @@ void rope_apply(float *x, int64_t ldx, const int32_t *position, const float *inv
     int half = head_dim / 2;
     if (m <= 0 || half == 0) return;
     const struct rope_table *table = table_get(inv_freq, half, largest(position, m) + 1);
-#pragma omp parallel for num_threads(scratch_threads(m *n_heads *head_dim * 2))
+#pragma omp parallel for num_threads(threads_for(m *n_heads *head_dim * 2))
     for (int64_t i = 0; i < m; i++) {
         if (!table) {
             rotate_row(x + i * ldx, position[i], inv_freq, n_heads, half, sign < 0);

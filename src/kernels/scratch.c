@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/scratch.h"
 #include "base/mem.h"
-#include "base/threads.h"
 #include "kernels/rope.h"
-
-enum { FORK_WORTH = 1 << 16 };
 
 static _Thread_local struct {
     float *data;
@@ -27,8 +24,4 @@ void kernels_release(void) {
         blocks[i].room = 0;
     }
     rope_release();
-}
-
-int scratch_threads(int64_t work) {
-    return work < FORK_WORTH ? 1 : threads_count();
 }

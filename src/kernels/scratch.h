@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Working memory of the kernels and the rule by which they go parallel. Scratch grows to the largest request and is
- * then reused, so a training step or a decode step allocates nothing once it has warmed up.
+ * Working memory of the kernels. It grows to the largest request and is then reused, so a training step or a decode
+ * step allocates nothing once it has warmed up.
  */
 #ifndef OPSM_KERNELS_SCRATCH_H
 #define OPSM_KERNELS_SCRATCH_H
@@ -17,8 +17,5 @@ float *scratch_floats(enum scratch_use use, size_t count);
 
 /* Releases the calling thread's scratch and tables; for leak checks at exit. */
 void kernels_release(void);
-
-/* Threads for a job of `work` elementary operations: 1 where forking would cost more than it saves. */
-int scratch_threads(int64_t work);
 
 #endif

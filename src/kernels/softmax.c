@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/softmax.h"
-#include "kernels/scratch.h"
+#include "base/threads.h"
 #include "kernels/vec.h"
 
 enum { ELEMENT_WORK = 8 };
@@ -65,7 +65,7 @@ static struct softmax_kept kept_of(const struct softmax_kept *kept, int64_t i) {
 void softmax_logprob(float *logp, float *lse, float *entropy, const float *logits, int64_t ld, const int32_t *target,
                      const struct softmax_kept *kept, int64_t m, int64_t n_vocab, float inv_temperature) {
     vec();
-#pragma omp parallel for schedule(dynamic, 4) num_threads(scratch_threads(m *n_vocab *ELEMENT_WORK))
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads_for(m *n_vocab *ELEMENT_WORK))
     for (int64_t i = 0; i < m; i++) {
         const float *row = logits + i * ld;
         struct softmax_kept set = kept_of(kept, i);
@@ -100,7 +100,7 @@ void softmax_backward(void *dlogits, enum dtype type, const float *logits, int64
                       int64_t n_vocab, float inv_temperature) {
     const struct vec_table *v = vec();
     const size_t bytes = (size_t)n_vocab * dtype_size(type);
-#pragma omp parallel for schedule(dynamic, 4) num_threads(scratch_threads(m *n_vocab *ELEMENT_WORK))
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads_for(m *n_vocab *ELEMENT_WORK))
     for (int64_t i = 0; i < m; i++) {
         const float *row = logits + i * ld;
         char *out = (char *)dlogits + (size_t)i * bytes;

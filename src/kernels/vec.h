@@ -9,9 +9,10 @@
 #ifndef OPSM_KERNELS_VEC_H
 #define OPSM_KERNELS_VEC_H
 #include "base/cpu.h"
-#include "kernels/adamw.h"
 #include "kernels/dtype.h"
 #include <stdbool.h>
+
+struct adamw_step; /* adamw.h */
 
 enum {
     VEC_BLOCK = 1024,

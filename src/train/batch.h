@@ -28,8 +28,8 @@
  */
 #ifndef OPSM_TRAIN_BATCH_H
 #define OPSM_TRAIN_BATCH_H
+#include "io/record.h"
 #include "rollout/rollouts.h"
-#include "train/record.h"
 #include <opsm/objective.h>
 #include <stdbool.h>
 

@@ -7,8 +7,8 @@
 #define OPSM_TRAIN_INPUTS_H
 #include "config/config.h"
 #include "data/source.h"
+#include "io/record.h"
 #include "model/model.h"
-#include "train/record.h"
 
 struct inputs {
     bool supervised;          /* `opsm sft`; its runs and those of `opsm train` are not each other's */

@@ -2,6 +2,7 @@
  *
  * Row-wise layers. Loops are written as a body over `k` lanes, called with the constant 16 and once for the tail.
  */
+#include "kernels/adamw.h"
 #include "kernels/isa/isa.h"
 #include "kernels/isa/sums.h"
 

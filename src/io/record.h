@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Checksummed binary files for checkpoints: magic, format version, then blocks padded to 8 bytes, then a 64-bit
+ * Checksummed binary files (a checkpoint's parts): magic, format version, then blocks padded to 8 bytes, then a 64-bit
  * checksum of everything before it. A file that was torn or changed is recognised before a byte of it is used. Native
  * byte order: a checkpoint belongs to the machine type that wrote it, and says so.
  */
-#ifndef OPSM_TRAIN_RECORD_H
-#define OPSM_TRAIN_RECORD_H
+#ifndef OPSM_IO_RECORD_H
+#define OPSM_IO_RECORD_H
 #include "base/file.h"
 
 struct record_out {
@@ -20,7 +20,6 @@ void record_write(struct record_out *out, const void *data, size_t size);
 void record_write_i64(struct record_out *out, int64_t value);
 /* Makes the file durable; frees. */
 opsm_status record_commit(struct record_out *out, opsm_error *err);
-void record_abort(struct record_out *out);
 
 /* The checksum of a block whose size is a multiple of 8 bytes (a fingerprint, e.g. of weights). */
 uint64_t record_sum(const void *data, size_t size);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "train/record.h"
+#include "io/record.h"
 #include <string.h>
 
 enum { WORD = 8, HEADER = 3 * WORD };
@@ -65,11 +65,6 @@ opsm_status record_commit(struct record_out *out, opsm_error *err) {
     struct file_out *file = out->file;
     *out = (struct record_out){0};
     return file_commit(file, err);
-}
-
-void record_abort(struct record_out *out) {
-    file_abort(out->file);
-    *out = (struct record_out){0};
 }
 
 static opsm_status check_whole(const struct record_in *in, const char *magic, uint64_t version, opsm_error *err) {

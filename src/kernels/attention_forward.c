@@ -6,6 +6,7 @@
  * matrix product changes nothing, because each element of it is a chain of its own.
  */
 #include "base/mem.h"
+#include "base/threads.h"
 #include "kernels/attention_plan.h"
 #include "kernels/scratch.h"
 #include <omp.h>
@@ -129,7 +130,7 @@ opsm_status attention_forward(const struct attention_shape *shape, const struct 
     const int64_t n_chunks = attention_cut(shape, sequences, n_sequences, NULL);
     const int64_t n_tasks = n_chunks * shape->n_kv_heads;
     if (n_tasks == 0) return OPSM_OK;
-    int threads = scratch_threads(attention_work(shape, sequences, n_sequences));
+    int threads = threads_for(attention_work(shape, sequences, n_sequences));
     if (threads > n_tasks) threads = (int)n_tasks;
     const size_t plan = (size_t)n_chunks * sizeof(struct attention_chunk), each = state_floats(shape);
     struct attention_chunk *chunks = (void *)scratch_floats(SCRATCH_PLAN, plan / sizeof(float) + 1);
