@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the subcommands share. A subcommand is one thin file `NAME.c` with `int cmd_NAME(int argc, char **argv)`,
- * argv[0] being its name, over the library; its help text (also its man page) stands in help.c.
+ * argv[0] being its name, over the library; its help text (also its man page) stands in help_text.c.
  *
  * Results go to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 a
  * run that diverged (train, sft), 130 interrupted with the state saved, 141 (SIGPIPE) nobody reads stdout any more.
@@ -32,10 +32,17 @@ struct cli_text {
 
 /* The help of a subcommand or topic, NULL for an unknown name. */
 const struct cli_text *cli_help_text(const char *name);
+/* The texts and the subcommands one by one, NULL past the end. */
+const struct cli_text *cli_help_at(int i);
+const char *cli_command_at(int i);
+bool cli_is_command(const char *name);
 void cli_print_overview(FILE *out);
 
 /* "opsm: unknown WHAT 'word'; did you mean ...", returns 2. Topics of the help are looked at, too, or only commands. */
 int cli_unknown_name(const char *what, const char *word, bool topics);
+
+/* Exit codes with a name. */
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 /* Prints the sentence and returns the exit code for `status`. */
 int cli_fail(opsm_status status, const opsm_error *err);
@@ -45,6 +52,7 @@ int cli_usage(const char *name, const char *format, ...) OPSM_PRINTF(2, 3);
 
 /* The least level of log lines that are shown (-q, -v). */
 enum log_level cli_log_level(void);
+void cli_set_log_level(enum log_level level);
 
 /* The handlers of SIGINT and SIGTERM set the flag that is returned; a second signal ends the program at once. */
 const atomic_bool *cli_catch_signals(void);

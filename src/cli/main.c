@@ -5,16 +5,11 @@
 #include "base/threads.h"
 #include "cli/activity.h"
 #include "cli/cli.h"
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 static const struct {
     const char *name;
@@ -26,86 +21,9 @@ static const struct {
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
-int cli_fail(opsm_status status, const opsm_error *err) {
-    activity_clear();
-    fprintf(stderr, "opsm: %s\n", err && *err->text ? err->text : opsm_status_text(status));
-    return status == OPSM_INVALID ? EXIT_USAGE : status == OPSM_INTERRUPTED ? EXIT_INTERRUPTED : EXIT_FAILED;
-}
-
-int cli_usage(const char *name, const char *format, ...) {
-    fprintf(stderr, "opsm %s: ", name);
-    va_list args;
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    const struct cli_text *text = cli_help_text(name);
-    if (text) fprintf(stderr, "\nusage: opsm %s %s", name, text->synopsis);
-    fputc('\n', stderr);
-    return EXIT_USAGE;
-}
-
-bool cli_parse_int(const char *text, int64_t low, int64_t high, int64_t *value) {
-    char *end;
-    errno = 0;
-    long long n = strtoll(text, &end, 10);
-    if (end == text || *end || errno || n < low || n > high) return false;
-    *value = n;
-    return true;
-}
-
-bool cli_parse_real(const char *text, double low, double high, double *value) {
-    char *end;
-    double x = strtod(text, &end);
-    if (end == text || *end || !(x >= low && x <= high)) return false;
-    *value = x;
-    return true;
-}
-
-void cli_outlive_readers(void) {
-    signal(SIGPIPE, SIG_IGN);
-}
-
-static bool nobody_reads_stdout(void) {
-    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
-    return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP));
-}
-
-int cli_finish(int code) {
-    activity_clear();
-    errno = 0;
-    bool written = fflush(stdout) == 0 && !ferror(stdout);
-    if (written || nobody_reads_stdout()) return code;
-    fprintf(stderr, "opsm: cannot write the output: %s\n",
-            errno ? strerror(errno) : "an earlier write failed, the disk may be full");
-    return code ? code : EXIT_FAILED;
-}
-
-/* ---- start ---------------------------------------------------------------------------------------------------------
- */
-
-static enum log_level quietest = LOG_INFO;
-
-enum log_level cli_log_level(void) {
-    return quietest;
-}
-
-static atomic_bool interrupted;
-
-static void on_signal(int number) {
-    (void)number;
-    atomic_store(&interrupted, true);
-}
-
-const atomic_bool *cli_catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    return &interrupted;
-}
-
 static void print_log(enum log_level level, const char *line, void *user) {
     (void)user;
-    if (level < quietest) return;
+    if (level < cli_log_level()) return;
     activity_clear();
     fprintf(stderr, "%s%s\n", level == LOG_WARN ? "warning: " : "", line);
 }
@@ -116,9 +34,9 @@ static int take_verbosity(int argc, char **argv) {
     bool options = true;
     for (int i = 0; i < argc; i++) {
         if (options && !strcmp(argv[i], "-q"))
-            quietest = LOG_WARN;
+            cli_set_log_level(LOG_WARN);
         else if (options && !strcmp(argv[i], "-v"))
-            quietest = LOG_DEBUG;
+            cli_set_log_level(LOG_DEBUG);
         else
             argv[kept++] = argv[i];
         options = options && strcmp(argv[i], "--") != 0;
@@ -179,7 +97,7 @@ int main(int argc, char **argv) {
     let_waiting_threads_sleep(argv);
     argc = take_verbosity(argc, argv);
     log_install(print_log, NULL);
-    if (quietest < LOG_WARN) activity_start();
+    if (cli_log_level() < LOG_WARN) activity_start();
     signal(SIGPIPE, SIG_DFL); /* `| head` ends a command silently, whatever its parent ignores */
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes becomes a write error, with its sentence */
     signal(SIGBUS, end_without_page);

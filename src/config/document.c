@@ -152,18 +152,3 @@ const char *config_scalar(const yaml_node_t *node) {
 bool config_has_nul(const yaml_node_t *node) {
     return node->type == YAML_SCALAR_NODE && strlen((const char *)node->data.scalar.value) != node->data.scalar.length;
 }
-
-opsm_status config_copy(struct run_config *copy, const struct run_config *config, opsm_error *err) {
-    config_defaults(copy);
-    char *text = config_text(config);
-    if (!text) return mem_exhausted(err, "a configuration", 0);
-    struct config_document d;
-    opsm_status status = config_document_parse(&d, "a copy of the configuration", false, text, strlen(text), err);
-    mem_free(text);
-    if (status != OPSM_OK) return status;
-    status = config_apply(copy, &d, config_document_root(&d), NULL, err);
-    copy->policy_given = config->policy_given; /* the text names every key */
-    copy->delta_given = config->delta_given;
-    config_document_close(&d);
-    return status;
-}

@@ -192,8 +192,3 @@ opsm_status task_check(const struct task_spec *spec, opsm_error *err) {
     }
     return status;
 }
-
-void task_write_list(struct text *text, const int64_t *numbers, int n, const char *separator, const char *last) {
-    for (int i = 0; i < n; i++)
-        text_printf(text, "%s%" PRId64, i == 0 ? "" : i + 1 == n ? last : separator, numbers[i]);
-}

@@ -7,7 +7,7 @@
  */
 #ifndef OPSM_TEXT_BPE_H
 #define OPSM_TEXT_BPE_H
-#include "text/tokenizer.h"
+#include "text/token_list.h"
 #include "text/vocab.h"
 
 struct bpe_merge;

@@ -19,6 +19,7 @@
 #ifndef OPSM_TEXT_TOKENIZER_H
 #define OPSM_TEXT_TOKENIZER_H
 #include "io/gguf.h"
+#include "text/token_list.h"
 #include <opsm/status.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,16 +64,6 @@ bool tokenizer_has_byte(const struct tokenizer *tokenizer, uint8_t byte);
 
 /* The id of the token whose piece is exactly this text, special ones first; -1 if there is none. */
 int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text);
-
-struct token_list {
-    int32_t *ids; /* owned; release with token_list_free */
-    int64_t count, room;
-    int64_t dropped; /* bytes of the texts that were encoded into it for which the vocabulary has no token */
-};
-void token_list_free(struct token_list *list);
-/* Warns when bytes of `what`, which was encoded into the list, were left out. */
-void token_list_warn_dropped(const struct token_list *list, const char *what);
-opsm_status token_list_push(struct token_list *list, int32_t id, opsm_error *err);
 
 enum tokenizer_flags {
     TOKENIZER_BOS = 1,    /* begin with bos where the model's metadata asks for it */
