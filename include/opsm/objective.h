@@ -7,16 +7,19 @@
  *
  * One optimiser step, in the order of the calls:
  *
- *     opsm_objective config;  opsm_objective_defaults(&config);         configuration, or opsm_objective_set(key,
- * value) opsm_threshold state;   opsm_threshold_start(&config, &state);    once per run; saved and restored as bytes
+ *     opsm_objective config;  opsm_objective_defaults(&config);         then fields, or opsm_objective_set(...)
+ *     opsm_threshold state;   opsm_threshold_start(&config, &state);    once per run; saved and restored as bytes
  *     opsm_advantages(...)                                              rewards of groups -> advantages
- *     opsm_objective_totals(...)                                        denominators of the whole step (all
- * micro-batches) for each micro-batch:  forward, opsm_objective_evaluate(...), backward of the rows with needs_backward
- *     opsm_metrics_compute(...) over the opsm_sequence records of all micro-batches; opsm_threshold_update(...)
+ *     opsm_objective_totals(...)                                        denominators of the whole step
+ *     for each micro-batch:
+ *         forward pass                                                  logp_current
+ *         opsm_objective_evaluate(...)                                  loss, d loss / d logp_current, records
+ *         backward pass                                                 of the rows with needs_backward
+ *     opsm_metrics_compute(...)                                         from the records of all micro-batches
+ *     opsm_threshold_update(...)                                        likewise
  *
- * Notation: i sequence, t token, b behaviour log-prob (sampler), p trainer's log-prob before the first optimiser step,
- * c current log-prob, f reference log-prob, m loss mask, n_i = sum_t m_it, A advantage, r = exp(c - b). Logs are
- * natural.
+ * Notation: i sequence, t token; b log-prob of the sampler (behaviour), p the trainer's before the first optimiser step,
+ * c the current one, f that of the reference; m loss mask, n_i = sum_t m_it, A advantage, r = exp(c - b). Logs are natural.
  */
 #ifndef OPSM_OBJECTIVE_H
 #define OPSM_OBJECTIVE_H
@@ -435,6 +438,9 @@ OPSM_API opsm_status opsm_objective_evaluate(const opsm_objective *config, const
                                              const opsm_batch *batch, const opsm_totals *totals, opsm_result *result,
                                              void *workspace, size_t workspace_size, opsm_error *err);
 
+/* 1 when the totals depend on log-probs: opsm_objective_totals must then come after the forward pass. */
+OPSM_API int opsm_objective_totals_need_forward(const opsm_objective *config);
+
 /* 0 when the sequence can contribute neither loss nor gradient whatever the log-probs are (A = 0 and no penalty), so
  * that not even a forward pass is needed. It still counts in the totals. */
 OPSM_API int opsm_objective_needs_forward(const opsm_objective *config, double advantage);
@@ -500,6 +506,88 @@ OPSM_API int opsm_metrics_count(void);
 OPSM_API const char *opsm_metrics_name(int index); /* "drift_negative_p90"; NULL when out of range */
 OPSM_API double opsm_metrics_value(const opsm_metrics *metrics, int index);
 
+/* ---- Sums behind the metrics: where the records are never in one place, as on several ranks or in a large file ---- */
+
+/* X(field, "one line"). Counts of sequences, or of tokens where the line says so. */
+#define OPSM_METRICS_COUNT_LIST(X)                                                                                     \
+    X(sequences, "all")                                                                                                \
+    X(negatives, "A < 0")                                                                                              \
+    X(positives, "A > 0")                                                                                              \
+    X(tokens, "tokens in the loss")                                                                                    \
+    X(dropped, "not kept")                                                                                             \
+    X(dropped_negatives, "A < 0 and not kept")                                                                         \
+    X(dropped_tokens, "tokens that the mask took out")                                                                 \
+    X(clipped_low, "tokens at the lower clip")                                                                         \
+    X(clipped_high, "tokens at the upper clip")                                                                        \
+    X(nonfinite, "with a value that is not finite")                                                                    \
+    X(positive_logp, "with a log-prob above 0")                                                                        \
+    X(backward_sequences, "with a gradient")                                                                           \
+    X(entropy_tokens, "tokens of the sequences whose entropy is known")                                                \
+    X(lagged, "whose lag is known")                                                                                    \
+    X(drifts, "whose drift is known, and the three counts of these by sign")                                           \
+    X(negative_drifts, "A < 0")                                                                                        \
+    X(positive_drifts, "A > 0")                                                                                        \
+    X(kept_negatives, "A < 0 and kept")                                                                                \
+    X(weights, "with an importance weight, for the ESS")                                                               \
+    X(positive_weights, "A > 0, with an importance weight, for the decline")
+
+#define OPSM_METRICS_SUM_LIST(X)                                                                                       \
+    X(surrogate_sum, "contributions to the loss")                                                                      \
+    X(penalty_sum, "likewise")                                                                                         \
+    X(kl_sum, "KL estimates, over tokens")                                                                             \
+    X(entropy_sum, "over entropy_tokens")                                                                              \
+    X(mass, "|A|")                                                                                                     \
+    X(dropped_mass, "|A|, of each sequence the share of its tokens that the mask took out")                            \
+    X(delta_sum, "thresholds of the negatives")                                                                        \
+    X(lag_sum, "over lagged")                                                                                          \
+    X(drift_k1_sum, "over drifts")                                                                                     \
+    X(drift_k3_sum, "over drifts")                                                                                     \
+    X(drift_negative_sum, "over negative_drifts")                                                                      \
+    X(drift_positive_sum, "over positive_drifts")                                                                      \
+    X(drift_kept_negative_sum, "over kept_negatives")                                                                  \
+    X(weight_sum, "exp(-X n), X: k1, mean; at most ess_cap")                                                           \
+    X(weight_square_sum, "their squares")                                                                              \
+    X(positive_weight_sum, "exp(-X n) of the positives, at most 8: see opsm_threshold_update")
+
+/* Plain numbers without pointers: ranks may send them as bytes. */
+typedef struct opsm_metrics_sums {
+    size_t size;
+#define OPSM_METRICS_COUNT_FIELD(field, doc) int64_t field;
+    OPSM_METRICS_COUNT_LIST(OPSM_METRICS_COUNT_FIELD)
+#undef OPSM_METRICS_COUNT_FIELD
+#define OPSM_METRICS_SUM_FIELD(field, doc) double field;
+    OPSM_METRICS_SUM_LIST(OPSM_METRICS_SUM_FIELD)
+#undef OPSM_METRICS_SUM_FIELD
+    double delta_low; /* extremes: of the negatives' thresholds, ... */
+    double delta_high;
+    double ratio_max; /* ... exp(c - b) and lag */
+    double lag_max;
+    double ess_cap;    /* of the configuration */
+    int64_t penalised; /* of the configuration: 1 when penalty.beta > 0 */
+} opsm_metrics_sums;
+
+/* Set `size` to sizeof(opsm_metrics_sums) before. */
+OPSM_API opsm_status opsm_metrics_start(const opsm_objective *config, opsm_metrics_sums *sums, opsm_error *err);
+OPSM_API void opsm_metrics_add(opsm_metrics_sums *sums, const opsm_sequence *record);
+
+/* Adds what `part`, started with the same configuration, has summed up. Counts and extremes do not depend on how the
+ * records were parted; sums do by rounding: the same parts merged in the same order give the same bits, and one part
+ * merged into fresh sums its own. */
+OPSM_API void opsm_metrics_merge(opsm_metrics_sums *sums, const opsm_metrics_sums *part);
+
+/* The metrics; the same bits as opsm_metrics_compute over the same records in the same order. Quantiles and counts of
+ * groups are NaN: no sums know them. For quantiles keep the drifts (or a sample) by sign and call opsm_metrics_quantiles. */
+OPSM_API opsm_status opsm_metrics_finish(const opsm_metrics_sums *sums, opsm_metrics *metrics, opsm_error *err);
+
+/* Sorts both arrays and sets the quantiles of drift by sign; those of an empty array stay as they are. */
+OPSM_API void opsm_metrics_quantiles(double *negatives, int64_t n_negatives, double *positives, int64_t n_positives,
+                                     opsm_metrics *metrics);
+
+/* Linear interpolation between order statistics, as numpy's default; x ascending, n >= 1, 0 <= q <= 1. */
+OPSM_API double opsm_quantile(const double *x, int64_t n, double q);
+
+#define OPSM_DECLINE_ALARM 0.02 /* more decline than this is too much */
+
 /* Moves the threshold after an optimiser step, from the records of the whole step (all ranks). No negatives with a
  * finite drift: delta of quantile and controller stays. Policies fixed and length only count.
  *
@@ -508,7 +596,7 @@ OPSM_API double opsm_metrics_value(const opsm_metrics *metrics, int index);
  * the mean weight of the positives is the share of the old accuracy that is left. Per step, over the positives (nothing
  * moves without any; noise_mean is 0 until calibrated):
  *     decline <- decline + 0.2 (1 - mean_i min(8, exp(-(X_i - noise_mean) n_i)) - decline)        X_i: k1, mean
- *     trust   <- trust x 0.7 where decline > 0.02, else x 1.03; between 0.01 and 1
+ *     trust   <- trust x 0.7 where decline > OPSM_DECLINE_ALARM, else x 1.03; between 0.01 and 1
  * The constants were chosen in the laboratory (docs/results.md), on a part of its scenarios. */
 OPSM_API opsm_status opsm_threshold_update(const opsm_objective *config, opsm_threshold *state,
                                            const opsm_sequence *records, int64_t n, void *workspace,

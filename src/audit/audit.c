@@ -400,7 +400,7 @@ static void put_tail(struct audit *audit) {
     put_field(text, "quantile", summary->policy_quantile);
     put_field(text, "controller", summary->policy_controller);
     text_puts(text, "}");
-    put_field(text, "decline", positives_decline(&summary->positives_left));
+    put_field(text, "decline", summary->decline);
     put_key(text, "noise_floor");
     text_puts(text, "{");
     put_field(text, "first_step", audit_noise_floor(&summary->first_step));
@@ -512,7 +512,7 @@ static opsm_status evaluate_all(struct audit *audit, opsm_error *err) {
     audit->whole = audit->from_rewards || pairs;
     opsm_status status = resolve_interleaved(audit, err);
     if (status != OPSM_OK) return status;
-    if (pairs || totals_need_drift(config)) {
+    if (pairs || opsm_objective_totals_need_forward(config)) {
         audit->summary->totals = (opsm_totals){.size = sizeof(opsm_totals)};
         status = pass(audit, NULL, err);
         if (status != OPSM_OK) return status;
@@ -521,8 +521,7 @@ static opsm_status evaluate_all(struct audit *audit, opsm_error *err) {
 }
 
 static opsm_status passes(struct audit *audit, opsm_error *err) {
-    opsm_status status = opsm_objective_check(&audit->options->config, err);
-    if (status == OPSM_OK) status = audit_facts_start(&audit->facts, err);
+    opsm_status status = audit_facts_start(&audit->facts, err);
     if (status == OPSM_OK) status = survey(audit, err);
     if (status != OPSM_OK) return status;
     if (audit->n_rows == 0) return opsm_fail(err, OPSM_FORMAT, "'%.200s' holds no rollouts", audit->options->name);

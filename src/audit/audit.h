@@ -6,8 +6,6 @@
 #ifndef OPSM_AUDIT_AUDIT_H
 #define OPSM_AUDIT_AUDIT_H
 #include "audit/doctor.h"
-#include "objective/metrics.h"
-#include "objective/trust.h"
 #include <stdio.h>
 
 enum { AUDIT_DELTAS_MAX = 64, AUDIT_WORST = 10, AUDIT_BINS = 16 };
@@ -46,7 +44,7 @@ struct audit_worst {
 };
 
 struct audit_summary {
-    struct metrics_sums sums;
+    opsm_metrics_sums sums;
     opsm_metrics metrics;
     opsm_totals totals;
     struct audit_threshold thresholds[AUDIT_DELTAS_MAX];
@@ -62,7 +60,7 @@ struct audit_summary {
     struct finding *findings; /* [n_findings] */
     int n_findings;
     bool interleaved;                                         /* groups were not contiguous */
-    struct positives positives_left;                          /* the warning of policy auto */
+    double decline;                                           /* the warning of policy auto, over the whole file */
     double policy_length, policy_quantile, policy_controller; /* delta each would settle at; NaN: cannot tell */
     double policy_auto;                                       /* at full trust, for the mean length */
 };

@@ -10,9 +10,12 @@ const double audit_edges[AUDIT_BINS - 1] = {-1,    -0.3,  -0.1, -0.03, -0.01, -0
                                             0.001, 0.003, 0.01, 0.03,  0.1,   0.3,    1};
 
 opsm_status audit_summary_start(struct audit_summary *summary, const struct audit_options *options, opsm_error *err) {
-    *summary = (struct audit_summary){.n_thresholds = options->n_deltas, .length_min = INT64_MAX};
-    summary->sums.penalised = options->config.penalty_beta > 0;
-    summary->sums.ess_cap = options->config.guard_cap;
+    *summary = (struct audit_summary){.sums.size = sizeof summary->sums,
+                                      .metrics.size = sizeof summary->metrics,
+                                      .n_thresholds = options->n_deltas,
+                                      .length_min = INT64_MAX};
+    opsm_status status = opsm_metrics_start(&options->config, &summary->sums, err);
+    if (status != OPSM_OK) return status;
     for (int k = 0; k < options->n_deltas; k++) summary->thresholds[k].delta = options->deltas[k];
     summary->negatives = (struct audit_sample){mem_alloc(SAMPLE_ROOM, sizeof(double)), 0, 1, 0};
     summary->positives = (struct audit_sample){mem_alloc(SAMPLE_ROOM, sizeof(double)), 0, 1, 0};
@@ -70,8 +73,7 @@ static void count_threshold(struct audit_threshold *threshold, const opsm_sequen
 }
 
 void audit_summary_add(struct audit_summary *summary, const opsm_sequence *record, int64_t line) {
-    metrics_add(&summary->sums, record);
-    positives_add(&summary->positives_left, record, 0);
+    opsm_metrics_add(&summary->sums, record);
     for (int k = 0; k < summary->n_thresholds; k++) count_threshold(&summary->thresholds[k], record);
     if (record->tokens < summary->length_min) summary->length_min = record->tokens;
     if (record->tokens > summary->length_max) summary->length_max = record->tokens;
@@ -100,9 +102,11 @@ static double controller_delta(const struct audit_sample *negatives, double targ
 }
 
 void audit_summary_finish(struct audit_summary *summary, const opsm_objective *config) {
-    metrics_finish(&summary->sums, &summary->metrics);
-    metrics_quantiles(summary->negatives.drifts, summary->negatives.n, summary->positives.drifts, summary->positives.n,
-                      &summary->metrics);
+    const opsm_metrics_sums *sums = &summary->sums;
+    opsm_metrics_finish(sums, &summary->metrics, NULL); /* fails only where sizes are wrong */
+    opsm_metrics_quantiles(summary->negatives.drifts, summary->negatives.n, summary->positives.drifts,
+                           summary->positives.n, &summary->metrics);
+    if (sums->positive_weights > 0) summary->decline = 1 - sums->positive_weight_sum / (double)sums->positive_weights;
     summary->metrics.groups = (double)summary->groups;
     summary->metrics.skipped_groups = (double)summary->zero_groups;
     double floor = config->mask_floor, noise = audit_noise_floor(&summary->first_step),
@@ -116,7 +120,7 @@ void audit_summary_finish(struct audit_summary *summary, const opsm_objective *c
     summary->policy_auto = n > 0 ? opsm_threshold_delta(&automatic, NULL, (int64_t)lround(n)) : (double)NAN;
     summary->policy_quantile = summary->policy_controller = (double)NAN;
     if (summary->negatives.n == 0) return;
-    double wanted = sorted_quantile(summary->negatives.drifts, summary->negatives.n, config->mask_quantile);
+    double wanted = opsm_quantile(summary->negatives.drifts, summary->negatives.n, config->mask_quantile);
     summary->policy_quantile = between(wanted, floor, config->mask_ceiling);
     summary->policy_controller =
         between(controller_delta(&summary->negatives, config->mask_target), floor, config->mask_ceiling);

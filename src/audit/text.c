@@ -226,9 +226,9 @@ static void advise_on_delta(const struct audit_options *options, const struct au
 
 /* The warning of policy auto, taken over the whole file. */
 static void advise_on_decline(const struct audit_summary *summary, struct advice *advice) {
-    double decline = positives_decline(&summary->positives_left);
-    if (summary->positives_left.n == 0) return;
-    if (decline > TRUST_ALARM)
+    double decline = summary->decline;
+    if (summary->sums.positive_weights == 0) return;
+    if (decline > OPSM_DECLINE_ALARM)
         say(advice,
             "Good answers are getting less likely: by importance weights %.0f%% of the old accuracy is lost (drift of "
             "the positives %+.3g on average). Updates hurt what they should reinforce. Policy auto would tighten delta "
@@ -238,7 +238,7 @@ static void advise_on_decline(const struct audit_summary *summary, struct advice
         say(advice,
             "By importance weights good answers are %.0f%% more likely than when they were sampled (warning below "
             "-%.0f%%): policy auto would allow %.3g at the mean length.",
-            -100 * decline, 100 * TRUST_ALARM, summary->policy_auto);
+            -100 * decline, 100 * OPSM_DECLINE_ALARM, summary->policy_auto);
 }
 
 void audit_advice(const struct audit_options *options, const struct audit_summary *summary, char *text, size_t size) {

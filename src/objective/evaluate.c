@@ -86,7 +86,7 @@ static opsm_status measure(const struct plan *plan, int64_t i, bool scan, struct
     return status;
 }
 
-bool totals_need_drift(const opsm_objective *config) {
+int opsm_objective_totals_need_forward(const opsm_objective *config) {
     return config->denominator != OPSM_DENOMINATOR_ALL || config->mask_rule == OPSM_RULE_RANDOM;
 }
 
@@ -148,7 +148,8 @@ opsm_status opsm_objective_totals(const opsm_objective *config, const opsm_thres
     opsm_status status = plan_make(&plan, config, state, batch, false, err);
     if (status == OPSM_OK) status = arena_open(&arena, workspace, workspace_size, plan.batch.n_sequences, err);
     if (status != OPSM_OK) return status;
-    bool scan = totals_need_drift(&plan.config) && !(plan.batch.logp_current == NULL && all_advantages_zero(&plan));
+    bool scan = opsm_objective_totals_need_forward(&plan.config) &&
+                !(plan.batch.logp_current == NULL && all_advantages_zero(&plan));
     if (scan) status = plan_make(&plan, config, state, batch, true, err);
     if (status != OPSM_OK) return status;
     return sum_totals(&plan, scan, records, totals, arena, err);
@@ -473,7 +474,7 @@ opsm_status opsm_objective_evaluate(const opsm_objective *config, const opsm_thr
     opsm_totals own;
     struct arena arena = {0};
     bool dpo = plan.config.surrogate_name == OPSM_SURROGATE_DPO;
-    bool measured = dpo || (!totals && totals_need_drift(&plan.config));
+    bool measured = dpo || (!totals && opsm_objective_totals_need_forward(&plan.config));
     if (measured) {
         status = arena_open(&arena, workspace, workspace_size, plan.batch.n_sequences, err);
         if (status == OPSM_OK) status = sum_totals(&plan, true, result->records, &own, arena, err);

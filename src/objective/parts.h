@@ -59,7 +59,6 @@ opsm_status plan_make(struct plan *plan, const opsm_objective *config, const ops
                       const opsm_batch *batch, bool forward, opsm_error *err);
 bool surrogate_uses_ratio(opsm_surrogate name);
 bool objective_needs_ratio(const opsm_objective *config);
-bool totals_need_drift(const opsm_objective *config); /* the denominators depend on log-probs */
 
 /* ---- mask.c ---- */
 
@@ -102,9 +101,6 @@ struct member {
 };
 void sort_doubles(double *x, int64_t n);
 void sort_members(struct member *x, int64_t n); /* by group, then value, then index */
-
-/* Linear interpolation between order statistics, as numpy's default; x sorted, n >= 1, 0 <= q <= 1. */
-double sorted_quantile(const double *x, int64_t n, double q);
 
 /* ---- workspace ---- */
 

@@ -50,7 +50,7 @@ void sort_members(struct member *x, int64_t n) {
     }
 }
 
-double sorted_quantile(const double *x, int64_t n, double q) {
+double opsm_quantile(const double *x, int64_t n, double q) {
     double at = q * (double)(n - 1);
     int64_t low = (int64_t)at;
     if (low >= n - 1) return x[n - 1];

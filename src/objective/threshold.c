@@ -75,7 +75,7 @@ static void follow_quantile(const opsm_objective *config, opsm_threshold *state,
     if (negatives == 0) return;
     sort_doubles(drifts, negatives);
     double floor = config->mask_floor > state->noise_floor ? config->mask_floor : state->noise_floor;
-    double wanted = sorted_quantile(drifts, negatives, config->mask_quantile);
+    double wanted = opsm_quantile(drifts, negatives, config->mask_quantile);
     wanted = wanted > floor ? wanted : floor;
     move(config, state, config->mask_rate * (log(wanted) - log(state->delta)));
 }

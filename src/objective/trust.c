@@ -9,23 +9,23 @@ static const double CAP = 8;      /* of a weight: one lucky sequence must not hi
 /* E[w] over what the old policy sampled is 1, and E[w R] the reward of the current one: over the positives the mean
  * weight tells how much of the old accuracy is left. The mean of -X, their drift, would not: it falls below 0 also
  * where right answers only give way to other right answers (Jensen). */
-void positives_add(struct positives *positives, const opsm_sequence *record, double noise_mean) {
-    if (!(record->advantage > 0) || !isfinite(record->drift_k1)) return;
+double trust_weight(const opsm_sequence *record, double noise_mean) {
+    if (!(record->advantage > 0) || !isfinite(record->drift_k1)) return (double)NAN;
     double weight = exp_fixed(-(record->drift_k1 - noise_mean) * (double)record->tokens);
-    positives->weights += weight < CAP ? weight : CAP;
-    positives->n++;
-}
-
-double positives_decline(const struct positives *positives) {
-    return positives->n > 0 ? 1 - positives->weights / (double)positives->n : 0;
+    return weight < CAP ? weight : CAP;
 }
 
 void trust_update(opsm_threshold *state, const opsm_sequence *records, int64_t n) {
-    struct positives positives = {0};
-    for (int64_t i = 0; i < n; i++) positives_add(&positives, &records[i], state->noise_mean);
-    if (positives.n == 0) return;
-    state->decline += NEWEST * (positives_decline(&positives) - state->decline);
-    double trust = state->trust * (state->decline > TRUST_ALARM ? TIGHTEN : RECOVER);
+    double sum = 0, count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double weight = trust_weight(&records[i], state->noise_mean);
+        if (!(weight >= 0)) continue;
+        sum += weight;
+        count++;
+    }
+    if (count == 0) return;
+    state->decline += NEWEST * (1 - sum / count - state->decline);
+    double trust = state->trust * (state->decline > OPSM_DECLINE_ALARM ? TIGHTEN : RECOVER);
     state->trust = trust < LOWEST ? LOWEST : trust > 1 ? 1 : trust;
 }
 

@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "objective/names.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -34,11 +33,11 @@ static void reason_dropped(const opsm_objective *o, const opsm_sequence *r, char
     else if (o->mask_rule == OPSM_RULE_RANDOM)
         snprintf(text, size, "A < 0, drawn at random");
     else
-        snprintf(text, size, "dropped by rule %s at drift %.3g", names_name(&names_rule, (int)o->mask_rule), r->drift);
+        snprintf(text, size, "dropped by rule %s at drift %.3g", opsm_rule_name(o->mask_rule), r->drift);
 }
 
 static void reason_kept(const opsm_objective *o, const opsm_sequence *r, char *text, size_t size) {
-    const char *rule = names_name(&names_rule, (int)o->mask_rule);
+    const char *rule = opsm_rule_name(o->mask_rule);
     if (r->dropped_tokens > 0)
         snprintf(text, size, "%" PRId64 " of %" PRId64 " tokens dropped by rule %s", r->dropped_tokens, r->tokens,
                  rule);
