@@ -38,6 +38,16 @@ static bool closing_brace(struct span text, size_t *length) {
     return false;
 }
 
+/* What a box without braces holds, \boxed5 or $\boxed 12$: a run that begins with a digit, as long as something that
+ * is no part of a number ends it. */
+static bool bare_box(struct span text, size_t *length) {
+    size_t n = 0;
+    while (n < text.length && !is_space(text.at[n]) && !strchr("$\\)", text.at[n])) n++;
+    if (n == text.length || n == 0 || !is_digit(text.at[0])) return false;
+    *length = text.at[n - 1] == '.' ? n - 1 : n;
+    return true;
+}
+
 /* The last \boxed{} or \fbox{} that is not inside another. Looks at each character a fixed number of times: a box that
  * does not close ends the search. */
 static enum answer_box latex_box(struct span text, struct span *content) {
@@ -50,10 +60,11 @@ static enum answer_box latex_box(struct span text, struct span *content) {
         }
         while (text.length && is_space(text.at[0])) text = behind(text, 1);
         size_t length;
-        if (!span_eat(&text, "{") || !closing_brace(text, &length)) return ANSWER_OPEN_BOX;
+        bool braces = span_eat(&text, "{");
+        if (!(braces ? closing_brace(text, &length) : bare_box(text, &length))) return ANSWER_OPEN_BOX;
         *content = (struct span){text.at, length};
         found = ANSWER_BOX;
-        text = behind(text, length + 1);
+        text = behind(text, length + braces);
     }
     return found;
 }
@@ -80,7 +91,13 @@ enum answer_box answer_boxed(struct span text, struct span *content) {
         box = latex_box(rest, &boxed);
         if (box == ANSWER_NO_BOX) boxed = tagged, box = tag;
     }
-    if (box == ANSWER_BOX) *content = span_trim(boxed);
+    if (box != ANSWER_BOX) return box;
+    *content = span_trim(boxed);
+    /* The blank of a "\ " at the end has gone: so does its backslash. */
+    size_t backslashes = 0;
+    while (backslashes < content->length && content->at[content->length - 1 - backslashes] == '\\') backslashes++;
+    if (backslashes % 2 && content->length < boxed.length)
+        *content = span_trim((struct span){content->at, content->length - 1});
     return box;
 }
 

@@ -13,7 +13,7 @@ enum answer_box {
 };
 
 /* The content of the last \boxed{...}, \fbox{...} or <answer>...</answer>, without white space at its ends. A box within
- * <answer> counts, one within another box is a part of it. `content` is set for ANSWER_BOX only. */
+ * <answer> counts, one within another box is a part of it; \boxed5 without braces is one, too. `content` is set for ANSWER_BOX only. */
 enum answer_box answer_boxed(struct span text, struct span *content);
 
 /* Walks backwards over the sentences that state an answer: "answer" with ":", "=" or a verb behind it, in any case, bold
