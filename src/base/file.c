@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -336,6 +338,17 @@ opsm_status file_put(int fd, const char *name, const void *data, size_t size, si
 opsm_status file_append(int fd, const char *path, const void *data, size_t size, size_t *written, opsm_error *err) {
     opsm_status status = file_put(fd, path, data, size, written, err);
     return status == OPSM_OK ? file_still_there(fd, path, err) : status;
+}
+
+opsm_status file_cut_back(const char *path, uint64_t bytes, opsm_error *err) {
+    struct stat st;
+    uint64_t there = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    if (there < bytes)
+        log_line(LOG_WARN,
+                 "'%s' has lost some of what the run had written: %" PRIu64 " bytes, the checkpoint knows %" PRIu64,
+                 path, there, bytes);
+    if (there <= bytes || truncate(path, (off_t)bytes) == 0) return OPSM_OK;
+    return opsm_fail(err, OPSM_IO, "cannot cut '%s' back to the checkpoint: %s", path, strerror(errno));
 }
 
 /* ---- directories ----------------------------------------------------------------------------------------------------

@@ -63,6 +63,9 @@ opsm_status file_still_there(int fd, const char *path, opsm_error *err);
  * `limit` bytes. */
 opsm_status file_read(const char *path, size_t limit, char **data, size_t *size, opsm_error *err);
 
+/* Cuts a file that grew to its first `bytes`: what a checkpoint knows of it. Missing or shorter (a warning): as it is. */
+opsm_status file_cut_back(const char *path, uint64_t bytes, opsm_error *err);
+
 /* mkdir -p. */
 opsm_status file_make_dirs(const char *path, opsm_error *err);
 

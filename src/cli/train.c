@@ -2,6 +2,8 @@
 #include "train/train.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "report/recorder.h"
+#include "train/diagnosis.h"
 #include <math.h>
 
 typedef opsm_status runner(const struct run_config *config, const struct train_options *options,
@@ -44,8 +46,12 @@ static opsm_status run_with_progress(runner *run, const struct run_config *confi
         log_install(print_above, progress);
         log_install_phase(show_phase, progress);
     }
-    struct train_options options = {.interrupt = cli_catch_signals(), .progress = progress};
+    struct recorder recorder = {.progress = progress};
+    struct sink sink = recorder_sink(&recorder);
+    struct train_options options = {.interrupt = cli_catch_signals(), .sink = &sink};
     opsm_status status = run(config, &options, summary, err);
+    recorder_close(&recorder);
+    if (status == OPSM_OK && rows) status = diagnose_run(config, err);
     progress_close(progress);
     if (rows) log_install(NULL, NULL);
     log_install_phase(NULL, NULL);

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct metrics {
@@ -15,12 +16,8 @@ struct metrics {
     char *path;
     struct tensorboard *board; /* NULL: none, or given up after a failure */
     struct tensorboard_end events;
-    enum metrics_kind kind;
-    int64_t step;
     bool torn;             /* a failed write left part of a line in the file */
-    char group[64];        /* the open group's name, "" outside */
-    bool first;            /* no key in the open object yet */
-    struct text line, tag; /* the JSON so far; scratch for TensorBoard tags */
+    struct text line, tag; /* the JSON so far; scratch for names */
     struct text nonfinite; /* quoted keys, with commas */
 };
 
@@ -41,19 +38,25 @@ static opsm_status open_append(struct metrics *metrics, const char *path, opsm_e
     return file_append_open(&metrics->fd, path, err);
 }
 
+/* The words of a mark. */
+enum { MARK_LINES, MARK_FILE, MARK_EVENTS };
+
 opsm_status metrics_open(struct metrics **result, const char *path, const char *tensorboard_dir, int64_t keep_iteration,
-                         struct tensorboard_end events, opsm_error *err) {
+                         const struct sink_mark *mark, opsm_error *err) {
     *result = NULL;
+    bool anew = keep_iteration < 0;
     int64_t last_step;
-    opsm_status status = metrics_truncate(path, keep_iteration, &last_step, err);
+    opsm_status status = anew ? OPSM_OK : file_cut_back(path, (uint64_t)mark->words[MARK_LINES], err);
+    if (status == OPSM_OK) status = metrics_truncate(path, keep_iteration, &last_step, err);
     if (status != OPSM_OK) return status;
     struct metrics *metrics = mem_zalloc(1, sizeof *metrics);
     if (!metrics) return mem_exhausted(err, "the metrics", sizeof *metrics);
     metrics->fd = -1;
-    metrics->events = events;
+    metrics->events = anew ? (struct tensorboard_end){.file = -1}
+                           : (struct tensorboard_end){mark->words[MARK_FILE], (uint64_t)mark->words[MARK_EVENTS]};
     status = open_append(metrics, path, err);
     if (status == OPSM_OK && tensorboard_dir)
-        status = tensorboard_open(&metrics->board, tensorboard_dir, events, last_step + 1, err);
+        status = tensorboard_open(&metrics->board, tensorboard_dir, metrics->events, last_step + 1, err);
     if (status != OPSM_OK) {
         metrics_close(metrics);
         return status;
@@ -62,8 +65,11 @@ opsm_status metrics_open(struct metrics **result, const char *path, const char *
     return OPSM_OK;
 }
 
-struct tensorboard_end metrics_events(const struct metrics *metrics) {
-    return metrics->events;
+void metrics_mark(const struct metrics *metrics, struct sink_mark *mark) {
+    struct stat st;
+    *mark = (struct sink_mark){{[MARK_LINES] = fstat(metrics->fd, &st) == 0 ? st.st_size : 0,
+                                [MARK_FILE] = metrics->events.file,
+                                [MARK_EVENTS] = (int64_t)metrics->events.bytes}};
 }
 
 void metrics_close(struct metrics *metrics) {
@@ -79,85 +85,77 @@ void metrics_close(struct metrics *metrics) {
 
 /* ---- building a line --------------------------------------------------------------------------------------------- */
 
-static void put_key(struct metrics *metrics, const char *key) {
-    if (!metrics->first) text_puts(&metrics->line, ",");
-    metrics->first = false;
-    text_json_string(&metrics->line, key, strlen(key));
-    text_puts(&metrics->line, ":");
-}
-
-static void put_scalar(struct metrics *metrics, const char *key, double value) {
-    if (!metrics->board) return;
+/* kind, group and key, those that there are, in the scratch. */
+static const char *name_of(struct metrics *metrics, const char *kind, const struct metrics_value *value,
+                           const char *separator) {
+    const char *group = value->group ? value->group : "";
     text_clear(&metrics->tag);
-    text_printf(&metrics->tag, "%s/%s%s%s", kind_name(metrics->kind), metrics->group, metrics->group[0] ? "/" : "",
-                key);
+    text_printf(&metrics->tag, "%s%s%s%s%s", kind, *kind ? separator : "", group, *group ? separator : "", value->key);
     metrics->line.failed |= metrics->tag.failed;
-    if (!metrics->tag.failed) tensorboard_scalar(metrics->board, metrics->tag.data, metrics->step, value);
+    return metrics->tag.failed ? "" : metrics->tag.data;
 }
 
-void metrics_begin(struct metrics *metrics, enum metrics_kind kind, int64_t iteration, int64_t step) {
-    text_clear(&metrics->line);
-    text_clear(&metrics->nonfinite);
-    metrics->kind = kind;
-    metrics->step = step;
-    metrics->group[0] = '\0';
-    metrics->first = false;
-    text_printf(&metrics->line, "{\"kind\":\"%s\",\"iteration\":%" PRId64 ",\"step\":%" PRId64 ",\"time\":%.3f",
-                kind_name(kind), iteration, step, clock_wall());
+static void put_scalar(struct metrics *metrics, const struct metrics_line *line, const struct metrics_value *value,
+                       double number) {
+    if (!metrics->board) return;
+    tensorboard_scalar(metrics->board, name_of(metrics, kind_name(line->kind), value, "/"), line->step, number);
 }
 
-static void remember_nonfinite(struct metrics *metrics, const char *key) {
-    struct text *list = &metrics->nonfinite;
-    text_clear(&metrics->tag);
-    text_printf(&metrics->tag, "%s%s%s", metrics->group, metrics->group[0] ? "." : "", key);
-    if (list->length) text_puts(list, ",");
-    if (metrics->tag.data) text_json_string(list, metrics->tag.data, metrics->tag.length);
-    list->failed |= metrics->tag.failed;
-}
-
-void metrics_number(struct metrics *metrics, const char *key, double value) {
-    put_key(metrics, key);
-    if (isfinite(value)) {
-        text_number(&metrics->line, value);
-    } else {
-        text_puts(&metrics->line, "null");
-        remember_nonfinite(metrics, key);
+static void put_number(struct metrics *metrics, const struct metrics_value *value) {
+    if (isfinite(value->number)) {
+        text_number(&metrics->line, value->number);
+        return;
     }
-    put_scalar(metrics, key, value);
+    text_puts(&metrics->line, "null");
+    const char *name = name_of(metrics, "", value, ".");
+    if (metrics->nonfinite.length) text_puts(&metrics->nonfinite, ",");
+    text_json_string(&metrics->nonfinite, name, strlen(name));
 }
 
-void metrics_integer(struct metrics *metrics, const char *key, int64_t value) {
-    put_key(metrics, key);
-    text_printf(&metrics->line, "%" PRId64, value);
-    put_scalar(metrics, key, (double)value);
+static void put_value(struct metrics *metrics, const struct metrics_line *line, const struct metrics_value *value) {
+    struct text *out = &metrics->line;
+    text_json_string(out, value->key, strlen(value->key));
+    text_puts(out, ":");
+    switch (value->type) {
+    case METRICS_NUMBER:
+        put_number(metrics, value);
+        put_scalar(metrics, line, value, value->number);
+        break;
+    case METRICS_INTEGER:
+        text_printf(out, "%" PRId64, value->integer);
+        put_scalar(metrics, line, value, (double)value->integer);
+        break;
+    case METRICS_STRING:
+        text_json_string(out, value->string, strlen(value->string));
+        break;
+    case METRICS_INTEGERS:
+        for (int i = 0; i < value->n; i++) text_printf(out, "%c%" PRId64, i ? ',' : '[', value->integers[i]);
+        text_puts(out, value->n ? "]" : "[]");
+        break;
+    }
 }
 
-void metrics_string(struct metrics *metrics, const char *key, const char *value) {
-    put_key(metrics, key);
-    text_json_string(&metrics->line, value, strlen(value));
-}
-
-void metrics_integers(struct metrics *metrics, const char *key, const int64_t *values, int n) {
-    put_key(metrics, key);
-    for (int i = 0; i < n; i++) text_printf(&metrics->line, "%c%" PRId64, i ? ',' : '[', values[i]);
-    text_puts(&metrics->line, n ? "]" : "[]");
-}
-
-void metrics_group(struct metrics *metrics, const char *key) {
-    metrics_group_end(metrics);
-    put_key(metrics, key);
-    text_puts(&metrics->line, "{");
-    metrics->first = true;
-    size_t length = strnlen(key, sizeof metrics->group - 1);
-    memcpy(metrics->group, key, length);
-    metrics->group[length] = '\0';
-}
-
-void metrics_group_end(struct metrics *metrics) {
-    if (!metrics->group[0]) return;
-    text_puts(&metrics->line, "}");
-    metrics->group[0] = '\0';
-    metrics->first = false;
+static void build(struct metrics *metrics, const struct metrics_line *line) {
+    struct text *out = &metrics->line;
+    text_clear(out);
+    text_clear(&metrics->nonfinite);
+    text_printf(out, "{\"kind\":\"%s\",\"iteration\":%" PRId64 ",\"step\":%" PRId64 ",\"time\":%.3f",
+                kind_name(line->kind), line->iteration, line->step, clock_wall());
+    const char *group = NULL; /* the open object */
+    for (int i = 0; i < line->n; i++) {
+        const struct metrics_value *value = &line->values[i];
+        if (group && value->group != group) text_puts(out, "}");
+        text_puts(out, ",");
+        if (value->group && value->group != group) {
+            text_json_string(out, value->group, strlen(value->group));
+            text_puts(out, ":{");
+        }
+        group = value->group;
+        put_value(metrics, line, value);
+    }
+    if (group) text_puts(out, "}");
+    if (metrics->nonfinite.length) text_printf(out, ",\"nonfinite_keys\":[%s]", metrics->nonfinite.data);
+    text_puts(out, "}\n");
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
@@ -181,10 +179,8 @@ static opsm_status flush_board(struct metrics *metrics, opsm_error *err) {
     return status;
 }
 
-opsm_status metrics_end(struct metrics *metrics, opsm_error *err) {
-    metrics_group_end(metrics);
-    if (metrics->nonfinite.length) text_printf(&metrics->line, ",\"nonfinite_keys\":[%s]", metrics->nonfinite.data);
-    text_puts(&metrics->line, "}\n");
+opsm_status metrics_write(struct metrics *metrics, const struct metrics_line *line, opsm_error *err) {
+    build(metrics, line);
     if (metrics->line.failed || metrics->nonfinite.failed)
         return mem_exhausted(err, "a line of metrics", metrics->line.room);
     /* A torn line before this one would swallow it: end that line first. Readers skip it. */

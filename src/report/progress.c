@@ -132,6 +132,34 @@ void progress_iteration(struct progress *progress, const struct progress_row *ro
     fflush(progress->out);
 }
 
+static double number_of(const struct metrics_line *line, const char *key) {
+    for (int i = 0; i < line->n; i++)
+        if (!line->values[i].group && !strcmp(line->values[i].key, key)) return line->values[i].number;
+    return NAN;
+}
+
+void progress_line(struct progress *progress, const struct metrics_line *line) {
+    if (line->kind != METRICS_ITERATION) return;
+    struct progress_row row = {.iteration = line->iteration + 1,
+                               .reward = number_of(line, "reward_mean"),
+                               .drift = number_of(line, "drift_negative_mean"),
+                               .dropped = number_of(line, "dropped")};
+    double seconds = 0;
+    size_t used = 0;
+    int verifiers = 0;
+    for (int i = 0; i < line->n; i++) {
+        const struct metrics_value *value = &line->values[i];
+        if (value->group && !strcmp(value->group, "seconds")) seconds += value->number;
+        if (!value->group || strcmp(value->group, "rewards") != 0 || used >= sizeof row.rewards) continue;
+        used += (size_t)snprintf(row.rewards + used, sizeof row.rewards - used, "%s%s %.3f", verifiers ? ", " : "",
+                                 value->key, value->number);
+        verifiers++;
+    }
+    if (verifiers < 2) row.rewards[0] = '\0'; /* it is the reward */
+    row.tokens_per_second = (number_of(line, "tokens") + number_of(line, "tokens_forward")) / seconds;
+    progress_iteration(progress, &row);
+}
+
 void progress_phase(struct progress *progress, const char *phase, double share) {
     if (progress->style != PROGRESS_TERMINAL) return;
     if (isnan(share))

@@ -7,6 +7,7 @@
  */
 #ifndef OPSM_REPORT_PROGRESS_H
 #define OPSM_REPORT_PROGRESS_H
+#include "base/sink.h"
 #include <opsm/status.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -40,6 +41,9 @@ void progress_close(struct progress *progress);
 
 /* Shows an iteration. */
 void progress_iteration(struct progress *progress, const struct progress_row *row);
+
+/* Shows an iteration from its line in a run's record; any other line is nothing to it. */
+void progress_line(struct progress *progress, const struct metrics_line *line);
 
 /* Says on the status line what is going on and, where known (else NaN), which share of it is done. Cheap: the terminal
  * is touched ten times a second at most, a plain output never. */

@@ -14,8 +14,8 @@
  */
 #ifndef OPSM_TRAIN_CHECKPOINT_H
 #define OPSM_TRAIN_CHECKPOINT_H
+#include "base/sink.h"
 #include "optim/optim.h"
-#include "report/tensorboard.h"
 #include "train/batch.h"
 #include "train/drift_histogram.h"
 #include "train/inputs.h"
@@ -32,9 +32,8 @@ struct run_position {
     int64_t generated;                /* rollout batches */
     int64_t evaluated;                /* 1 + the iteration of the last evaluation, 0: none yet */
     uint64_t version;                 /* of the weights */
-    uint64_t metrics_bytes;           /* of metrics.jsonl: what lies beyond is cut off on resume */
+    struct sink_mark mark;            /* of the record: what lies beyond is cut off on resume */
     uint64_t samples_bytes;           /* of samples.jsonl, likewise */
-    struct tensorboard_end events;    /* of tensorboard/, likewise */
     double seconds;                   /* of work before this process */
     double tallies[POSITION_TALLIES]; /* of the iteration in progress, for its metrics; the next one likewise */
     struct drift_histogram drift;

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "environment/problem_rows.h"
 #include "train/fresh.h"
 #include "train/output.h"
 #include "train/samples.h"
@@ -18,10 +19,6 @@
 
 bool run_interrupted(const struct run *run) {
     return run->options->interrupt && atomic_load(run->options->interrupt);
-}
-
-double run_seconds(const struct run *run) {
-    return run->position.seconds + clock_seconds() - run->started;
 }
 
 struct sampling run_sampling(const struct run_config *config) {
@@ -146,7 +143,11 @@ static opsm_status make_model(struct run *run, enum problems_use use, opsm_error
 
 opsm_status run_open(struct run *run, const struct run_config *config, const struct train_options *options,
                      enum problems_use use, bool fresh, opsm_error *err) {
-    *run = (struct run){.config = config, .options = options, .lock = -1, .started = clock_seconds()};
+    *run = (struct run){.config = config,
+                        .options = options,
+                        .lock = -1,
+                        .started = clock_seconds(),
+                        .summary = {.reward_first = NAN, .reward_last = NAN, .accuracy = NAN}};
     if (!config->output) return opsm_fail(err, OPSM_INVALID, "output is not set: name a directory for the run");
     run->config_text = config_text(config);
     if (!run->config_text) return mem_exhausted(err, "the configuration", 0);
@@ -155,6 +156,34 @@ opsm_status run_open(struct run *run, const struct run_config *config, const str
     if (status != OPSM_OK) return status;
     log_memory(run);
     return inputs_take(&run->inputs, config, run->model, run->problems.source, err);
+}
+
+static opsm_status create_generator(struct run *run, int32_t room, opsm_error *err) {
+    const struct run_config *c = run->config;
+    struct sampling sampling = run_sampling(c);
+    struct generator_limits limits = {.in_flight = c->rollout.in_flight,
+                                      .max_prompt = run_max_prompt(c, run->model),
+                                      .max_tokens = c->rollout.max_tokens,
+                                      .sequences = room,
+                                      .truncating = !run->inputs.supervised && sampling_truncates(&sampling)};
+    run->room = room;
+    opsm_status status = generator_create(&run->generator, run->model, &limits, err);
+    if (status == OPSM_OK) generator_fill(run->generator);
+    return status;
+}
+
+opsm_status run_equip(struct run *run, int32_t minibatch, int32_t room, opsm_error *err) {
+    const struct run_config *c = run->config;
+    struct optim_config optim = {c->optim.lr,           c->optim.beta1,     c->optim.beta2, c->optim.eps,
+                                 c->optim.weight_decay, c->optim.clip_norm, c->optim.warmup};
+    struct trainer_limits limits = {.micro_batch = c->train.micro_batch,
+                                    .rows = run->need.rows,
+                                    .minibatch_sequences = minibatch,
+                                    .minibatch_tokens = (int64_t)minibatch * c->rollout.max_tokens,
+                                    .keep = run->need.keep};
+    opsm_status status = room > 0 ? create_generator(run, room, err) : OPSM_OK;
+    if (status != OPSM_OK) return status;
+    return trainer_create(&run->trainer, run->model, &c->objective, &optim, &limits, err);
 }
 
 static struct checkpoint as_checkpoint(struct run *run) {
@@ -182,18 +211,6 @@ static opsm_status write_config(const struct run *run, opsm_error *err) {
     return status;
 }
 
-/* Cuts a file of the record to what the checkpoint knows; what the steps after it had written will be written again. */
-static opsm_status cut_back(const char *path, uint64_t bytes, opsm_error *err) {
-    struct stat st;
-    uint64_t there = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
-    if (there < bytes)
-        log_line(LOG_WARN,
-                 "'%s' has lost some of what the run had written: %" PRIu64 " bytes, the checkpoint knows %" PRIu64,
-                 path, there, bytes);
-    if (there <= bytes || truncate(path, (off_t)bytes) == 0) return OPSM_OK;
-    return opsm_fail(err, OPSM_IO, "cannot cut '%s' back to the checkpoint: %s", path, strerror(errno));
-}
-
 /* *bytes: the size of RUN/name, 0 where it is not there. */
 static opsm_status size_of(const struct run *run, const char *name, uint64_t *bytes, opsm_error *err) {
     char *path = file_join(run->config->output, name);
@@ -208,22 +225,9 @@ static opsm_status size_of(const struct run *run, const char *name, uint64_t *by
 static opsm_status cut_samples(struct run *run, bool resumed, opsm_error *err) {
     char *path = file_join(run->config->output, "samples.jsonl");
     if (!path) return mem_exhausted(err, "a file name", 0);
-    opsm_status status = cut_back(path, resumed ? run->position.samples_bytes : 0, err);
+    opsm_status status = file_cut_back(path, resumed ? run->position.samples_bytes : 0, err);
     if (status == OPSM_OK) status = size_of(run, "samples.jsonl", &run->position.samples_bytes, err);
     mem_free(path);
-    return status;
-}
-
-static opsm_status open_metrics(struct run *run, bool resumed, opsm_error *err) {
-    char *path = file_join(run->config->output, "metrics.jsonl");
-    char *board = file_join(run->config->output, "tensorboard");
-    opsm_status status = path && board ? OPSM_OK : mem_exhausted(err, "a file name", 0);
-    if (status == OPSM_OK && resumed) status = cut_back(path, run->position.metrics_bytes, err);
-    if (status == OPSM_OK)
-        status = metrics_open(&run->metrics, path, board, resumed ? run->position.iteration : -1,
-                              resumed ? run->position.events : (struct tensorboard_end){.file = -1}, err);
-    mem_free(path);
-    mem_free(board);
     return status;
 }
 
@@ -241,7 +245,9 @@ opsm_status run_resume(struct run *run, opsm_error *err) {
     }
     /* The configuration first: it makes the directory ours, whenever we are killed. */
     if (status == OPSM_OK) status = write_config(run, err);
-    if (status == OPSM_OK) status = open_metrics(run, found, err);
+    if (status == OPSM_OK)
+        status = sink_open(run->options->sink, run->config->output, found ? run->position.iteration : -1,
+                           &run->position.mark, err);
     if (status == OPSM_OK) status = cut_samples(run, found, err);
     return status;
 }
@@ -278,10 +284,9 @@ opsm_status run_write_samples(struct run *run, const struct batch *batch, opsm_e
 
 opsm_status run_save(struct run *run, opsm_error *err) {
     opsm_status status = check_files(run, err);
-    if (status == OPSM_OK) status = size_of(run, "metrics.jsonl", &run->position.metrics_bytes, err);
     if (status == OPSM_OK) status = size_of(run, "samples.jsonl", &run->position.samples_bytes, err);
     if (status != OPSM_OK) return status;
-    run->position.events = metrics_events(run->metrics);
+    sink_mark(run->options->sink, &run->position.mark);
     run->position.version = run->model->version;
     double now = clock_seconds();
     run->position.seconds += now - run->started;
@@ -291,8 +296,7 @@ opsm_status run_save(struct run *run, opsm_error *err) {
     return checkpoint_save(run->config->output, &checkpoint, run->config->train.keep, err);
 }
 
-opsm_status run_guarded(struct run *run, opsm_status status, opsm_error *err) {
-    if (status != OPSM_INTERRUPTED) return status;
+static opsm_status save_interrupted(struct run *run, opsm_error *err) {
     opsm_status saved = run_save(run, err);
     if (saved != OPSM_OK) return saved;
     return opsm_fail(err, OPSM_INTERRUPTED, "interrupted; the same command goes on from %s/checkpoint-%" PRId64,
@@ -334,7 +338,8 @@ static void log_peak(const struct run *run) {
              (double)usage.ru_maxrss * 1024e-6, (double)run->need.total * 1e-6);
 }
 
-opsm_status run_finish(struct run *run, opsm_error *err) {
+/* RUN/model.gguf. */
+static opsm_status write_model(struct run *run, opsm_error *err) {
     static const enum quant_type types[] = {
         [SAVE_F32] = QUANT_F32, [SAVE_F16] = QUANT_F16, [SAVE_BF16] = QUANT_BF16, [SAVE_Q8_0] = QUANT_Q8_0};
     enum quant_type type = types[run->config->train.save_type];
@@ -348,10 +353,10 @@ opsm_status run_finish(struct run *run, opsm_error *err) {
     return status;
 }
 
-void run_close(struct run *run) {
+static void run_close(struct run *run) {
     for (int32_t i = 0; i < run->n_queue; i++) batch_free(&run->queue[i]);
     mem_free(run->queue);
-    metrics_close(run->metrics);
+    generator_free(run->generator);
     trainer_free(&run->trainer);
     problems_close(&run->problems);
     inputs_free(&run->inputs);
@@ -361,9 +366,25 @@ void run_close(struct run *run) {
     *run = (struct run){.lock = -1};
 }
 
+opsm_status run_end(struct run *run, opsm_status status, struct train_summary *summary, opsm_error *err) {
+    if (status == OPSM_OK)
+        status = write_model(run, err);
+    else if (status == OPSM_INTERRUPTED)
+        status = save_interrupted(run, err);
+    run->summary.iterations = run->position.iteration;
+    run->summary.steps = run->position.steps;
+    run->summary.skipped = run->position.skipped;
+    run->summary.seconds = run->position.seconds + clock_seconds() - run->started;
+    if (run->problems.source) run->summary.rows_skipped = problem_rows_skipped(&run->problems);
+    if (summary) *summary = run->summary;
+    run_close(run);
+    return status;
+}
+
 static bool evaluation_is_due(const struct run *run, int64_t last_iteration) {
     int64_t at = run->position.iteration, every = run->config->train.eval_every;
-    if (every == 0 || run->position.iteration_steps > 0 || run->position.evaluated > at) return false;
+    if (every == 0 || !run->generator || run->position.iteration_steps > 0 || run->position.evaluated > at)
+        return false;
     return at % every == 0 || at == last_iteration;
 }
 
@@ -381,14 +402,13 @@ static opsm_status write_eval_samples(void *viewer, const struct asked *asked, c
     return status;
 }
 
-opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t room, int64_t last_iteration,
-                         double *accuracy, opsm_error *err) {
+opsm_status run_evaluate(struct run *run, int64_t last_iteration, opsm_error *err) {
     if (!evaluation_is_due(run, last_iteration)) return OPSM_OK;
     const struct run_config *c = run->config;
     log_phase("eval", NAN, NAN);
     struct evaluate_request request = {.split = DATA_EVAL,
                                        .problems = c->eval.problems,
-                                       .samples = c->eval.samples < room ? c->eval.samples : room,
+                                       .samples = c->eval.samples < run->room ? c->eval.samples : run->room,
                                        .sampling = {c->eval.temperature, 1, 0, 0},
                                        .max_prompt = run_max_prompt(c, run->model),
                                        .max_tokens = c->rollout.max_tokens,
@@ -399,9 +419,9 @@ opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t r
                                        .show = c->rollout.samples > 0 ? write_eval_samples : NULL,
                                        .viewer = run};
     struct evaluation e;
-    opsm_status status = evaluate(generator, room, &run->problems, &request, &e, err);
+    opsm_status status = evaluate(run->generator, run->room, &run->problems, &request, &e, err);
     if (status != OPSM_OK) return status;
-    struct metrics *m = run->metrics;
+    struct metrics_line line, *m = &line;
     metrics_begin(m, METRICS_EVAL, run->position.iteration, run->position.steps);
     metrics_number(m, "accuracy", e.accuracy.estimate);
     metrics_number(m, "accuracy_low", e.accuracy.low);
@@ -424,10 +444,11 @@ opsm_status run_evaluate(struct run *run, struct generator *generator, int32_t r
     metrics_group(m, "seconds");
     metrics_number(m, "eval", e.seconds);
     metrics_group_end(m);
-    *accuracy = e.accuracy.estimate;
+    run->summary.accuracy = e.accuracy.estimate;
     run->position.evaluated = run->position.iteration + 1;
     log_line(LOG_INFO, "iteration %" PRId64 ": accuracy %.3f [%.3f, %.3f] on %" PRId64 " held-out problems",
              run->position.iteration, e.accuracy.estimate, e.accuracy.low, e.accuracy.high, e.problems);
+    status = sink_write(run->options->sink, &line, err);
     evaluation_free(&e);
-    return metrics_end(m, err);
+    return status;
 }

@@ -21,13 +21,10 @@ enum { SUM_LOSS, SUM_TOKENS, SUM_GRAD_NORM, SUM_FORWARD, SUM_BACKWARD, SUM_OPTIM
 
 struct sft {
     struct run run;
-    struct generator *generator; /* for evaluation; NULL: none is wanted */
-    int32_t room;
     struct rollouts examples; /* one response a prompt: what the packer takes */
     int32_t *ids;             /* [batch] 0, 1, 2, ... */
     float *logp, *coef;       /* [tokens of the examples] */
     int64_t column_room;
-    struct train_summary summary;
 };
 
 static opsm_status sft_open(struct sft *s, const struct run_config *c, const struct train_options *options,
@@ -35,33 +32,19 @@ static opsm_status sft_open(struct sft *s, const struct run_config *c, const str
     opsm_status status = run_open(&s->run, c, options, PROBLEMS_IMITATE, c->sft.init.dim > 0, err);
     s->run.inputs.supervised = true;
     if (status != OPSM_OK) return status;
-    struct optim_config optim = {c->optim.lr,           c->optim.beta1,     c->optim.beta2, c->optim.eps,
-                                 c->optim.weight_decay, c->optim.clip_norm, c->optim.warmup};
-    struct trainer_limits limits = {
-        .micro_batch = c->train.micro_batch, .rows = s->run.need.rows, .keep = s->run.need.keep};
-    status = trainer_create(&s->run.trainer, s->run.model, &c->objective, &optim, &limits, err);
+    int32_t room = c->eval.samples > c->rollout.in_flight ? c->eval.samples : c->rollout.in_flight;
+    status = run_equip(&s->run, 0, c->train.eval_every > 0 ? room : 0, err);
     if (status == OPSM_OK && !(s->ids = mem_alloc((size_t)c->sft.batch, sizeof *s->ids)))
         status = mem_exhausted(err, "a list of examples", (size_t)c->sft.batch * sizeof *s->ids);
     for (int32_t i = 0; status == OPSM_OK && i < c->sft.batch; i++) s->ids[i] = i;
-    if (status == OPSM_OK && c->train.eval_every > 0) {
-        s->room = c->eval.samples > c->rollout.in_flight ? c->eval.samples : c->rollout.in_flight;
-        struct generator_limits room = {.in_flight = c->rollout.in_flight,
-                                        .max_prompt = run_max_prompt(c, s->run.model),
-                                        .max_tokens = c->rollout.max_tokens,
-                                        .sequences = s->room};
-        status = generator_create(&s->generator, s->run.model, &room, err);
-        if (status == OPSM_OK) generator_fill(s->generator);
-    }
     return status == OPSM_OK ? run_resume(&s->run, err) : status;
 }
 
 static void sft_close(struct sft *s) {
-    generator_free(s->generator);
     rollouts_free(&s->examples);
     mem_free(s->ids);
     mem_free(s->logp);
     mem_free(s->coef);
-    run_close(&s->run);
 }
 
 /* ---- examples as rollouts with one response a prompt ----------------------------------------------------------------
@@ -191,7 +174,7 @@ static opsm_status write_line(struct run *run, opsm_error *err) {
     const struct run_position *at = &run->position;
     const double *tally = at->tallies;
     double n = (double)at->iteration_steps, busy = tally[SUM_FORWARD] + tally[SUM_BACKWARD] + tally[SUM_OPTIM];
-    struct metrics *m = run->metrics;
+    struct metrics_line line, *m = &line;
     metrics_begin(m, METRICS_ITERATION, at->iteration, at->steps);
     metrics_number(m, "loss", tally[SUM_LOSS] / n);
     metrics_number(m, "grad_norm", tally[SUM_GRAD_NORM] / n);
@@ -207,7 +190,7 @@ static opsm_status write_line(struct run *run, opsm_error *err) {
     metrics_group_end(m);
     log_line(LOG_INFO, "step %" PRId64 "/%d: loss %.4f, %.0f tokens/s", at->steps, run->config->sft.steps,
              tally[SUM_LOSS] / n, tally[SUM_TOKENS] / busy);
-    return metrics_end(m, err);
+    return sink_write(run->options->sink, &line, err);
 }
 
 static opsm_status sft_iteration(struct sft *s, opsm_error *err) {
@@ -233,8 +216,7 @@ static opsm_status sft_loop(struct sft *s, opsm_error *err) {
     for (;;) {
         bool done = run->position.steps >= run->config->sft.steps;
         int64_t at = run->position.iteration;
-        opsm_status status = OPSM_OK;
-        if (s->generator) status = run_evaluate(run, s->generator, s->room, done ? at : -1, &s->summary.accuracy, err);
+        opsm_status status = run_evaluate(run, done ? at : -1, err);
         bool due = run->position.iteration_steps == 0 && at > 0 && every > 0 && at % every == 0;
         if (status == OPSM_OK && (due || done)) status = run_save(run, err);
         if (status != OPSM_OK || done) return status;
@@ -245,17 +227,9 @@ static opsm_status sft_loop(struct sft *s, opsm_error *err) {
 
 opsm_status sft_run(const struct run_config *config, const struct train_options *options, struct train_summary *summary,
                     opsm_error *err) {
-    struct sft s = {.summary = {.reward_first = NAN, .reward_last = NAN, .accuracy = NAN}};
-    s.run.lock = -1;
+    struct sft s = {0};
     opsm_status status = sft_open(&s, config, options, err);
-    if (status == OPSM_OK) status = run_guarded(&s.run, sft_loop(&s, err), err);
-    if (status == OPSM_OK) status = run_finish(&s.run, err);
-    s.summary.iterations = s.run.position.iteration;
-    s.summary.steps = s.run.position.steps;
-    s.summary.skipped = s.run.position.skipped;
-    s.summary.seconds = run_seconds(&s.run);
-    if (s.run.problems.source) s.summary.rows_skipped = problem_rows_skipped(&s.run.problems);
-    if (summary) *summary = s.summary;
+    if (status == OPSM_OK) status = sft_loop(&s, err);
     sft_close(&s);
-    return status;
+    return run_end(&s.run, status, summary, err);
 }

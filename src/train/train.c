@@ -25,14 +25,11 @@ enum { EARLY = 3 }; /* iterations after which groups without signal are warned o
 
 struct training {
     struct run run;
-    struct model *reference; /* the initial weights, NULL: nobody needs them */
-    struct model *rounded;   /* what the sampler runs on, NULL: on the trainer's weights */
-    struct generator *generator;
-    int32_t room;                         /* sequences the generator takes at once */
+    struct model *reference;              /* the initial weights, NULL: nobody needs them */
+    struct model *rounded;                /* what the sampler runs on, NULL: on the trainer's weights */
     int32_t *order, *begin, *cut_scratch; /* minibatches of the batch in training */
     struct diagnosis_row early[EARLY];    /* the first iterations of this process */
     int32_t n_early;
-    struct train_summary summary;
 };
 
 /* ---- what is allocated once -----------------------------------------------------------------------------------------
@@ -56,36 +53,9 @@ static opsm_status check_sizes(const struct run_config *c, opsm_error *err) {
     return OPSM_OK;
 }
 
-static opsm_status create_generator(struct training *t, opsm_error *err) {
-    const struct run_config *c = t->run.config;
-    struct sampling sampling = run_sampling(c);
-    t->room = c->rollout.prompts * c->rollout.group;
-    struct generator_limits limits = {.in_flight = c->rollout.in_flight,
-                                      .max_prompt = run_max_prompt(c, t->run.model),
-                                      .max_tokens = c->rollout.max_tokens,
-                                      .sequences = t->room,
-                                      .truncating = sampling_truncates(&sampling)};
-    opsm_status status = generator_create(&t->generator, t->run.model, &limits, err);
-    if (status == OPSM_OK) generator_fill(t->generator);
-    return status;
-}
-
-static opsm_status create_trainer(struct training *t, opsm_error *err) {
-    const struct run_config *c = t->run.config;
-    struct optim_config optim = {c->optim.lr,           c->optim.beta1,     c->optim.beta2, c->optim.eps,
-                                 c->optim.weight_decay, c->optim.clip_norm, c->optim.warmup};
-    int32_t sequences = memory_minibatch(c);
-    struct trainer_limits limits = {.micro_batch = c->train.micro_batch,
-                                    .rows = t->run.need.rows,
-                                    .minibatch_sequences = sequences,
-                                    .minibatch_tokens = (int64_t)sequences * c->rollout.max_tokens,
-                                    .keep = t->run.need.keep};
-    return trainer_create(&t->run.trainer, t->run.model, &c->objective, &optim, &limits, err);
-}
-
 static opsm_status create_lists(struct training *t, opsm_error *err) {
     const struct run_config *c = t->run.config;
-    size_t n = (size_t)t->room;
+    size_t n = (size_t)t->run.room;
     t->run.queue_room = c->schedule.staleness + 1;
     t->run.queue = mem_zalloc((size_t)t->run.queue_room, sizeof *t->run.queue);
     t->order = mem_alloc(n, sizeof *t->order);
@@ -97,28 +67,25 @@ static opsm_status create_lists(struct training *t, opsm_error *err) {
 
 static opsm_status training_open(struct training *t, const struct run_config *config,
                                  const struct train_options *options, opsm_error *err) {
-    opsm_status status = check_sizes(config, err);
-    if (status == OPSM_OK) status = run_open(&t->run, config, options, PROBLEMS_TRAIN, false, err);
+    opsm_status status = run_open(&t->run, config, options, PROBLEMS_TRAIN, false, err);
     /* The weights are still the initial ones here; a checkpoint comes later. */
     if (status == OPSM_OK && opsm_objective_needs_reference(&config->objective))
         status = model_clone(&t->reference, t->run.model, config->precision, false, err);
     if (status == OPSM_OK && config->rollout.weights != WEIGHTS_SAME)
         status = model_clone(&t->rounded, t->run.model, config->precision, false, err);
-    if (status == OPSM_OK) status = create_generator(t, err);
-    if (status == OPSM_OK) status = create_trainer(t, err);
+    if (status == OPSM_OK)
+        status = run_equip(&t->run, memory_minibatch(config), config->rollout.prompts * config->rollout.group, err);
     if (status == OPSM_OK) status = create_lists(t, err);
     if (status == OPSM_OK) status = run_resume(&t->run, err);
     return status;
 }
 
 static void training_close(struct training *t) {
-    generator_free(t->generator);
     model_free(t->reference);
     model_free(t->rounded);
     mem_free(t->order);
     mem_free(t->begin);
     mem_free(t->cut_scratch);
-    run_close(&t->run);
 }
 
 /* ---- rollout -> reward -> advantage ---------------------------------------------------------------------------------
@@ -149,13 +116,13 @@ static opsm_status add_advantages(struct run *run, struct batch *batch, opsm_gro
  * model that is being trained. */
 static opsm_status generate_from(struct training *t, const struct generate_request *request, struct rollouts *rollouts,
                                  struct generate_stats *stats, opsm_error *err) {
-    if (!t->rounded) return generate(t->generator, request, rollouts, stats, err);
+    if (!t->rounded) return generate(t->run.generator, request, rollouts, stats, err);
     bool int8 = t->run.config->rollout.weights == WEIGHTS_INT8;
     opsm_status status = model_round(t->rounded, t->run.model, int8 ? QUANT_Q8_0 : QUANT_BF16, err);
     if (status != OPSM_OK) return status;
-    generator_use(t->generator, t->rounded);
-    status = generate(t->generator, request, rollouts, stats, err);
-    generator_use(t->generator, t->run.model);
+    generator_use(t->run.generator, t->rounded);
+    status = generate(t->run.generator, request, rollouts, stats, err);
+    generator_use(t->run.generator, t->run.model);
     return status;
 }
 
@@ -266,7 +233,7 @@ static opsm_status train_minibatch(struct training *t, struct batch *batch, opsm
         log_line(LOG_WARN, "step %" PRId64 ": the gradient is not finite; the step is skipped", at->steps - 1);
     record_step(at, &report, run->trainer.mb.records, n);
     if (report.metrics.size > 0) samples_note(batch, ids, n, run->trainer.mb.records);
-    return write_step(run->metrics, at, batch, ids, n, &report, err);
+    return write_step(run->options->sink, at, batch, ids, n, &report, err);
 }
 
 static opsm_status train_batch(struct training *t, struct batch *batch, opsm_error *err) {
@@ -328,15 +295,13 @@ static opsm_status iteration(struct training *t, opsm_error *err) {
     if (status != OPSM_OK) return status;
 
     double reward = at->tallies[TALLY_REWARD_MEAN];
-    if (isnan(t->summary.reward_first)) t->summary.reward_first = reward;
-    t->summary.reward_last = reward;
-    status = write_iteration(run->metrics, at, &run->problems, err);
+    if (isnan(run->summary.reward_first)) run->summary.reward_first = reward;
+    run->summary.reward_last = reward;
+    status = write_iteration(run->options->sink, at, &run->problems, err);
     if (status == OPSM_OK) status = retire_batch(t, err);
     at->iteration++;
     at->iteration_steps = 0;
     if (status == OPSM_OK) warn_early(t);
-    struct progress_row row = progress_of(at, run->problems.reward);
-    if (run->options->progress) progress_iteration(run->options->progress, &row);
     return status;
 }
 
@@ -349,7 +314,7 @@ static opsm_status train_loop(struct training *t, opsm_error *err) {
     struct run *run = &t->run;
     int64_t last = run->config->train.iterations;
     for (;;) {
-        opsm_status status = run_evaluate(run, t->generator, t->room, last, &t->summary.accuracy, err);
+        opsm_status status = run_evaluate(run, last, err);
         if (status == OPSM_OK && run->position.iteration_steps == 0 && checkpoint_is_due(run))
             status = run_save(run, err);
         if (status != OPSM_OK || run->position.iteration >= last) return status;
@@ -360,18 +325,11 @@ static opsm_status train_loop(struct training *t, opsm_error *err) {
 
 opsm_status train_run(const struct run_config *config, const struct train_options *options,
                       struct train_summary *summary, opsm_error *err) {
-    struct training t = {.summary = {.reward_first = NAN, .reward_last = NAN, .accuracy = NAN}};
-    t.run.lock = -1;
-    opsm_status status = training_open(&t, config, options, err);
-    if (status == OPSM_OK) status = run_guarded(&t.run, train_loop(&t, err), err);
-    if (status == OPSM_OK) status = run_finish(&t.run, err);
-    if (status == OPSM_OK) status = diagnose_run(config, err);
-    t.summary.iterations = t.run.position.iteration;
-    t.summary.steps = t.run.position.steps;
-    t.summary.skipped = t.run.position.skipped;
-    t.summary.seconds = run_seconds(&t.run);
-    if (t.run.problems.source) t.summary.rows_skipped = problem_rows_skipped(&t.run.problems);
-    if (summary) *summary = t.summary;
+    opsm_status status = check_sizes(config, err);
+    if (status != OPSM_OK) return status;
+    struct training t = {0};
+    status = training_open(&t, config, options, err);
+    if (status == OPSM_OK) status = train_loop(&t, err);
     training_close(&t);
-    return status;
+    return run_end(&t.run, status, summary, err);
 }

@@ -4,23 +4,7 @@
  */
 #ifndef OPSM_TRAIN_TRAIN_H
 #define OPSM_TRAIN_TRAIN_H
-#include "config/config.h"
-#include "report/progress.h"
-#include <stdatomic.h>
-
-struct train_options {
-    /* Set from a signal handler: the step in hand is finished, everything is saved, OPSM_INTERRUPTED comes back. */
-    const atomic_bool *interrupt;
-    struct progress *progress; /* NULL: silence */
-};
-
-struct train_summary {
-    int64_t iterations, steps, skipped;
-    double reward_first, reward_last; /* of the first and last rollouts of this process; NaN: there were none */
-    double accuracy;                  /* of the last evaluation; NaN: none */
-    double seconds;                   /* over the whole run */
-    int64_t rows_skipped;             /* of the dataset: data.on_bad_row */
-};
+#include "train/train_options.h"
 
 /* Trains from config->model into config->output: metrics.jsonl, config.yaml, checkpoint-N/, model.gguf. Goes on from
  * the newest checkpoint there if it belongs to the same configuration. `summary` may be NULL. */

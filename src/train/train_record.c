@@ -73,8 +73,9 @@ static double mean_reward(const struct batch *batch, const int32_t *ids, int32_t
     return sum / n;
 }
 
-opsm_status write_step(struct metrics *m, const struct run_position *at, const struct batch *batch, const int32_t *ids,
-                       int32_t n, const struct step_report *report, opsm_error *err) {
+opsm_status write_step(const struct sink *sink, const struct run_position *at, const struct batch *batch,
+                       const int32_t *ids, int32_t n, const struct step_report *report, opsm_error *err) {
+    struct metrics_line line, *m = &line;
     metrics_begin(m, METRICS_STEP, at->iteration, at->steps - 1);
     metrics_string(m, "outcome", step_outcome_name(report->outcome));
     for (int i = 0; i < opsm_metrics_count(); i++)
@@ -100,13 +101,7 @@ opsm_status write_step(struct metrics *m, const struct run_position *at, const s
     metrics_number(m, "backward", report->seconds_backward);
     metrics_number(m, "optim", report->seconds_optim);
     metrics_group_end(m);
-    return metrics_end(m, err);
-}
-
-static double busy_seconds(const double *tally) {
-    double sum = 0;
-    for (int i = TALLY_SECONDS_ROLLOUT; i < TALLY_COUNT; i++) sum += tally[i];
-    return sum;
+    return sink_write(sink, &line, err);
 }
 
 /* One of TALLY_MEANS, by its sum. */
@@ -119,11 +114,12 @@ static double mean_dropped(const double *tally) {
     return steps > 0 ? tally[TALLY_DROPPED_SUM] / steps : NAN;
 }
 
-opsm_status write_iteration(struct metrics *m, const struct run_position *at, const struct problems *problems,
+opsm_status write_iteration(const struct sink *sink, const struct run_position *at, const struct problems *problems,
                             opsm_error *err) {
     const struct reward *reward = problems->reward;
     const double *tally = at->tallies;
     double train = tally[TALLY_SECONDS_FORWARD] + tally[TALLY_SECONDS_BACKWARD] + tally[TALLY_SECONDS_OPTIM];
+    struct metrics_line line, *m = &line;
     metrics_begin(m, METRICS_ITERATION, at->iteration, at->steps);
     metrics_number(m, "reward_mean", tally[TALLY_REWARD_MEAN]);
     metrics_number(m, "reward_std", tally[TALLY_REWARD_STD]);
@@ -161,22 +157,7 @@ opsm_status write_iteration(struct metrics *m, const struct run_position *at, co
     if (!data_task(problems->source)) metrics_integer(m, "rows_skipped", problem_rows_skipped(problems));
     metrics_integers(m, "drift_negative_histogram", at->drift.negative, DRIFT_BINS);
     metrics_integers(m, "drift_positive_histogram", at->drift.positive, DRIFT_BINS);
-    return metrics_end(m, err);
-}
-
-struct progress_row progress_of(const struct run_position *at, const struct reward *reward) {
-    const double *tally = at->tallies;
-    struct progress_row row = {.iteration = at->iteration,
-                               .reward = tally[TALLY_REWARD_MEAN],
-                               .drift = step_mean(tally, TALLY_DRIFT_NEGATIVE_SUM),
-                               .dropped = mean_dropped(tally),
-                               .tokens_per_second =
-                                   (tally[TALLY_TOKENS] + tally[TALLY_TOKENS_FORWARD]) / busy_seconds(tally)};
-    size_t used = 0;
-    for (int i = 0; reward_count(reward) > 1 && i < reward_count(reward) && used < sizeof row.rewards; i++)
-        used += (size_t)snprintf(row.rewards + used, sizeof row.rewards - used, "%s%s %.3f", i ? ", " : "",
-                                 reward_name(reward, i), tally[TALLY_SCORES + i]);
-    return row;
+    return sink_write(sink, &line, err);
 }
 
 opsm_status dump_batch(const char *output, const struct batch *batch, opsm_error *err) {

@@ -5,9 +5,8 @@
  */
 #ifndef OPSM_TRAIN_TRAIN_RECORD_H
 #define OPSM_TRAIN_TRAIN_RECORD_H
+#include "base/sink.h"
 #include "environment/problems.h"
-#include "report/metrics.h"
-#include "report/progress.h"
 #include "reward/verifier.h"
 #include "rollout/generate.h"
 #include "train/checkpoint.h"
@@ -61,12 +60,10 @@ void record_scores(struct run_position *at, const float *scores, int32_t n, int3
 void record_step(struct run_position *at, const struct step_report *report, const opsm_sequence *records, int32_t n);
 
 /* One line each; `at` is already past the step. */
-opsm_status write_step(struct metrics *metrics, const struct run_position *at, const struct batch *batch,
+opsm_status write_step(const struct sink *sink, const struct run_position *at, const struct batch *batch,
                        const int32_t *ids, int32_t n, const struct step_report *report, opsm_error *err);
-opsm_status write_iteration(struct metrics *metrics, const struct run_position *at, const struct problems *problems,
+opsm_status write_iteration(const struct sink *sink, const struct run_position *at, const struct problems *problems,
                             opsm_error *err);
-
-struct progress_row progress_of(const struct run_position *at, const struct reward *reward);
 
 /* OUTPUT/rollouts/INDEX.jsonl */
 opsm_status dump_batch(const char *output, const struct batch *batch, opsm_error *err);

@@ -55,22 +55,23 @@ static void write_content(const char *content) {
 static void lines_are_json_in_order(void **state) {
     (void)state;
     struct metrics *m;
-    assert_ok(metrics_open(&m, path, NULL, -1, NONE, &err));
-    metrics_begin(m, METRICS_STEP, 3, 41);
-    metrics_number(m, "loss", 0.25);
-    metrics_number(m, "third", 1.0 / 3);
-    metrics_integer(m, "tokens", 9007199254740993);
-    metrics_string(m, "note", "a \"b\"\n\xff");
-    metrics_group(m, "seconds");
-    metrics_number(m, "forward", 1.5);
-    metrics_number(m, "backward", NAN);
-    metrics_group_end(m);
-    metrics_number(m, "grad_norm", -INFINITY);
-    assert_ok(metrics_end(m, &err));
-    metrics_begin(m, METRICS_EVAL, 3, 41);
-    metrics_group(m, "empty");
-    metrics_group(m, "seconds");     /* closes the other */
-    assert_ok(metrics_end(m, &err)); /* closes this one */
+    struct metrics_line line;
+    assert_ok(metrics_open(&m, path, NULL, -1, NULL, &err));
+    metrics_begin(&line, METRICS_STEP, 3, 41);
+    metrics_number(&line, "loss", 0.25);
+    metrics_number(&line, "third", 1.0 / 3);
+    metrics_integer(&line, "tokens", 9007199254740993);
+    metrics_string(&line, "note", "a \"b\"\n\xff");
+    metrics_group(&line, "seconds");
+    metrics_number(&line, "forward", 1.5);
+    metrics_number(&line, "backward", NAN);
+    metrics_group_end(&line);
+    metrics_number(&line, "grad_norm", -INFINITY);
+    assert_ok(metrics_write(m, &line, &err));
+    metrics_begin(&line, METRICS_EVAL, 3, 41);
+    metrics_group(&line, "empty");
+    metrics_group(&line, "seconds"); /* groups without values leave nothing */
+    assert_ok(metrics_write(m, &line, &err));
     metrics_close(m);
 
     char *text = content_of(path);
@@ -97,23 +98,24 @@ static void lines_are_json_in_order(void **state) {
     mem_free(text);
 }
 
-static struct tensorboard_end events_after[16]; /* each iteration of write_run */
+static struct sink_mark mark_after[16]; /* each iteration of write_run */
 
 static void write_run(const char *tensorboard, int64_t keep, int from, int to) {
     struct metrics *m;
-    assert_ok(metrics_open(&m, path, tensorboard, keep, keep < 0 ? NONE : events_after[keep], &err));
+    struct metrics_line line;
+    assert_ok(metrics_open(&m, path, tensorboard, keep, keep < 0 ? NULL : &mark_after[keep], &err));
     for (int i = from; i <= to; i++) {
         for (int s = 0; s < 2; s++) {
-            metrics_begin(m, METRICS_STEP, i, 2 * i + s);
-            metrics_number(m, "loss", i + 0.1 * s);
-            assert_ok(metrics_end(m, &err));
+            metrics_begin(&line, METRICS_STEP, i, 2 * i + s);
+            metrics_number(&line, "loss", i + 0.1 * s);
+            assert_ok(metrics_write(m, &line, &err));
         }
-        metrics_begin(m, METRICS_ITERATION, i, 2 * i + 1);
-        metrics_number(m, "reward_mean", from);
-        metrics_group(m, "seconds");
-        metrics_number(m, "rollout", 0.5);
-        assert_ok(metrics_end(m, &err));
-        events_after[i] = metrics_events(m);
+        metrics_begin(&line, METRICS_ITERATION, i, 2 * i + 1);
+        metrics_number(&line, "reward_mean", from);
+        metrics_group(&line, "seconds");
+        metrics_number(&line, "rollout", 0.5);
+        assert_ok(metrics_write(m, &line, &err));
+        metrics_mark(m, &mark_after[i]);
     }
     metrics_close(m);
 }
@@ -211,7 +213,8 @@ static void a_failing_write_is_reported_and_survived(void **state) {
     (void)state;
     signal(SIGXFSZ, SIG_IGN);
     struct metrics *m;
-    assert_ok(metrics_open(&m, path, NULL, -1, NONE, &err));
+    struct metrics_line line;
+    assert_ok(metrics_open(&m, path, NULL, -1, NULL, &err));
     struct rlimit old, small;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = old;
@@ -219,17 +222,17 @@ static void a_failing_write_is_reported_and_survived(void **state) {
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     int failed = 0;
     for (int i = 0; i < 10; i++) {
-        metrics_begin(m, METRICS_STEP, i, i);
-        metrics_number(m, "loss", 1);
-        opsm_status status = metrics_end(m, &err);
+        metrics_begin(&line, METRICS_STEP, i, i);
+        metrics_number(&line, "loss", 1);
+        opsm_status status = metrics_write(m, &line, &err);
         failed += status != OPSM_OK;
         if (status != OPSM_OK) assert_non_null(strstr(err.text, "metrics.jsonl': File too large"));
     }
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_in_range(failed, 4, 7);
     for (int i = 10; i < 15; i++) {
-        metrics_begin(m, METRICS_STEP, i, i);
-        assert_ok(metrics_end(m, &err));
+        metrics_begin(&line, METRICS_STEP, i, i);
+        assert_ok(metrics_write(m, &line, &err));
     }
     metrics_close(m);
     assert_ok(metrics_truncate(path, 100, NULL, &err));
@@ -246,11 +249,12 @@ static void a_killed_writer_tears_at_most_the_last_line(void **state) {
         pid_t child = fork();
         if (child == 0) {
             struct metrics *m;
-            if (metrics_open(&m, path, NULL, -1, NONE, NULL) != OPSM_OK) _exit(1);
+            struct metrics_line line;
+            if (metrics_open(&m, path, NULL, -1, NULL, NULL) != OPSM_OK) _exit(1);
             for (int i = 0;; i++) {
-                metrics_begin(m, METRICS_STEP, i, i);
-                metrics_number(m, "loss", i);
-                metrics_end(m, NULL);
+                metrics_begin(&line, METRICS_STEP, i, i);
+                metrics_number(&line, "loss", i);
+                metrics_write(m, &line, NULL);
             }
         }
         nanosleep(&(struct timespec){.tv_nsec = 3000000 + round * 700000}, NULL);
@@ -272,12 +276,12 @@ static void unusable_places_get_a_sentence(void **state) {
     struct metrics *m;
     char missing[128];
     snprintf(missing, sizeof missing, "%s/no/such/dir.jsonl", scratch);
-    assert_int_equal(metrics_open(&m, missing, NULL, -1, NONE, &err), OPSM_IO);
+    assert_int_equal(metrics_open(&m, missing, NULL, -1, NULL, &err), OPSM_IO);
     assert_null(m);
     assert_non_null(strstr(err.text, "no/such/dir.jsonl"));
-    assert_int_equal(metrics_open(&m, scratch, NULL, -1, NONE, &err), OPSM_IO);
+    assert_int_equal(metrics_open(&m, scratch, NULL, -1, NULL, &err), OPSM_IO);
     write_content("");
-    assert_int_equal(metrics_open(&m, path, path, -1, NONE, &err), OPSM_IO); /* a file where the directory should be */
+    assert_int_equal(metrics_open(&m, path, path, -1, NULL, &err), OPSM_IO); /* a file where the directory should be */
     assert_null(m);
 }
 
@@ -420,9 +424,9 @@ static void the_same_scalars_go_to_tensorboard(void **state) {
     /* Resumed after iteration 1, whose last step was 3, twice: the first file ends there, the second start left nothing. */
     char old[400];
     memcpy(old, name, sizeof old);
-    struct tensorboard_end checkpoint = events_after[1];
+    struct sink_mark checkpoint = mark_after[1];
     write_run(dir, 1, 2, 3);
-    events_after[1] = checkpoint;
+    mark_after[1] = checkpoint;
     write_run(dir, 1, 2, 2);
     first = decode_file(old);
     assert_int_equal(first.n, 2 * 4);
@@ -460,14 +464,16 @@ static void out_of_memory_is_reported(void **state) {
     int failures = 0;
     for (int nth = 1;; nth++) {
         struct metrics *m;
+        struct metrics_line line;
         mem_fail_at(nth);
-        opsm_status status = metrics_open(&m, path, dir, -1, NONE, &err);
+        opsm_status status = metrics_open(&m, path, dir, -1, NULL, &err);
         if (status == OPSM_OK) {
-            metrics_begin(m, METRICS_STEP, 1, 1);
-            metrics_group(m, "a long enough name to make the text grow once or twice, which is another way to fail");
-            metrics_number(m, "loss", NAN);
-            metrics_number(m, "a long enough name to make the text grow once or twice, which is another way", 1);
-            status = metrics_end(m, &err);
+            metrics_begin(&line, METRICS_STEP, 1, 1);
+            metrics_group(&line,
+                          "a long enough name to make the text grow once or twice, which is another way to fail");
+            metrics_number(&line, "loss", NAN);
+            metrics_number(&line, "a long enough name to make the text grow once or twice, which is another way", 1);
+            status = metrics_write(m, &line, &err);
         }
         mem_fail_at(0);
         metrics_close(m);

@@ -68,6 +68,39 @@ static void plain_output_has_a_line_per_iteration(void **state) {
     free(output);
 }
 
+static void tell(struct progress *progress, enum metrics_kind kind, int64_t iteration, int verifiers) {
+    struct metrics_line line;
+    metrics_begin(&line, kind, iteration, 40);
+    metrics_number(&line, "reward_mean", 0.5124);
+    metrics_number(&line, "drift_negative_mean", NAN);
+    metrics_number(&line, "dropped", 0.12);
+    metrics_number(&line, "tokens", 1000);
+    metrics_number(&line, "tokens_forward", 500);
+    metrics_group(&line, "seconds");
+    metrics_number(&line, "rollout", 1);
+    metrics_number(&line, "optim", 0.5);
+    metrics_group(&line, "rewards");
+    metrics_number(&line, "exact", 0.5);
+    if (verifiers == 2) metrics_number(&line, "format", 0.124);
+    progress_line(progress, &line);
+}
+
+/* Only the line of an iteration is shown; tokens a second are those generated and trained on over all its seconds. */
+static void a_line_of_the_record_becomes_a_row(void **state) {
+    (void)state;
+    FILE *out;
+    struct progress *progress = open_memory(&out, PROGRESS_PLAIN);
+    tell(progress, METRICS_STEP, 11, 1);
+    tell(progress, METRICS_ITERATION, 11, 1);
+    tell(progress, METRICS_EVAL, 12, 2);
+    tell(progress, METRICS_ITERATION, 12, 2);
+    close_memory(progress, out);
+    assert_string_equal(output, "iteration 12/100  reward 0.512  dropped 12%  1,000 tokens/s\n"
+                                "iteration 13/100  reward 0.512 (exact 0.500, format 0.124)  dropped 12%  "
+                                "1,000 tokens/s\n");
+    free(output);
+}
+
 static void a_terminal_gets_one_line_rewritten(void **state) {
     (void)state;
     char row[200];
@@ -166,11 +199,9 @@ static void terminals_are_recognised(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_output_has_a_line_per_iteration),
-        cmocka_unit_test(a_terminal_gets_one_line_rewritten),
-        cmocka_unit_test(no_color_and_narrow_terminals),
-        cmocka_unit_test(switched_off_prints_messages_only),
-        cmocka_unit_test(terminals_are_recognised),
+        cmocka_unit_test(plain_output_has_a_line_per_iteration), cmocka_unit_test(a_line_of_the_record_becomes_a_row),
+        cmocka_unit_test(a_terminal_gets_one_line_rewritten),    cmocka_unit_test(no_color_and_narrow_terminals),
+        cmocka_unit_test(switched_off_prints_messages_only),     cmocka_unit_test(terminals_are_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "model/decode.h"
 #include "model/forward.h"
+#include "report/recorder.h"
 #include "train/checkpoint.h"
 #include "train/train.h"
 #include <dirent.h>
@@ -70,9 +71,13 @@ static struct run_config rl_config(const char *output, int iterations, const cha
 
 static opsm_status run_once(const struct run_config *config, const atomic_bool *interrupt,
                             struct train_summary *summary) {
-    struct train_options options = {.interrupt = interrupt};
+    struct recorder recorder = {0};
+    struct sink sink = recorder_sink(&recorder);
+    struct train_options options = {.interrupt = interrupt, .sink = &sink};
     err = (opsm_error){0};
-    return train_run(config, &options, summary, &err);
+    opsm_status status = train_run(config, &options, summary, &err);
+    recorder_close(&recorder);
+    return status;
 }
 
 static void assert_same_file(const char *a, const char *b, const char *name) {
@@ -709,12 +714,15 @@ static void supervised_runs_resume_too(void **state) {
     for (int interrupted = 0; interrupted < 2; interrupted++) {
         snprintf(out, sizeof out, "output=%s/sft-%d", scratch, interrupted);
         struct run_config config = configure(words, sizeof words / sizeof *words);
-        struct train_options options = {.interrupt = &interrupt_flag};
+        struct recorder recorder = {0};
+        struct sink sink = recorder_sink(&recorder);
+        struct train_options options = {.interrupt = &interrupt_flag, .sink = &sink};
         opsm_status status = OPSM_INTERRUPTED;
         for (int i = 0; status == OPSM_INTERRUPTED && i < 100; i++) {
             atomic_store(&interrupt_flag, false);
             passes_left = interrupted ? 1 + 17 * (i % 4) : 0;
             status = sft_run(&config, &options, NULL, &err);
+            recorder_close(&recorder);
             interruptions += status == OPSM_INTERRUPTED;
         }
         assert_ok(status);
