@@ -362,8 +362,8 @@ static opsm_status gather(struct run *run, struct rollouts *out, opsm_error *err
     bool truncated = sampling_truncates(&q->sampling);
     int64_t n_tokens = 0, n_prompt = q->prompt_offset[q->n_prompts] - q->prompt_offset[0];
     for (int32_t i = 0; i < run->n_sequences; i++) n_tokens += g->staged[i].length;
-    opsm_status status =
-        rollouts_allocate(out, q->n_prompts, q->group, n_prompt, n_tokens, truncated ? g->kept_used : -1, err);
+    struct rollout_sizes sizes = {q->n_prompts, run->n_sequences, n_prompt, n_tokens, truncated ? g->kept_used : -1};
+    opsm_status status = rollouts_allocate(out, &sizes, err);
     if (status != OPSM_OK) return status;
     out->inv_temperature = sampling_inv_temperature(&q->sampling);
     for (int32_t i = 0; i <= q->n_prompts; i++) out->prompt_offset[i] = q->prompt_offset[i] - q->prompt_offset[0];
@@ -373,6 +373,7 @@ static opsm_status gather(struct run *run, struct rollouts *out, opsm_error *err
         const struct staged *s = &g->staged[i];
         int64_t cell = (int64_t)i * g->limits.max_tokens;
         out->offset[i] = t;
+        out->group_of[i] = i / q->group;
         out->finish[i] = s->finish;
         out->text_length[i] = s->text_length;
         out->version[i] = g->model->version;

@@ -35,7 +35,7 @@ static bool is_right(const struct judged *j, int32_t i) {
 
 /* Whether no sample of the group before i is right in the same words. */
 static bool is_new(const struct judged *j, int32_t i) {
-    for (int32_t k = i / j->rollouts->group * j->rollouts->group; k < i; k++)
+    for (int32_t k = rollouts_group_begin(j->rollouts, i); k < i; k++)
         if (is_right(j, k) && same_response(j->rollouts, i, k)) return false;
     return true;
 }
@@ -46,7 +46,7 @@ static void tally(struct evaluation *e, int64_t first, const struct judged *j) {
         bool right = is_right(j, i);
         e->reward_mean += (double)j->rewards[i];
         for (int32_t k = 0; k < j->n_scores; k++) e->scores[k] += (double)j->scores[i * j->n_scores + k];
-        e->right[first + i / r->group] += right;
+        e->right[first + r->group_of[i]] += right;
         e->distinct += right && is_new(j, i);
         e->finished += r->finish[i] != FINISH_LENGTH;
     }

@@ -17,7 +17,8 @@ static opsm_status make_items(const struct asked *a, const struct problems *p, c
 #pragma omp parallel for num_threads(threads_count()) schedule(dynamic, 4)
     for (int32_t i = 0; i < r->n_sequences; i++) {
         struct reward_item *item = &(*items)[i];
-        *item = (struct reward_item){.problem = &a->problems[i / r->group], .finished = r->finish[i] != FINISH_LENGTH};
+        *item =
+            (struct reward_item){.problem = &a->problems[r->group_of[i]], .finished = r->finish[i] != FINISH_LENGTH};
         item->text = rollouts_text(r, p->tokenizer, i, &item->length);
         if (!item->text) {
 #pragma omp atomic write

@@ -84,15 +84,19 @@ static int32_t least_group(const struct memory_job *job) {
 
 /* A rollout batch with responses as long as they may be. */
 static size_t batch_bytes_at_most(const struct memory_job *job) {
-    enum { SEQUENCE = 64, KEPT = 32 }; /* bytes a sequence, tokens of a kept set */
+    enum { KEPT = 32 }; /* tokens of a kept set */
     const struct run_config *c = job->config;
     const opsm_objective *o = &c->objective;
     struct generator_limits l = rollout_limits(job);
-    size_t kept = (size_t)smaller(KEPT, job->sizes->config.n_vocab / 4);
-    size_t token = 8 + (l.truncating ? 8 + 4 * kept : 0) + (opsm_objective_needs_trainer(o) ? 4u : 0u) +
-                   (opsm_objective_needs_reference(o) ? 4u : 0u) + (c->rollout.save ? 4u : 0u);
-    return (size_t)l.sequences * ((size_t)c->rollout.max_tokens * token + SEQUENCE) +
-           (size_t)c->rollout.prompts * (size_t)job->prompt * 4;
+    struct rollout_sizes sizes = {c->rollout.prompts, l.sequences, (int64_t)c->rollout.prompts * job->prompt,
+                                  (int64_t)l.sequences * c->rollout.max_tokens, -1};
+    if (l.truncating) sizes.kept = sizes.tokens * smaller(KEPT, job->sizes->config.n_vocab / 4);
+    uint64_t optional = column_bit(COLUMN_reward) | column_bit(COLUMN_advantage);
+    if (opsm_objective_needs_trainer(o)) optional |= column_bit(COLUMN_logp_trainer);
+    if (opsm_objective_needs_reference(o)) optional |= column_bit(COLUMN_logp_reference);
+    if (c->rollout.save) optional |= column_bit(COLUMN_logp_current);
+    if (c->rollout.samples > 0) optional |= column_bit(COLUMN_verdict);
+    return rollouts_bytes(&sizes, optional);
 }
 
 /* Token columns of the batches that wait, of the minibatch, of a micro-batch. */

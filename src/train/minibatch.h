@@ -15,23 +15,32 @@
 void minibatch_cut(const struct batch *batch, uint64_t seed, int32_t epoch, int32_t count, int32_t *ids, int32_t *begin,
                    int32_t *scratch);
 
-/* Columns of one minibatch. Owned; room for the largest is allocated once. */
+/* The columns that a minibatch has beside those of its rollouts: X(name, type, elements, what). */
+// clang-format off
+#define MINIBATCH_COLUMNS(X)                                                                                           \
+    X(current, float, tokens, "log-probs under the current weights")                                                   \
+    X(entropy, float, tokens, "of the distribution there; NaN: unknown")                                               \
+    X(dlogp, float, tokens, "d loss / d current")                                                                      \
+    X(mask, uint8_t, tokens, "in the loss; read where the batch masks anything")                                       \
+    X(names, int64_t, sequences, "their number in the batch")                                                          \
+    X(lag, int64_t, sequences, "versions of the weights behind")                                                       \
+    X(records, opsm_sequence, sequences, "what the objective finds")                                                   \
+    X(selected, int32_t, sequences, "the n_selected sequences of the batch that take part in a pass ...")              \
+    X(selected_at, int64_t, sequences, "... and where their tokens begin in the columns here")                         \
+    X(forwarded, uint8_t, sequences, "current was computed")
+// clang-format on
+
+/* Owned; room for the largest is allocated once. */
 struct minibatch {
     int32_t n;
-    const int32_t *ids;                    /* [n] borrowed: sequences of the batch */
-    int64_t *offset;                       /* [n + 1] into the token columns below */
-    float *behavior, *trainer, *reference; /* [tokens] copies of the batch's columns */
-    float *current, *entropy;              /* [tokens] under the current weights */
-    float *dlogp;                          /* [tokens] d loss / d current */
-    uint8_t *mask;                         /* [tokens] in the loss; read where the batch masks what was cut off */
-    float *advantage;                      /* [n] */
-    int64_t *groups, *names, *lag;         /* [n] */
-    opsm_sequence *records;                /* [n] */
-    int32_t *selected;                     /* [<= n] sequences of the batch that take part in a pass ... */
-    int64_t *selected_at;                  /* ... and where their tokens begin in the columns above */
+    const int32_t *ids;       /* [n] borrowed: sequences of the batch */
+    struct rollouts rollouts; /* copies of the batch's columns that are gathered, the others are absent */
+#define MINIBATCH_MEMBER(name, type, ...) type *name;
+    MINIBATCH_COLUMNS(MINIBATCH_MEMBER)
+#undef MINIBATCH_MEMBER
+    bool masked; /* some token is not in the loss for what it is, not for what the objective finds */
     int32_t n_selected;
-    uint8_t *forwarded; /* [n] current was computed */
-    void *workspace;    /* of the objective */
+    void *workspace; /* of the objective */
     size_t workspace_size;
     int32_t room_sequences;
     int64_t room_tokens;
@@ -49,6 +58,6 @@ opsm_status minibatch_gather(struct minibatch *mb, const struct batch *batch, co
 void minibatch_select(struct minibatch *mb, const uint8_t *wanted);
 
 /* The minibatch as libopsm sees it. */
-opsm_batch minibatch_view(const struct minibatch *mb, const struct batch *batch, int64_t step);
+opsm_batch minibatch_view(const struct minibatch *mb, int64_t step);
 
 #endif

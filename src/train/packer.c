@@ -34,16 +34,6 @@ opsm_status packer_reserve(struct packer *p, int64_t tokens, opsm_error *err) {
     return OPSM_OK;
 }
 
-int32_t packer_longest(const struct rollouts *r) {
-    int64_t longest = 0;
-    for (int32_t i = 0; i < r->n_sequences; i++) {
-        int32_t group = i / r->group;
-        int64_t rows = r->prompt_offset[group + 1] - r->prompt_offset[group] + r->offset[i + 1] - r->offset[i] - 1;
-        longest = rows > longest ? rows : longest;
-    }
-    return (int32_t)longest;
-}
-
 /* A response's last token is predicted but predicts nothing: it needs no row. */
 static opsm_status add_response(struct packer *p, const struct rollouts *r, int32_t sequence, int64_t at,
                                 int32_t prompt_segment, opsm_error *err) {
@@ -56,6 +46,7 @@ static opsm_status add_response(struct packer *p, const struct rollouts *r, int3
         if (status != OPSM_OK) return status;
     }
     for (int64_t j = 0; j < n; j++) {
+        if (!rollouts_own(r, first + j)) continue; /* what the environment wrote is read, never predicted */
         p->row[p->n] = j == 0 ? prompt_end : start + (int32_t)j - 1;
         p->target[p->n] = r->tokens[first + j];
         p->kept[p->n] = rollouts_kept(r, first + j);
@@ -70,10 +61,11 @@ opsm_status packer_next(struct packer *p, const struct rollouts *r, const int32_
     pack_clear(&p->pack);
     p->n = 0;
     p->n_sequences = 0;
-    int32_t last_group = -1, prompt_segment = -1;
+    int64_t last_group = -1;
+    int32_t prompt_segment = -1;
     for (; *next < n_ids; (*next)++) {
-        int32_t sequence = ids[*next], group = sequence / r->group;
-        int64_t prompt = r->prompt_offset[group + 1] - r->prompt_offset[group];
+        int32_t sequence = ids[*next];
+        int64_t group = r->group_of[sequence], prompt = r->prompt_offset[group + 1] - r->prompt_offset[group];
         int64_t tokens = r->offset[sequence + 1] - r->offset[sequence];
         int64_t rows = tokens - 1 + (group == last_group ? 0 : prompt);
         if (p->n_sequences && p->pack.n_tokens + rows > limit) break;

@@ -11,7 +11,7 @@
 /* One micro-batch and what the head is asked about it. Owned; zero-initialise, release with packer_free. */
 struct packer {
     struct pack pack;
-    int64_t n;                 /* response tokens in this micro-batch */
+    int64_t n;                 /* response tokens in this micro-batch that the model wrote */
     int32_t *row;              /* [n] row of the pack that predicts the token */
     int32_t *target;           /* [n] the token */
     int64_t *source;           /* [n] its place in the caller's columns */
@@ -37,8 +37,5 @@ struct head_request packer_request(const struct packer *packer, const struct rol
 
 /* Takes coef from column[source], and leaves out the tokens where it is 0: they have nothing to propagate. */
 void packer_select(struct packer *packer, const float *column);
-
-/* Rows that the longest sequence of the batch needs alone. */
-int32_t packer_longest(const struct rollouts *rollouts);
 
 #endif

@@ -271,7 +271,7 @@ static opsm_status check_files(const struct run *run, opsm_error *err) {
 }
 
 opsm_status run_write_samples(struct run *run, const struct batch *batch, opsm_error *err) {
-    if (!batch->verdict) return OPSM_OK;
+    if (!batch->rollouts.verdict) return OPSM_OK;
     char *path = file_join(run->config->output, "samples.jsonl");
     if (!path) return mem_exhausted(err, "a file name", 0);
     opsm_status status = check_files(run, err);

@@ -16,8 +16,8 @@ bool samples_due(const struct run_config *config, int64_t iteration) {
 }
 
 void samples_note(struct batch *batch, const int32_t *ids, int32_t n, const opsm_sequence *records) {
-    if (!batch->verdict) return;
-    for (int32_t i = 0; i < n; i++) batch->verdict[ids[i]] = records[i];
+    opsm_sequence *verdict = batch->rollouts.verdict;
+    for (int32_t i = 0; verdict && i < n; i++) verdict[ids[i]] = records[i];
 }
 
 /* ---- why --------------------------------------------------------------------------------------------------------- */
@@ -66,64 +66,54 @@ void samples_reason(const opsm_objective *objective, const opsm_sequence *record
 
 /* ---- which ------------------------------------------------------------------------------------------------------- */
 
-static bool is_dropped(const struct batch *batch, int32_t i) {
-    return batch->verdict[i].tokens >= 0 && !batch->verdict[i].keep;
+static bool is_dropped(const struct rollouts *r, int32_t i) {
+    return r->verdict[i].tokens >= 0 && !r->verdict[i].keep;
 }
 
-static bool group_has_dropped(const struct batch *batch, int32_t group) {
-    int32_t size = batch->rollouts.group;
-    for (int32_t j = 0; j < size; j++)
-        if (is_dropped(batch, group * size + j)) return true;
-    return false;
+static bool has_signal(const struct rollouts *r, int32_t i) {
+    return r->advantage[i] != 0;
 }
 
-static bool group_has_signal(const struct batch *batch, int32_t group) {
-    int32_t size = batch->rollouts.group;
-    for (int32_t j = 0; j < size; j++)
-        if (batch->advantage[group * size + j] != 0) return true;
-    return false;
+static bool always(const struct rollouts *r, int32_t i) {
+    (void)r;
+    (void)i;
+    return true;
 }
 
-/* picked [n_prompts] receives 1 for the groups to show. */
-static void pick_groups(const struct batch *batch, int32_t wanted, uint8_t *picked) {
-    int32_t n = batch->rollouts.n_prompts, left = wanted, masked = (wanted + 1) / 2;
-    for (int32_t g = 0; g < n && masked > 0; g++) {
-        if (!group_has_dropped(batch, g)) continue;
-        picked[g] = 1;
-        masked--;
-        left--;
+/* Picks up to `wanted` groups more in which some sequence is what is looked for; returns how many. picked [n_prompts]. */
+static int32_t pick_groups(const struct rollouts *r, int32_t wanted, bool (*is)(const struct rollouts *, int32_t),
+                           uint8_t *picked) {
+    int32_t n = 0;
+    for (int32_t i = 0; i < r->n_sequences && n < wanted; i++) {
+        if (picked[r->group_of[i]] || !is(r, i)) continue;
+        picked[r->group_of[i]] = 1;
+        n++;
     }
-    for (int any = 0; any < 2; any++)
-        for (int32_t g = 0; g < n && left > 0; g++) {
-            if (picked[g] || (!any && !group_has_signal(batch, g))) continue;
-            picked[g] = 1;
-            left--;
-        }
+    return n;
 }
 
 /* What a sequence adds to what a group shows already. */
 enum interest { DROPPED, BETTER, WORSE, OTHER };
 
-static enum interest interest_of(const struct batch *batch, int32_t i) {
-    if (is_dropped(batch, i)) return DROPPED;
-    return batch->advantage[i] > 0 ? BETTER : batch->advantage[i] < 0 ? WORSE : OTHER;
+static enum interest interest_of(const struct rollouts *r, int32_t i) {
+    if (is_dropped(r, i)) return DROPPED;
+    return r->advantage[i] > 0 ? BETTER : r->advantage[i] < 0 ? WORSE : OTHER;
 }
 
-/* chosen [PER_GROUP] receives sequences of the group; returns their number. */
-static int pick_sequences(const struct batch *batch, int32_t group, int32_t chosen[PER_GROUP]) {
-    int32_t size = batch->rollouts.group, first = group * size;
+/* chosen [PER_GROUP] receives sequences of the group begin .. end - 1; returns their number. */
+static int pick_sequences(const struct rollouts *r, int32_t begin, int32_t end, int32_t chosen[PER_GROUP]) {
     uint8_t taken[OTHER + 1] = {0};
     int n = 0;
     /* First two that were dropped and one of each other kind, then more of them in the same order. */
     for (int round = 0; round < 2; round++)
         for (int kind = DROPPED; kind <= OTHER; kind++)
-            for (int32_t j = 0; j < size && n < PER_GROUP; j++) {
+            for (int32_t i = begin; i < end && n < PER_GROUP; i++) {
                 bool known = false;
-                for (int k = 0; k < n; k++) known |= chosen[k] == first + j;
-                if (known || interest_of(batch, first + j) != (enum interest)kind) continue;
+                for (int k = 0; k < n; k++) known |= chosen[k] == i;
+                if (known || interest_of(r, i) != (enum interest)kind) continue;
                 if (round == 0 && taken[kind] >= (kind == DROPPED ? 2 : 1)) break;
                 taken[kind]++;
-                chosen[n++] = first + j;
+                chosen[n++] = i;
             }
     return n;
 }
@@ -174,18 +164,17 @@ static void put_response(struct text *line, const struct tokenizer *tokenizer, c
 static void put_sequence(struct text *line, const struct run_config *config, const struct tokenizer *tokenizer,
                          int64_t iteration, const struct batch *batch, int32_t i) {
     const struct rollouts *r = &batch->rollouts;
-    const opsm_sequence *record = &batch->verdict[i];
-    int32_t group = i / r->group;
+    const opsm_sequence *record = &r->verdict[i];
+    const int64_t *prompt = r->prompt_offset + r->group_of[i];
     bool measured = record->tokens >= 0;
     char reason[160];
     samples_reason(&config->objective, record, reason, sizeof reason);
     text_printf(line, "{\"iteration\":%" PRId64 ",\"group\":%" PRId64 ",\"sample\":%" PRId32, iteration,
-                batch->index * r->n_prompts + group, i % r->group);
-    put_prompt(line, tokenizer, r->prompt_tokens + r->prompt_offset[group],
-               r->prompt_offset[group + 1] - r->prompt_offset[group]);
+                batch_group_name(batch, i), i - rollouts_group_begin(r, i));
+    put_prompt(line, tokenizer, r->prompt_tokens + prompt[0], prompt[1] - prompt[0]);
     put_response(line, tokenizer, r, i);
-    put_number(line, "reward", (double)batch->reward[i]);
-    put_number(line, "advantage", (double)batch->advantage[i]);
+    put_number(line, "reward", (double)r->reward[i]);
+    put_number(line, "advantage", (double)r->advantage[i]);
     put_number(line, "drift", measured ? record->drift : NAN);
     put_number(line, "delta", measured ? record->delta : NAN);
     text_printf(line, ",\"keep\":%s,\"reason\":", !measured ? "null" : record->keep ? "true" : "false");
@@ -204,15 +193,18 @@ static opsm_status append(const char *path, const struct text *lines, opsm_error
 
 opsm_status samples_write(const char *path, const struct run_config *config, const struct tokenizer *tokenizer,
                           int64_t iteration, const struct batch *batch, opsm_error *err) {
-    if (!batch->verdict) return OPSM_OK;
-    int32_t n = batch->rollouts.n_prompts;
-    uint8_t *picked = mem_zalloc((size_t)n, 1);
-    if (!picked) return mem_exhausted(err, "a list of groups", (size_t)n);
-    pick_groups(batch, config->rollout.samples, picked);
+    const struct rollouts *r = &batch->rollouts;
+    if (!r->verdict) return OPSM_OK;
+    uint8_t *picked = mem_zalloc((size_t)r->n_prompts, 1);
+    if (!picked) return mem_exhausted(err, "a list of groups", (size_t)r->n_prompts);
+    int32_t wanted = config->rollout.samples, n = pick_groups(r, (wanted + 1) / 2, is_dropped, picked);
+    n += pick_groups(r, wanted - n, has_signal, picked);
+    pick_groups(r, wanted - n, always, picked);
     struct text lines = {0};
-    for (int32_t g = 0; g < n; g++) {
+    for (int32_t i = 0, end; i < r->n_sequences; i = end) {
+        end = rollouts_group_end(r, i);
         int32_t chosen[PER_GROUP];
-        int count = picked[g] ? pick_sequences(batch, g, chosen) : 0;
+        int count = picked[r->group_of[i]] ? pick_sequences(r, i, end, chosen) : 0;
         for (int k = 0; k < count; k++) put_sequence(&lines, config, tokenizer, iteration, batch, chosen[k]);
     }
     opsm_status status = lines.failed ? mem_exhausted(err, "transcripts", lines.room) : append(path, &lines, err);
@@ -225,8 +217,9 @@ opsm_status samples_write_eval(const char *path, const struct tokenizer *tokeniz
                                const struct asked *asked, const struct rollouts *rollouts, const float *rewards,
                                const float *scores, int32_t n_scores, opsm_error *err) {
     struct text lines = {0};
-    for (int32_t k = 0; k < asked->count && k < SAMPLES_HELD_OUT; k++) {
-        int32_t i = k * rollouts->group;
+    for (int32_t i = 0; i < rollouts->n_sequences; i = rollouts_group_end(rollouts, i)) {
+        int32_t k = (int32_t)rollouts->group_of[i];
+        if (k >= SAMPLES_HELD_OUT) break;
         text_printf(&lines, "{\"kind\":\"eval\",\"iteration\":%" PRId64 ",\"step\":%" PRId64 ",\"problem\":%" PRId32,
                     iteration, step, k);
         put_prompt(&lines, tokenizer, asked->prompts.ids + asked->offset[k], asked->offset[k + 1] - asked->offset[k]);

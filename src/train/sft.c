@@ -82,10 +82,12 @@ static opsm_status add_example(struct sft *s, int64_t index, int32_t i, struct e
 static opsm_status gather_examples(struct sft *s, const struct example_lists *lists, opsm_error *err) {
     int32_t n = s->run.config->sft.batch;
     rollouts_free(&s->examples);
-    opsm_status status = rollouts_allocate(&s->examples, n, 1, lists->prompts.count, lists->responses.count, -1, err);
+    struct rollout_sizes sizes = {n, n, lists->prompts.count, lists->responses.count, -1};
+    opsm_status status = rollouts_allocate(&s->examples, &sizes, err);
     if (status != OPSM_OK) return status;
     struct rollouts *r = &s->examples;
     r->inv_temperature = 1;
+    for (int32_t i = 0; i < n; i++) r->group_of[i] = i;
     memcpy(r->prompt_offset, lists->prompt_offset, ((size_t)n + 1) * sizeof *r->prompt_offset);
     memcpy(r->offset, lists->offset, ((size_t)n + 1) * sizeof *r->offset);
     memcpy(r->prompt_tokens, lists->prompts.ids, (size_t)lists->prompts.count * sizeof *r->prompt_tokens);

@@ -59,7 +59,7 @@ static opsm_status forward_pass(struct trainer *t, const struct batch *batch, bo
     double start = clock_seconds();
     for (int32_t i = 0; i < mb->n; i++) {
         mb->forwarded[i] = all || (batch_in_loss(batch, mb->ids[i]) &&
-                                   opsm_objective_needs_forward(t->objective, (double)mb->advantage[i]));
+                                   opsm_objective_needs_forward(t->objective, (double)mb->rollouts.advantage[i]));
         report->sequences_forward += mb->forwarded[i];
     }
     minibatch_select(mb, mb->forwarded);
@@ -83,8 +83,7 @@ opsm_status train_logprobs(struct trainer *t, const struct model *model, const s
     int64_t *at = mem_alloc(n, sizeof *at);
     opsm_status status = ids && at ? OPSM_OK : mem_exhausted(err, "a list of sequences", n * 12);
     for (int32_t i = 0; status == OPSM_OK && i < r->n_sequences; i++) {
-        bool needed =
-            batch_in_loss(batch, i) && opsm_objective_needs_forward(t->objective, (double)batch->advantage[i]);
+        bool needed = batch_in_loss(batch, i) && opsm_objective_needs_forward(t->objective, (double)r->advantage[i]);
         if (!all && !needed) continue;
         ids[n_ids] = i;
         at[n_ids++] = r->offset[i];
@@ -99,14 +98,17 @@ opsm_status train_logprobs(struct trainer *t, const struct model *model, const s
 }
 
 /* The gap between sampler and trainer where both had the same weights: 0 when the arithmetic is one. */
-static void measure_parity(const struct minibatch *mb, struct step_report *report) {
+static void measure_parity(const struct minibatch *mb, const struct rollouts *r, struct step_report *report) {
     double sum = 0, largest = 0;
     int64_t n = 0;
     for (int32_t i = 0; i < mb->n; i++) {
         if (mb->lag[i] != 0) return;
-        for (int64_t t = mb->offset[i]; mb->forwarded[i] && t < mb->offset[i + 1]; t++, n++) {
-            double gap = fabs((double)mb->behavior[t] - (double)mb->current[t]);
+        const int64_t *offset = mb->rollouts.offset + i;
+        for (int64_t t = offset[0], from = r->offset[mb->ids[i]]; mb->forwarded[i] && t < offset[1]; t++) {
+            if (!rollouts_own(r, from + t - offset[0])) continue;
+            double gap = fabs((double)mb->rollouts.logp[t] - (double)mb->current[t]);
             sum += gap;
+            n++;
             if (!(gap <= largest)) largest = gap;
         }
     }
@@ -127,10 +129,9 @@ static void forget_unmeasured(struct minibatch *mb) {
     }
 }
 
-static opsm_status evaluate(struct trainer *t, const struct batch *batch, int64_t number, struct step_report *report,
-                            opsm_error *err) {
+static opsm_status evaluate(struct trainer *t, int64_t number, struct step_report *report, opsm_error *err) {
     struct minibatch *mb = &t->mb;
-    opsm_batch view = minibatch_view(mb, batch, number);
+    opsm_batch view = minibatch_view(mb, number);
     opsm_result result;
     opsm_result_init(&result);
     result.records = mb->records;
@@ -201,10 +202,12 @@ static opsm_status update(struct trainer *t, struct step_report *report, opsm_er
 
 /* What `opsm audit` shall see later: the log-probs at the last step that used the sequence. */
 static void keep_current(const struct minibatch *mb, struct batch *batch) {
-    if (!batch->logp_current) return;
+    struct rollouts *r = &batch->rollouts;
+    const int64_t *offset = mb->rollouts.offset;
+    if (!r->logp_current) return;
     for (int32_t i = 0; i < mb->n; i++)
-        memcpy(batch->logp_current + batch->rollouts.offset[mb->ids[i]], mb->current + mb->offset[i],
-               (size_t)(mb->offset[i + 1] - mb->offset[i]) * sizeof(float));
+        memcpy(r->logp_current + r->offset[mb->ids[i]], mb->current + offset[i],
+               (size_t)(offset[i + 1] - offset[i]) * sizeof(float));
 }
 
 /* ---- the step -------------------------------------------------------------------------------------------------------
@@ -222,12 +225,12 @@ opsm_status train_step(struct trainer *t, struct batch *batch, const int32_t *id
     int32_t packs;
 
     opsm_status status = minibatch_gather(mb, batch, ids, n, t->model->version, err);
-    if (status == OPSM_OK) status = forward_pass(t, batch, all || batch->logp_current, &packs, report, err);
+    if (status == OPSM_OK) status = forward_pass(t, batch, all || batch->rollouts.logp_current, &packs, report, err);
     if (status != OPSM_OK) return status;
-    measure_parity(mb, report);
+    measure_parity(mb, &batch->rollouts, report);
     keep_current(mb, batch);
 
-    status = evaluate(t, batch, number, report, err);
+    status = evaluate(t, number, report, err);
     if (status == OPSM_NONFINITE) {
         t->optim.nonfinite++;
         report->outcome = STEP_NONFINITE;

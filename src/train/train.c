@@ -93,21 +93,16 @@ static void training_close(struct training *t) {
 
 static opsm_status add_advantages(struct run *run, struct batch *batch, opsm_group_stats *stats, opsm_error *err) {
     const struct rollouts *r = &batch->rollouts;
-    size_t n = (size_t)r->n_sequences, workspace_size = opsm_objective_workspace(r->n_sequences);
-    int64_t *groups = mem_alloc(n, sizeof *groups);
+    size_t workspace_size = opsm_objective_workspace(r->n_sequences);
     void *workspace = mem_alloc(workspace_size, 1);
-    opsm_status status = groups && workspace ? OPSM_OK : mem_exhausted(err, "advantages", workspace_size + n * 8);
-    if (status == OPSM_OK) {
-        for (int32_t i = 0; i < r->n_sequences; i++) groups[i] = i / r->group;
-        opsm_batch view;
-        opsm_batch_init(&view);
-        view.n_sequences = r->n_sequences;
-        view.groups = groups;
-        view.rewards = batch->reward;
-        status =
-            opsm_advantages(&run->config->objective, &view, batch->advantage, stats, workspace, workspace_size, err);
-    }
-    mem_free(groups);
+    if (!workspace) return mem_exhausted(err, "advantages", workspace_size);
+    opsm_batch view;
+    opsm_batch_init(&view);
+    view.n_sequences = r->n_sequences;
+    view.groups = r->group_of;
+    view.rewards = r->reward;
+    opsm_status status =
+        opsm_advantages(&run->config->objective, &view, r->advantage, stats, workspace, workspace_size, err);
     mem_free(workspace);
     return status;
 }
@@ -131,7 +126,7 @@ static opsm_status judge_batch(struct training *t, struct batch *batch, const st
     size_t n = (size_t)batch->rollouts.n_sequences, n_scores = (size_t)reward_count(t->run.problems.reward);
     float *scores = mem_alloc(n * n_scores, sizeof *scores);
     if (!scores) return mem_exhausted(err, "scores", n * n_scores * sizeof *scores);
-    opsm_status status = judge(asked, &t->run.problems, &batch->rollouts, batch->reward, scores, err);
+    opsm_status status = judge(asked, &t->run.problems, &batch->rollouts, batch->rollouts.reward, scores, err);
     if (status == OPSM_OK) record_scores(&t->run.position, scores, (int32_t)n, (int32_t)n_scores);
     mem_free(scores);
     return status;
@@ -190,13 +185,14 @@ static opsm_status generate_batch(struct training *t, opsm_error *err) {
  */
 
 /* A column of log-probs, starting as the sampler's where nobody needs them. */
-static opsm_status add_logprobs(struct training *t, const struct model *model, struct batch *batch, float **column,
+static opsm_status add_logprobs(struct training *t, const struct model *model, struct batch *batch, enum column_id id,
                                 opsm_error *err) {
-    size_t n = (size_t)rollouts_tokens(&batch->rollouts);
-    if (!*column) *column = mem_alloc(n, sizeof **column);
-    if (!*column) return mem_exhausted(err, "a column of log-probs", n * sizeof **column);
-    memcpy(*column, batch->rollouts.logp, n * sizeof **column);
-    return train_logprobs(&t->run.trainer, model, batch, false, *column, err);
+    struct rollouts *r = &batch->rollouts;
+    opsm_status status = rollouts_add(r, id, err);
+    if (status != OPSM_OK) return status;
+    float *column = rollouts_column(r, id);
+    memcpy(column, r->logp, (size_t)rollouts_tokens(r) * sizeof *column);
+    return train_logprobs(&t->run.trainer, model, batch, false, column, err);
 }
 
 static opsm_status prepare_batch(struct training *t, struct batch *batch, opsm_error *err) {
@@ -204,9 +200,9 @@ static opsm_status prepare_batch(struct training *t, struct batch *batch, opsm_e
     double start = clock_seconds();
     log_phase("log-probs", NAN, NAN);
     opsm_status status = OPSM_OK;
-    if (opsm_objective_needs_reference(o)) status = add_logprobs(t, t->reference, batch, &batch->logp_reference, err);
+    if (opsm_objective_needs_reference(o)) status = add_logprobs(t, t->reference, batch, COLUMN_logp_reference, err);
     if (status == OPSM_OK && opsm_objective_needs_trainer(o))
-        status = add_logprobs(t, t->run.model, batch, &batch->logp_trainer, err);
+        status = add_logprobs(t, t->run.model, batch, COLUMN_logp_trainer, err);
     if (status == OPSM_OK && samples_due(t->run.config, t->run.position.iteration))
         status = batch_add_verdicts(batch, err);
     t->run.position.tallies[TALLY_SECONDS_LOGPROBS] += clock_seconds() - start;

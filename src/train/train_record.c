@@ -69,7 +69,7 @@ void record_step(struct run_position *at, const struct step_report *report, cons
 
 static double mean_reward(const struct batch *batch, const int32_t *ids, int32_t n) {
     double sum = 0;
-    for (int32_t i = 0; i < n; i++) sum += (double)batch->reward[ids[i]];
+    for (int32_t i = 0; i < n; i++) sum += (double)batch->rollouts.reward[ids[i]];
     return sum / n;
 }
 

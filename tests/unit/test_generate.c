@@ -110,7 +110,8 @@ static void waves_that_end_together_are_followed_by_the_next(void **state) {
 static void trainer_logprobs(const struct model *model, const struct rollouts *r, int32_t i, float *logp) {
     struct pack pack = {0};
     struct activations *acts;
-    int32_t group = i / r->group, n_prompt = (int32_t)(r->prompt_offset[group + 1] - r->prompt_offset[group]);
+    int32_t group = (int32_t)r->group_of[i],
+            n_prompt = (int32_t)(r->prompt_offset[group + 1] - r->prompt_offset[group]);
     int32_t n = (int32_t)(r->offset[i + 1] - r->offset[i]), prompt, response, row[MAX_TOKENS];
     struct softmax_kept kept[MAX_TOKENS];
     assert_ok(pack_add(&pack, r->prompt_tokens + r->prompt_offset[group], n_prompt, -1, &prompt, &err));

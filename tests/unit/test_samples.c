@@ -43,7 +43,7 @@ static struct run_config config_for(int samples, int iterations) {
 /* Group g, sample j: response "jjj", advantage -1, 0, +1 by turns, nothing dropped. */
 static struct batch make_batch(void) {
     struct batch b = {.index = 10};
-    assert_ok(rollouts_allocate(&b.rollouts, GROUPS, SIZE, 2 * GROUPS, N * LENGTH, -1, &err));
+    assert_ok(rollouts_allocate(&b.rollouts, &(struct rollout_sizes){GROUPS, N, 2 * GROUPS, N * LENGTH, -1}, &err));
     for (int g = 0; g <= GROUPS; g++) b.rollouts.prompt_offset[g] = 2 * g;
     for (int i = 0; i <= N; i++) b.rollouts.offset[i] = LENGTH * i;
     for (int g = 0; g < GROUPS; g++) {
@@ -55,8 +55,9 @@ static struct batch make_batch(void) {
     for (int i = 0; i < N; i++) {
         char digit[2] = {(char)('0' + i % SIZE), 0};
         for (int t = 0; t < LENGTH; t++) b.rollouts.tokens[LENGTH * i + t] = tokenizer_find(tokenizer, digit);
+        b.rollouts.group_of[i] = i / SIZE;
         b.rollouts.finish[i] = FINISH_END;
-        b.advantage[i] = (float)(i % 3 - 1);
+        b.rollouts.advantage[i] = (float)(i % 3 - 1);
         opsm_sequence record = {.advantage = i % 3 - 1, .tokens = LENGTH, .drift = 0.01, .delta = 0.05, .keep = 1};
         samples_note(&b, (const int32_t[]){i}, 1, &record);
     }
@@ -65,7 +66,7 @@ static struct batch make_batch(void) {
 
 static void drop(struct batch *b, int32_t i) {
     opsm_sequence record = {.advantage = -1, .tokens = LENGTH, .drift = 0.31, .delta = 0.05};
-    b->advantage[i] = -1;
+    b->rollouts.advantage[i] = -1;
     samples_note(b, &i, 1, &record);
 }
 
@@ -154,7 +155,7 @@ static void groups_with_signal_come_before_those_without(void **state) {
     struct batch b = make_batch();
     struct run_config config = config_for(2, 24);
     for (int i = 0; i < N; i++)
-        if (i / SIZE != 1 && i / SIZE != 3) b.advantage[i] = 0;
+        if (i / SIZE != 1 && i / SIZE != 3) b.rollouts.advantage[i] = 0;
     json_t *rows[64];
     int n = read_back(&b, &config, rows);
     assert_int_equal(n, 8);
@@ -213,7 +214,7 @@ static void more_groups_than_there_are(void **state) {
 static void unmeasured_sequences_say_so(void **state) {
     (void)state;
     struct batch b = make_batch();
-    for (int i = 0; i < N; i++) b.verdict[i].tokens = -1;
+    for (int i = 0; i < N; i++) b.rollouts.verdict[i].tokens = -1;
     struct run_config config = config_for(1, 24);
     json_t *rows[64];
     int n = read_back(&b, &config, rows);

@@ -64,7 +64,7 @@ static void setup_with(struct fixture *f, struct sampling sampling) {
     for (int32_t i = 0; i < N; i++) {
         int32_t group = i / GROUP, j = i % GROUP;
         float a = group % 2 == 0 ? (float)(j % 2 ? -0.5 - 0.1 * j : 0.75) : group == 1 ? (float)(0.25 * j) : 0.0f;
-        f->batch.advantage[i] = a;
+        f->batch.rollouts.advantage[i] = a;
         f->ids[i] = i;
     }
     make_trainer(f, 4096, 0);
@@ -144,11 +144,11 @@ static void whole_step_gradients(void **state) {
             set(&f, "penalty.beta", "0.5");
             set(&f, "penalty.estimator", "k3");
             size_t n = (size_t)rollouts_tokens(&f.batch.rollouts);
-            f.batch.logp_trainer = mem_alloc(n, sizeof(float));
-            f.batch.logp_reference = mem_alloc(n, sizeof(float));
+            f.batch.rollouts.logp_trainer = mem_alloc(n, sizeof(float));
+            f.batch.rollouts.logp_reference = mem_alloc(n, sizeof(float));
             for (size_t t = 0; t < n; t++) {
-                f.batch.logp_trainer[t] = f.batch.rollouts.logp[t] - 0.01f;
-                f.batch.logp_reference[t] = f.batch.rollouts.logp[t] - 0.3f * (float)(t % 3);
+                f.batch.rollouts.logp_trainer[t] = f.batch.rollouts.logp[t] - 0.01f;
+                f.batch.rollouts.logp_reference[t] = f.batch.rollouts.logp[t] - 0.3f * (float)(t % 3);
             }
         }
         drift_away(&f, 0.02f);
@@ -239,13 +239,13 @@ static int64_t rows_of(const struct fixture *f, bool (*wanted)(const struct fixt
 }
 
 static bool has_advantage(const struct fixture *f, int32_t i) {
-    return f->batch.advantage[i] != 0;
+    return f->batch.rollouts.advantage[i] != 0;
 }
 static bool is_positive(const struct fixture *f, int32_t i) {
-    return f->batch.advantage[i] > 0;
+    return f->batch.rollouts.advantage[i] > 0;
 }
 static bool anything(const struct fixture *f, int32_t i) {
-    return f->batch.advantage[i] == f->batch.advantage[i];
+    return f->batch.rollouts.advantage[i] == f->batch.rollouts.advantage[i];
 }
 
 static int32_t count_of(const struct fixture *f, bool (*wanted)(const struct fixture *, int32_t)) {
@@ -281,13 +281,13 @@ static void masked_truncated_responses_take_no_part(void **state) {
         assert_int_equal(f.trainer.mb.records[i].tokens > 0, in_loss);
         if (in_loss) continue;
         assert_int_equal(f.trainer.mb.records[i].needs_backward, 0);
-        f.batch.advantage[i] = 17;
+        f.batch.rollouts.advantage[i] = 17;
     }
     step(&f);
     assert_memory_equal(f.trainer.grads, masked, size);
     /* the same as having no advantage at all: the mean is over all sequences */
     f.batch.mask_truncated = false;
-    for (int32_t i = 0; i < N; i += 3) f.batch.advantage[i] = 0;
+    for (int32_t i = 0; i < N; i += 3) f.batch.rollouts.advantage[i] = 0;
     step(&f);
     for (int64_t i = 0; i < f.model->n_params; i++) assert_near(f.trainer.grads[i], masked[i], 1e-6);
     mem_free(with);
@@ -319,9 +319,9 @@ static void masked_and_signalless_sequences_cost_no_work(void **state) {
     assert_int_equal(masked.metrics.sequences, N); /* they all count in the denominators */
 
     set(&f, "penalty.beta", "0.1"); /* a penalty needs everything */
-    f.batch.logp_reference = mem_alloc((size_t)rollouts_tokens(&f.batch.rollouts), sizeof(float));
+    f.batch.rollouts.logp_reference = mem_alloc((size_t)rollouts_tokens(&f.batch.rollouts), sizeof(float));
     for (int64_t t = 0; t < rollouts_tokens(&f.batch.rollouts); t++)
-        f.batch.logp_reference[t] = f.batch.rollouts.logp[t] - 0.5f;
+        f.batch.rollouts.logp_reference[t] = f.batch.rollouts.logp[t] - 0.5f;
     struct step_report penalised = step(&f);
     assert_int_equal(penalised.sequences_forward, N);
     assert_int_equal(penalised.sequences_backward, N);
@@ -336,7 +336,7 @@ static void a_step_without_gradient_is_skipped_not_applied(void **state) {
     set(&f, "mask.rule", "negatives");
     make_trainer(&f, 4096, 0.1);
     for (int32_t i = 0; i < N; i++)
-        if (f.batch.advantage[i] > 0) f.batch.advantage[i] = -f.batch.advantage[i];
+        if (f.batch.rollouts.advantage[i] > 0) f.batch.rollouts.advantage[i] = -f.batch.rollouts.advantage[i];
     size_t size = (size_t)f.model->n_params * sizeof(float);
     float *before = mem_alloc(size, 1);
     memcpy(before, f.model->params, size);
