@@ -18,8 +18,8 @@
  *     opsm_metrics_compute(...)                                         from the records of all micro-batches
  *     opsm_threshold_update(...)                                        likewise
  *
- * Notation: i sequence, t token; b log-prob of the sampler (behaviour), p the trainer's before the first optimiser step,
- * c the current one, f that of the reference; m loss mask, n_i = sum_t m_it, A advantage, r = exp(c - b). Logs are natural.
+ * Notation: i sequence, t token; log-probs, all natural: b of the sampler (behaviour), p of the trainer before the
+ * first optimiser step, c current, f of the reference; m loss mask, n_i = sum_t m_it, A advantage, r = exp(c - b).
  */
 #ifndef OPSM_OBJECTIVE_H
 #define OPSM_OBJECTIVE_H
@@ -506,7 +506,7 @@ OPSM_API int opsm_metrics_count(void);
 OPSM_API const char *opsm_metrics_name(int index); /* "drift_negative_p90"; NULL when out of range */
 OPSM_API double opsm_metrics_value(const opsm_metrics *metrics, int index);
 
-/* ---- Sums behind the metrics: where the records are never in one place, as on several ranks or in a large file ---- */
+/* ---- Sums behind the metrics, for records that are never in one place: on several ranks, in a large file ---- */
 
 /* X(field, "one line"). Counts of sequences, or of tokens where the line says so. */
 #define OPSM_METRICS_COUNT_LIST(X)                                                                                     \
@@ -576,7 +576,8 @@ OPSM_API void opsm_metrics_add(opsm_metrics_sums *sums, const opsm_sequence *rec
 OPSM_API void opsm_metrics_merge(opsm_metrics_sums *sums, const opsm_metrics_sums *part);
 
 /* The metrics; the same bits as opsm_metrics_compute over the same records in the same order. Quantiles and counts of
- * groups are NaN: no sums know them. For quantiles keep the drifts (or a sample) by sign and call opsm_metrics_quantiles. */
+ * groups are NaN: no sums know them. For quantiles keep the drifts by sign, or a sample of them, and call
+ * opsm_metrics_quantiles. */
 OPSM_API opsm_status opsm_metrics_finish(const opsm_metrics_sums *sums, opsm_metrics *metrics, opsm_error *err);
 
 /* Sorts both arrays and sets the quantiles of drift by sign; those of an empty array stay as they are. */

@@ -196,8 +196,7 @@ static void release(struct audit *audit) {
 
 /* ---- Advantages of a group ---- */
 
-/* Rewards of a contiguous group -> group_advantages. With rule `batch` the mean is the group's, the scale the file's.
- */
+/* Rewards of a contiguous group -> group_advantages. By `batch` the mean is the group's, the scale the file's. */
 static opsm_status compute_advantages(struct audit *audit, const struct audit_group *group, opsm_error *err) {
     opsm_objective config = audit->options->config;
     bool batch_scale = config.advantage == OPSM_ADVANTAGE_BATCH;

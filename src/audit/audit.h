@@ -71,7 +71,7 @@ extern const double audit_edges[AUDIT_BINS - 1];
 /* Writes JSON or a report for people to `out`. */
 opsm_status audit_run(const struct audit_options *options, FILE *out, opsm_error *err);
 
-/* ---- audit_summary.c ---- */
+/* ---- summary.c ---- */
 opsm_status audit_summary_start(struct audit_summary *summary, const struct audit_options *options, opsm_error *err);
 void audit_summary_add(struct audit_summary *summary, const opsm_sequence *record, int64_t line);
 void audit_noise_add(struct audit_noise *noise, double drift);
@@ -79,7 +79,7 @@ double audit_noise_floor(const struct audit_noise *noise); /* max(mean, 0) + 3 s
 void audit_summary_finish(struct audit_summary *summary, const opsm_objective *config);
 void audit_summary_free(struct audit_summary *summary);
 
-/* ---- audit_text.c ---- */
+/* ---- text.c ---- */
 void audit_print_text(const struct audit_options *options, const struct audit_summary *summary, FILE *out);
 
 /* The findings alone: all that there is to say of a file that the objective refuses. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The checks. Their bounds were set on simulated samplers (tests/unit/test_audit_doctor.c) and on rollouts of real runs:
- * what is sick must lie well beyond them, what is healthy well within.
+ * The checks. Their bounds were set on simulated samplers (tests/unit/test_audit_doctor.c) and on rollouts of real
+ * runs: what is sick must lie well beyond them, what is healthy well within.
  */
 #include "audit/doctor.h"
 #include <math.h>
@@ -25,8 +25,8 @@ static bool found(struct finding *f, int64_t count, int64_t of, const char *advi
     return true;
 }
 
-/* Log-probs of the same weights: recomputed by the trainer before it learnt from the rows, or at its first step. Where a
- * file has neither, `stale` is true: the current ones have moved, and only what is plain still shows. */
+/* Log-probs of the same weights: recomputed by the trainer before it learnt from the rows, or at its first step. Where
+ * a file has neither, `stale` is true: the current ones have moved, and only what is plain still shows. */
 static const struct audit_pair *evidence(const struct doctor_case *sick, bool *stale) {
     const struct audit_facts *facts = sick->facts;
     bool recomputed = facts->trainer.rows > 0 && facts->trainer.equal_rows < facts->trainer.rows;

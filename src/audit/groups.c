@@ -26,8 +26,8 @@ void audit_groups_free(struct audit_groups *groups) {
     *groups = (struct audit_groups){0};
 }
 
-/* The ids before the first loss token, hashed; 0 where there are none or they are unknown, and where the row is out of the
- * loss as a whole: nobody knows where its response begins. */
+/* The ids before the first loss token, hashed; 0 where there are none or they are unknown, and where the row is out of
+ * the loss as a whole: nobody knows where its response begins. */
 static uint64_t prompt_hash(const struct audit_group *group, const struct audit_row *row) {
     uint64_t h = 0xcbf29ce484222325u;
     if (!row->has_ids || row->length == 0 || group->mask[row->first]) return 0;

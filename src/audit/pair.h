@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Two log-probs of the same tokens side by side, as sums over a file: the behaviour log-prob b and another one, c. What is
- * wrong with how they were recorded shows in how they differ.
+ * Two log-probs of the same tokens side by side, as sums over a file: the behaviour log-prob b and another one, c. What
+ * is wrong with how they were recorded shows in how they differ.
  *
- * Two facts carry most of it. For any sampler b and any other distribution c over the same tokens, the mean of exp(c - b)
- * is 1: noise and stale weights obey that, a sampler that was cut to its likeliest tokens does not. And a temperature
- * stretches log-odds, while noise and stale weights scatter them.
+ * Two facts carry most of it. For any sampler b and any other distribution c over the same tokens, the mean of
+ * exp(c - b) is 1: noise and stale weights obey that, a sampler that was cut to its likeliest tokens does not. And a
+ * temperature stretches log-odds, while noise and stale weights scatter them.
  */
 #ifndef OPSM_AUDIT_PAIR_H
 #define OPSM_AUDIT_PAIR_H

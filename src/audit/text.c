@@ -40,8 +40,8 @@ static bool delta_by_sequence(const opsm_objective *config) {
     return config->mask_policy == OPSM_POLICY_AUTO || config->mask_policy == OPSM_POLICY_LENGTH;
 }
 
-/* The threshold in force; where it differs between sequences, its mean over the negatives, or without any of them that of
- * the mean length. */
+/* The threshold in force; where it differs between sequences, its mean over the negatives, or without any of them that
+ * of the mean length. */
 static double delta_in_force(const struct audit_options *options, const struct audit_summary *summary) {
     const opsm_objective *config = &options->config;
     if (!delta_by_sequence(config)) return config->mask_delta;

@@ -21,7 +21,7 @@ opsm_status batch_load(const opsm_batch *batch, opsm_batch *full, opsm_error *er
     return OPSM_OK;
 }
 
-static opsm_status check_offsets(const opsm_batch *batch, opsm_error *err) {
+opsm_status batch_check_offsets(const opsm_batch *batch, opsm_error *err) {
     if (batch->n_sequences < 0 || batch->n_tokens < 0)
         return opsm_fail(err, OPSM_INVALID, "batch of %lld sequences and %lld tokens: neither may be negative",
                          (long long)batch->n_sequences, (long long)batch->n_tokens);
@@ -36,10 +36,6 @@ static opsm_status check_offsets(const opsm_batch *batch, opsm_error *err) {
         return opsm_fail(err, OPSM_LENGTHS, "offsets end at token %lld but the arrays have %lld",
                          (long long)batch->offsets[batch->n_sequences], (long long)batch->n_tokens);
     return OPSM_OK;
-}
-
-opsm_status batch_check_layout(const opsm_batch *batch, opsm_error *err) {
-    return check_offsets(batch, err);
 }
 
 int64_t batch_id(const opsm_batch *batch, int64_t i) {
@@ -97,7 +93,7 @@ static opsm_status check_log_probs(const opsm_batch *batch, int64_t i, const cha
 opsm_status opsm_batch_check(const opsm_batch *given, opsm_error *err) {
     opsm_batch batch = {0};
     opsm_status status = batch_load(given, &batch, err);
-    if (status == OPSM_OK) status = check_offsets(&batch, err);
+    if (status == OPSM_OK) status = batch_check_offsets(&batch, err);
     if (status != OPSM_OK) return status;
     for (int64_t i = 0; i < batch.n_sequences; i++) {
         for (int64_t t = batch.offsets[i]; batch.mask && t < batch.offsets[i + 1]; t++)

@@ -66,8 +66,8 @@ double block_sum(int n, const double *x);
 double block_max(int n, const double *x);
 
 /* exp in double: at most 1 ulp or so off, exp(0) = 1; above 709 infinity, below -708 zero, NaN stays NaN. fma() is one
- * instruction on every processor of the last ten years; where it is not, the C library computes the same bits slowly.
- */
+ * instruction on every processor of the last ten years; where it is not, the C library computes the same bits
+ * slowly. */
 static inline double exp_fixed(double x) {
     /* x = k ln 2 + y with |y| <= ln 2 / 2; ln 2 in two parts (fdlibm). */
     const double LOG2E = 0x1.71547652b82fep0, LN2_HIGH = 0x1.62e42fee00000p-1, LN2_LOW = 0x1.a39ef35793c76p-33;

@@ -11,10 +11,6 @@ void opsm_result_init_sized(opsm_result *result, size_t size) {
     result->size = size;
 }
 
-int opsm_objective_needs_forward(const opsm_objective *config, double advantage) {
-    return config->surrogate_name == OPSM_SURROGATE_DPO || config->penalty_beta > 0 || advantage != 0;
-}
-
 /* ---- Decisions and totals ---- */
 
 /* What the mask asks about each token of a block: log ratio and behaviour, and whose advantage. */
@@ -84,10 +80,6 @@ static opsm_status measure(const struct plan *plan, int64_t i, bool scan, struct
     opsm_status status = drift_measure(plan, i, scan, tokens, record, err);
     record->delta = opsm_threshold_delta(&plan->config, plan->state, record->tokens);
     return status;
-}
-
-int opsm_objective_totals_need_forward(const opsm_objective *config) {
-    return config->denominator != OPSM_DENOMINATOR_ALL || config->mask_rule == OPSM_RULE_RANDOM;
 }
 
 /* The cut below which a negative's random number makes it drop: exactly as many negatives as have drifted. */

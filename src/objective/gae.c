@@ -3,7 +3,7 @@
 #include <math.h>
 
 static opsm_status check(const opsm_batch *batch, const float *values, double gamma, double lambda, opsm_error *err) {
-    opsm_status status = batch_check_layout(batch, err);
+    opsm_status status = batch_check_offsets(batch, err);
     if (status != OPSM_OK) return status;
     if (!(gamma >= 0 && gamma <= 1) || !(lambda >= 0 && lambda <= 1))
         return opsm_fail(err, OPSM_INVALID, "gamma = %g, lambda = %g: each must lie in 0..1", gamma, lambda);

@@ -2,7 +2,7 @@
  *
  * Brakes on the learning rate.
  */
-#include "objective/trust.h"
+#include "objective/parts.h"
 #include <math.h>
 
 double opsm_guard_scale(const opsm_objective *config, double ess) {
@@ -19,11 +19,6 @@ double opsm_kept_share(const opsm_sequence *records, int64_t n) {
         all += r->advantage != 0;
     }
     return all > 0 ? kept / all : (double)NAN;
-}
-
-bool trust_brakes(const opsm_objective *config) {
-    if (config->guard == OPSM_GUARD_TRUST) return true;
-    return config->guard == OPSM_GUARD_POLICY && config->mask_policy == OPSM_POLICY_AUTO;
 }
 
 double opsm_guard_factor(const opsm_objective *config, const opsm_threshold *state, const opsm_sequence *records,

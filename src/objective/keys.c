@@ -5,7 +5,6 @@
  */
 #include "objective/names.h"
 #include "objective/parts.h"
-#include <errno.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,13 +13,8 @@
 
 enum kind { KIND_NAME, KIND_REAL, KIND_INTEGER, KIND_FLAG };
 
-/* What a real may be besides a finite number within [low, high]. */
-enum special {
-    PLAIN = 0,
-    OPEN_LOW = 1 /* low itself is out */,
-    OFF = 2 /* infinity, "off" */,
-    AUTO = 4 /* NaN, "auto" */
-};
+/* What a real may be besides a finite number within [low, high]: infinity as "off", NaN as "auto", not low itself. */
+enum special { PLAIN = 0, OPEN_LOW = 1, OFF = 2, AUTO = 4 };
 
 struct row {
     const char *key;
@@ -33,11 +27,10 @@ struct row {
     const char *initial_text, *range, *doc;
 };
 
-#define INF               ((double)INFINITY)
-#define UNSET             ((double)NAN)
-#define BAR(C, name, doc) " | " name
-#define NAME(key, field, list, LIST, C, text, doc)                                                                     \
-    { key, KIND_NAME, PLAIN, offsetof(opsm_objective, field), &names_##list, C, 0, 0, text, "" LIST(BAR), doc }
+#define INF   ((double)INFINITY)
+#define UNSET ((double)NAN)
+#define NAME(key, field, list, C, doc)                                                                                 \
+    { key, KIND_NAME, PLAIN, offsetof(opsm_objective, field), &names_##list, C, 0, 0, NULL, NULL, doc }
 #define REAL(key, field, initial, text, low, high, special, range, doc)                                                \
     { key, KIND_REAL, special, offsetof(opsm_objective, field), NULL, initial, low, high, text, range, doc }
 #define INTEGER(key, field, initial, text, low, high, range, doc)                                                      \
@@ -46,14 +39,11 @@ struct row {
     { key, KIND_FLAG, PLAIN, offsetof(opsm_objective, field), NULL, initial, 0, 1, text, "true | false", doc }
 
 static const struct row table[] = {
-    NAME("advantage", advantage, advantage, OPSM_ADVANTAGE_LIST, OPSM_ADVANTAGE_MEAN, "mean",
-         "advantage from the rewards of a group"),
+    NAME("advantage", advantage, advantage, OPSM_ADVANTAGE_MEAN, "advantage from the rewards of a group"),
     REAL("advantage_epsilon", advantage_epsilon, 1e-4, "0.0001", 0, 1, PLAIN, "0..1",
          "added to the standard deviation by advantage grpo and batch"),
-    NAME("surrogate.name", surrogate_name, surrogate, OPSM_SURROGATE_LIST, OPSM_SURROGATE_PPO, "ppo",
-         "policy-gradient surrogate"),
-    NAME("surrogate.ratio", surrogate_ratio, source, OPSM_SOURCE_LIST, OPSM_SOURCE_SAMPLER, "sampler",
-         "whose log-probs stand below the ratio r"),
+    NAME("surrogate.name", surrogate_name, surrogate, OPSM_SURROGATE_PPO, "policy-gradient surrogate"),
+    NAME("surrogate.ratio", surrogate_ratio, source, OPSM_SOURCE_SAMPLER, "whose log-probs stand below the ratio r"),
     REAL("surrogate.clip_low", surrogate_clip_low, 0.2, "0.2", 0, 1, OFF, "0..1, off", "lower clip: r >= 1 - clip_low"),
     REAL("surrogate.clip_high", surrogate_clip_high, 0.2, "0.2", 0, INF, OFF, ">= 0, off",
          "upper clip: r <= 1 + clip_high"),
@@ -64,24 +54,20 @@ static const struct row table[] = {
     REAL("surrogate.tau_pos", surrogate_tau_pos, 1.0, "1", 0, INF, OPEN_LOW, "> 0", "sapo: temperature for A > 0"),
     REAL("surrogate.tau_neg", surrogate_tau_neg, 1.05, "1.05", 0, INF, OPEN_LOW, "> 0", "sapo: temperature otherwise"),
     REAL("surrogate.beta", surrogate_beta, 0.1, "0.1", 0, INF, OPEN_LOW, "> 0", "dpo: inverse temperature"),
-    NAME("mask.rule", mask_rule, rule, OPSM_RULE_LIST, OPSM_RULE_OPSM, "opsm", "what is left out of the surrogate"),
+    NAME("mask.rule", mask_rule, rule, OPSM_RULE_OPSM, "what is left out of the surrogate"),
     REAL("mask.delta", mask_delta, 0.05, "0.05", 0, INF, OFF, ">= 0, off",
          "drift threshold, nats per token; not read by the policies length and auto"),
-    NAME("mask.policy", mask_policy, policy, OPSM_POLICY_LIST, OPSM_POLICY_FIXED, "fixed",
+    NAME("mask.policy", mask_policy, policy, OPSM_POLICY_FIXED,
          "how the threshold moves; quantile and controller start from mask.delta"),
-    NAME("mask.estimator", mask_estimator, estimator, OPSM_ESTIMATOR_LIST, OPSM_ESTIMATOR_K1, "k1",
-         "drift of one token"),
-    NAME("mask.reduce", mask_reduce, reduce, OPSM_REDUCE_LIST, OPSM_REDUCE_MEAN, "mean",
-         "drift of a sequence from its tokens'"),
-    NAME("mask.also", mask_also, band, OPSM_BAND_LIST, OPSM_BAND_NONE, "none",
+    NAME("mask.estimator", mask_estimator, estimator, OPSM_ESTIMATOR_K1, "drift of one token"),
+    NAME("mask.reduce", mask_reduce, reduce, OPSM_REDUCE_MEAN, "drift of a sequence from its tokens'"),
+    NAME("mask.also", mask_also, band, OPSM_BAND_NONE,
          "a second rule beside mask.rule: what either drops is dropped (AgileRL: icepop)"),
-    NAME("mask.behavior", mask_behavior, source, OPSM_SOURCE_LIST, OPSM_SOURCE_SAMPLER, "sampler",
-         "whose log-probs drift is measured from"),
-    NAME("mask.current", mask_current, point, OPSM_POINT_LIST, OPSM_POINT_CURRENT, "current",
-         "whose log-probs drift leads to"),
+    NAME("mask.behavior", mask_behavior, source, OPSM_SOURCE_SAMPLER, "whose log-probs drift is measured from"),
+    NAME("mask.current", mask_current, point, OPSM_POINT_CURRENT, "whose log-probs drift leads to"),
     FLAG("mask.skip_nan", mask_skip_nan, 0, "false",
          "true: a token whose logp_behavior is NaN counts as not drifted, with weight 1 (TRL)"),
-    NAME("mask.sign", mask_sign, sign, OPSM_SIGN_LIST, OPSM_SIGN_SEQUENCE, "sequence",
+    NAME("mask.sign", mask_sign, sign, OPSM_SIGN_SEQUENCE,
          "whose sign decides when advantages differ within a sequence"),
     FLAG("mask.kl", mask_kl, 0, "false", "true: what is dropped loses its KL penalty too (ms-swift)"),
     REAL("mask.low", mask_low, UNSET, "auto", 0, 1, AUTO, "0..1, auto",
@@ -103,13 +89,13 @@ static const struct row table[] = {
     REAL("mask.kappa", mask_kappa, 0.01, "0.01", 0, INF, PLAIN, ">= 0", "policy length: drift budget per token"),
     REAL("mask.z", mask_z, 2.0, "2", 0, INF, PLAIN, ">= 0", "policy length: standard deviations of sampling noise"),
     REAL("penalty.beta", penalty_beta, 0.0, "0", 0, INF, PLAIN, ">= 0", "weight of the KL penalty"),
-    NAME("penalty.estimator", penalty_estimator, penalty, OPSM_PENALTY_LIST, OPSM_PENALTY_UNBIASED, "unbiased",
+    NAME("penalty.estimator", penalty_estimator, penalty, OPSM_PENALTY_UNBIASED,
          "KL of one token against the reference"),
     REAL("penalty.clamp", penalty_clamp, INF, "off", 0, INF, OPEN_LOW | OFF, "> 0, off",
          "tokens below the reference with a larger penalty are held at it, without gradient (AgileRL: 10)"),
     FLAG("penalty.clamp_both", penalty_clamp_both, 0, "false",
          "true: penalty.clamp holds tokens above the reference too (verl, NeMo-RL, ms-swift: at 10)"),
-    NAME("weight.level", weight_level, weight, OPSM_WEIGHT_LIST, OPSM_WEIGHT_NONE, "none",
+    NAME("weight.level", weight_level, weight, OPSM_WEIGHT_NONE,
          "constant weight on the surrogate that corrects for the mismatch of sampler and trainer"),
     REAL("weight.low", weight_low, 0.0, "0", 0, INF, PLAIN, ">= 0", "lower bound of the weight"),
     REAL("weight.high", weight_high, 2.0, "2", 0, INF, OPEN_LOW | OFF, "> 0, off", "upper bound of the weight"),
@@ -118,13 +104,12 @@ static const struct row table[] = {
     FLAG("weight.kl", weight_kl, 0, "false", "true: the weight multiplies the KL penalty too (ms-swift)"),
     REAL("ratio_clamp", ratio_clamp, INF, "off", 0, INF, OPEN_LOW | OFF, "> 0, off",
          "log ratios of drift, surrogate and weight are held within +-ratio_clamp (verl, OpenRLHF, Trinity-RFT: 20)"),
-    NAME("aggregation", aggregation, aggregation, OPSM_AGGREGATION_LIST, OPSM_AGGREGATION_SEQUENCE_MEAN,
-         "sequence_mean", "weights of tokens and sequences in the loss"),
+    NAME("aggregation", aggregation, aggregation, OPSM_AGGREGATION_SEQUENCE_MEAN,
+         "weights of tokens and sequences in the loss"),
     INTEGER("max_length", max_length, 0, "0", 0, 9007199254740992.0, ">= 0",
             "L_max of aggregation constant; 0: the longest sequence"),
-    NAME("denominator", denominator, denominator, OPSM_DENOMINATOR_LIST, OPSM_DENOMINATOR_ALL, "all",
-         "whether dropped sequences still count"),
-    NAME("guard", guard, guard, OPSM_GUARD_LIST, OPSM_GUARD_POLICY, "policy", "brake on the learning rate"),
+    NAME("denominator", denominator, denominator, OPSM_DENOMINATOR_ALL, "whether dropped sequences still count"),
+    NAME("guard", guard, guard, OPSM_GUARD_POLICY, "brake on the learning rate"),
     REAL("guard_base", guard_base, 1.0, "1", 0, 1, OPEN_LOW, "0..1, not 0", "guard ess: ESS that needs no brake"),
     REAL("guard_cap", guard_cap, 8.0, "8", 0, INF, OPEN_LOW | OFF, "> 0, off", "cap of the weights in the ESS"),
 };
@@ -168,17 +153,19 @@ static opsm_status unknown_key(const char *key, opsm_error *err) {
                      nearest);
 }
 
+static const char *range_of(const struct row *row) {
+    return row->kind == KIND_NAME ? row->names->choices : row->range;
+}
+
 static opsm_status bad_value(const struct row *row, const char *value, opsm_error *err) {
-    const char *range = row->range;
-    return opsm_fail(err, OPSM_INVALID, "%s = \"%.60s\": expected %s%s", row->key, value ? value : "(null)",
-                     row->kind == KIND_INTEGER ? "a whole number, "
-                     : row->kind == KIND_REAL  ? "a number, "
-                                               : "",
-                     row->kind == KIND_NAME ? range + 3 : range);
+    const char *kind = row->kind == KIND_INTEGER ? "a whole number, " : row->kind == KIND_REAL ? "a number, " : "";
+    return opsm_fail(err, OPSM_INVALID, "%s = \"%.60s\": expected %s%s", row->key, value ? value : "(null)", kind,
+                     range_of(row));
 }
 
 /* Comparisons are written so that NaN fails. */
 static bool in_range(const struct row *row, double x) {
+    if (row->kind == KIND_NAME) return x >= 0 && x < row->names->count;
     if (isnan(x)) return row->kind == KIND_REAL && (row->special & AUTO);
     if (isinf(x)) return row->kind == KIND_REAL && x > 0 && (row->special & OFF);
     return (row->special & OPEN_LOW ? x > row->low : x >= row->low) && x <= row->high;
@@ -225,27 +212,44 @@ static bool parse_real(const struct row *row, const char *value, double *x) {
     return parse_decimal(value, x);
 }
 
-static bool parse_integer(const char *value, int64_t *x) {
+/* Up to 2^53 a double holds it exactly. */
+static bool parse_integer(const char *value, double *x) {
     char *end;
-    errno = 0;
     long long parsed = strtoll(value, &end, 10);
-    *x = (int64_t)parsed;
-    return end != value && *end == '\0' && errno == 0 && strspn(value, "+-0123456789") == strlen(value);
+    *x = (double)parsed;
+    return end != value && *end == '\0' && parsed >= -(1LL << 53) && parsed <= 1LL << 53 &&
+           strspn(value, "+-0123456789") == strlen(value);
 }
 
-static bool parse_flag(const char *value, int *x) {
+static bool parse_flag(const char *value, double *x) {
     *x = one_of(value, (const char *const[]){"true", "1", "yes", "on", NULL});
-    return *x || one_of(value, (const char *const[]){"false", "0", "no", "off", NULL});
+    return *x > 0 || one_of(value, (const char *const[]){"false", "0", "no", "off", NULL});
 }
 
-static void *field(opsm_objective *config, const struct row *row) {
-    return (char *)config + row->offset;
+static bool parse_name(const struct name_list *names, const char *value, double *x) {
+    int found = 0;
+    opsm_status status = names_parse(names, value, &found, NULL);
+    *x = found;
+    return status == OPSM_OK;
+}
+
+static bool parse(const struct row *row, const char *value, double *x) {
+    switch (row->kind) {
+    case KIND_NAME:
+        return parse_name(row->names, value, x);
+    case KIND_REAL:
+        return parse_real(row, value, x);
+    case KIND_INTEGER:
+        return parse_integer(value, x);
+    default:
+        return parse_flag(value, x);
+    }
 }
 
 /* Enumerations are stored through int: every enum here has the representation of int or unsigned int. */
 _Static_assert(sizeof(opsm_rule) == sizeof(int), "the key table writes enums as int");
 
-static double field_number(const opsm_objective *config, const struct row *row) {
+static double load(const opsm_objective *config, const struct row *row) {
     const char *at = (const char *)config + row->offset;
     if (row->kind == KIND_REAL) {
         double x;
@@ -262,63 +266,52 @@ static double field_number(const opsm_objective *config, const struct row *row) 
     return (double)x;
 }
 
-static bool known_to(const opsm_objective *config, const struct row *row) {
-    size_t width = row->kind == KIND_REAL || row->kind == KIND_INTEGER ? 8 : sizeof(int);
-    return config->size >= row->offset + width;
+static void store(opsm_objective *config, const struct row *row, double x) {
+    char *at = (char *)config + row->offset;
+    if (row->kind == KIND_REAL) {
+        memcpy(at, &x, sizeof x);
+    } else if (row->kind == KIND_INTEGER) {
+        int64_t integer = (int64_t)x;
+        memcpy(at, &integer, sizeof integer);
+    } else {
+        int small = (int)x;
+        memcpy(at, &small, sizeof small);
+    }
+}
+
+/* The row of a key that the caller's struct has. */
+static opsm_status find_known(const opsm_objective *config, const char *key, const struct row **row, opsm_error *err) {
+    *row = find(key);
+    if (!*row) return unknown_key(key, err);
+    size_t width = (*row)->kind == KIND_REAL || (*row)->kind == KIND_INTEGER ? 8 : sizeof(int);
+    if (config->size >= (*row)->offset + width) return OPSM_OK;
+    return opsm_fail(err, OPSM_UNSUPPORTED, "%s: the program was compiled for an older libopsm", (*row)->key);
 }
 
 void opsm_objective_init(opsm_objective *config, size_t size) {
     opsm_objective full;
     memset(&full, 0, sizeof full); /* padding too: configurations compare as bytes */
     full.size = size < sizeof full ? size : sizeof full;
-    for (int i = 0; i < ROWS; i++) {
-        const struct row *row = &table[i];
-        int as_int = (int)(isfinite(row->initial) ? row->initial : 0);
-        int64_t as_wide = as_int;
-        if (row->kind == KIND_REAL)
-            memcpy(field(&full, row), &row->initial, sizeof row->initial);
-        else if (row->kind == KIND_INTEGER)
-            memcpy(field(&full, row), &as_wide, sizeof as_wide);
-        else
-            memcpy(field(&full, row), &as_int, sizeof as_int);
-    }
+    for (int i = 0; i < ROWS; i++) store(&full, &table[i], table[i].initial);
     memcpy(config, &full, full.size);
 }
 
 opsm_status opsm_objective_set(opsm_objective *config, const char *key, const char *value, opsm_error *err) {
-    const struct row *row = find(key);
-    if (!row) return unknown_key(key, err);
-    if (!known_to(config, row))
-        return opsm_fail(err, OPSM_UNSUPPORTED, "%s: the program was compiled for an older libopsm", row->key);
-    if (!value) return bad_value(row, value, err);
-    if (row->kind == KIND_NAME) {
-        int x;
-        opsm_error inner;
-        if (names_parse(row->names, value, &x, &inner) != OPSM_OK) return bad_value(row, value, err);
-        memcpy(field(config, row), &x, sizeof x);
-    } else if (row->kind == KIND_REAL) {
-        double x;
-        if (!parse_real(row, value, &x) || !in_range(row, x)) return bad_value(row, value, err);
-        memcpy(field(config, row), &x, sizeof x);
-    } else if (row->kind == KIND_INTEGER) {
-        int64_t x;
-        if (!parse_integer(value, &x) || !in_range(row, (double)x)) return bad_value(row, value, err);
-        memcpy(field(config, row), &x, sizeof x);
-    } else {
-        int x;
-        if (!parse_flag(value, &x)) return bad_value(row, value, err);
-        memcpy(field(config, row), &x, sizeof x);
-    }
+    const struct row *row;
+    double x;
+    opsm_status status = find_known(config, key, &row, err);
+    if (status != OPSM_OK) return status;
+    if (!value || !parse(row, value, &x) || !in_range(row, x)) return bad_value(row, value, err);
+    store(config, row, x);
     return OPSM_OK;
 }
 
 opsm_status opsm_objective_get(const opsm_objective *config, const char *key, char *text, size_t size,
                                opsm_error *err) {
-    const struct row *row = find(key);
-    if (!row) return unknown_key(key, err);
-    if (!known_to(config, row))
-        return opsm_fail(err, OPSM_UNSUPPORTED, "%s: the program was compiled for an older libopsm", row->key);
-    double x = field_number(config, row);
+    const struct row *row;
+    opsm_status status = find_known(config, key, &row, err);
+    if (status != OPSM_OK) return status;
+    double x = load(config, row);
     if (row->kind == KIND_NAME)
         snprintf(text, size, "%s", names_name(row->names, (int)x));
     else if (row->kind == KIND_FLAG)
@@ -339,91 +332,18 @@ int opsm_objective_key_count(void) {
 opsm_key opsm_objective_key(int index) {
     if (index < 0 || index >= ROWS) return (opsm_key){0};
     const struct row *row = &table[index];
-    return (opsm_key){row->key, row->initial_text, row->kind == KIND_NAME ? row->range + 3 : row->range, row->doc};
+    const char *initial = row->kind == KIND_NAME ? names_name(row->names, (int)row->initial) : row->initial_text;
+    return (opsm_key){row->key, initial, range_of(row), row->doc};
 }
 
-static opsm_status check_fields(const opsm_objective *config, opsm_error *err) {
+opsm_status keys_check(const opsm_objective *config, opsm_error *err) {
     for (int i = 0; i < ROWS; i++) {
         const struct row *row = &table[i];
-        double x = field_number(config, row);
-        bool good = row->kind == KIND_NAME ? x >= 0 && x < row->names->count : in_range(row, x);
-        if (good) continue;
+        double x = load(config, row);
+        if (in_range(row, x)) continue;
         char text[40];
         snprintf(text, sizeof text, "%g", x);
         return bad_value(row, text, err);
     }
     return OPSM_OK;
-}
-
-static opsm_status check_mask(const opsm_objective *config, opsm_error *err) {
-    opsm_rule rule = config->mask_rule;
-    bool signed_rule = rule == OPSM_RULE_NEGATIVES || rule == OPSM_RULE_POSITIVES || rule == OPSM_RULE_RANDOM;
-    if (config->mask_sign == OPSM_SIGN_ANY && signed_rule)
-        return opsm_fail(err, OPSM_INVALID, "mask.sign = any contradicts mask.rule = %s, which is about a sign",
-                         opsm_rule_name(rule));
-    if (config->mask_current == OPSM_POINT_TRAINER && config->mask_behavior == OPSM_SOURCE_TRAINER)
-        return opsm_fail(err, OPSM_INVALID,
-                         "mask.behavior and mask.current are both trainer: drift from p to p is always zero");
-    if (config->mask_skip_nan && config->surrogate_ratio == OPSM_SOURCE_SAMPLER && objective_needs_ratio(config))
-        return opsm_fail(err, OPSM_INVALID,
-                         "mask.skip_nan = true leaves the ratio without its denominator where logp_behavior is NaN: "
-                         "set surrogate.ratio = trainer");
-    if (config->weight_level == OPSM_WEIGHT_NONE) return OPSM_OK;
-    if (config->surrogate_name == OPSM_SURROGATE_DECOUPLED)
-        return opsm_fail(err, OPSM_INVALID,
-                         "surrogate.name = decoupled has its own weight: use ppo with surrogate.ratio = trainer and "
-                         "weight.level = %s",
-                         opsm_weight_name(config->weight_level));
-    if (!(config->weight_low <= config->weight_high))
-        return opsm_fail(err, OPSM_INVALID, "weight.low = %g is above weight.high = %g", config->weight_low,
-                         config->weight_high);
-    return OPSM_OK;
-}
-
-/* Pairs are kept or rejected whole, and carry no weight. */
-static opsm_status check_pairs(const opsm_objective *config, opsm_error *err) {
-    opsm_rule rule = config->mask_rule;
-    if (config->mask_sign == OPSM_SIGN_TOKEN)
-        return opsm_fail(err, OPSM_INVALID,
-                         "mask.sign = token has no meaning for surrogate.name = dpo: "
-                         "pairs are kept or rejected whole");
-    bool also = config->mask_also == OPSM_BAND_ICEPOP;
-    if (also || rule_by_token(rule))
-        return opsm_fail(err, OPSM_INVALID,
-                         "mask.%s = %s drops tokens, surrogate.name = dpo compares whole sequences: "
-                         "use a rule that drops sequences",
-                         also ? "also" : "rule", also ? "icepop" : opsm_rule_name(rule));
-    if (config->weight_level != OPSM_WEIGHT_NONE)
-        return opsm_fail(err, OPSM_INVALID, "weight.level = %s: surrogate.name = dpo takes no weights",
-                         opsm_weight_name(config->weight_level));
-    return check_mask(config, err);
-}
-
-static opsm_status check_combination(const opsm_objective *config, opsm_error *err) {
-    bool adaptive = config->mask_policy == OPSM_POLICY_QUANTILE || config->mask_policy == OPSM_POLICY_CONTROLLER;
-    if (adaptive && !(config->mask_floor <= config->mask_ceiling))
-        return opsm_fail(err, OPSM_INVALID,
-                         "mask.floor = %g is above mask.ceiling = %g: no threshold lies between them",
-                         config->mask_floor, config->mask_ceiling);
-    return config->surrogate_name == OPSM_SURROGATE_DPO ? check_pairs(config, err) : check_mask(config, err);
-}
-
-opsm_status objective_load_config(const opsm_objective *config, opsm_objective *full, opsm_error *err) {
-    if (!config || config->size < sizeof(size_t))
-        return opsm_fail(err, OPSM_INVALID, "objective configuration not initialised: call opsm_objective_defaults");
-    if (config->size > sizeof *full)
-        return opsm_fail(err, OPSM_UNSUPPORTED,
-                         "objective configuration of %zu bytes: this libopsm %s knows %zu; "
-                         "the program was compiled for a newer one",
-                         config->size, opsm_version(), sizeof *full);
-    opsm_objective_defaults(full);
-    memcpy(full, config, config->size);
-    full->size = sizeof *full;
-    opsm_status status = check_fields(full, err);
-    return status == OPSM_OK ? check_combination(full, err) : status;
-}
-
-opsm_status opsm_objective_check(const opsm_objective *config, opsm_error *err) {
-    opsm_objective full;
-    return objective_load_config(config, &full, err);
 }

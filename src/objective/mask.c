@@ -1,19 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "objective/block.h"
-#include "objective/trust.h"
-
-bool rule_drifts(opsm_rule rule) {
-    return rule != OPSM_RULE_NONE && rule != OPSM_RULE_NEGATIVES;
-}
-
-bool rule_needs_behavior(const opsm_objective *config) {
-    return rule_drifts(config->mask_rule) || config->mask_also != OPSM_BAND_NONE || config->guard == OPSM_GUARD_KEPT ||
-           trust_brakes(config);
-}
-
-bool rule_by_token(opsm_rule rule) {
-    return rule == OPSM_RULE_ICEPOP || rule == OPSM_RULE_TOKEN_K2 || rule == OPSM_RULE_TOKEN || rule == OPSM_RULE_TV;
-}
 
 /* splitmix64's finaliser (Steele, Lea, Flood 2014), applied word by word. */
 static uint64_t mix(uint64_t x) {

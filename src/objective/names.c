@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "objective/names.h"
-#include <stdio.h>
 #include <string.h>
 
-#define ROW(C, name, doc) {name, doc},
+#define ONE(C, name, doc) name,
+#define BAR(C, name, doc) " | " name
 #define NAMES(Type, LIST)                                                                                              \
-    static const struct name Type##_rows[] = {LIST(ROW)};                                                              \
-    const struct name_list names_##Type = {#Type, Type##_rows, sizeof Type##_rows / sizeof Type##_rows[0]};            \
+    static const char *const Type##_names[] = {LIST(ONE)};                                                             \
+    const struct name_list names_##Type = {.what = #Type,                                                              \
+                                           .names = Type##_names,                                                      \
+                                           .count = sizeof Type##_names / sizeof Type##_names[0],                      \
+                                           .choices = &(LIST(BAR))[3]};                                                \
     const char *opsm_##Type##_name(opsm_##Type value) {                                                                \
         return names_name(&names_##Type, (int)value);                                                                  \
     }                                                                                                                  \
@@ -34,26 +37,15 @@ NAMES(point, OPSM_POINT_LIST)
 NAMES(weight, OPSM_WEIGHT_LIST)
 
 const char *names_name(const struct name_list *list, int value) {
-    return value >= 0 && value < list->count ? list->rows[value].name : "?";
-}
-
-void names_join(const struct name_list *list, const char *separator, char *text, size_t size) {
-    size_t used = 0;
-    text[0] = '\0';
-    for (int i = 0; i < list->count && used < size; i++) {
-        int wrote = snprintf(text + used, size - used, "%s%s", i ? separator : "", list->rows[i].name);
-        used += wrote > 0 ? (size_t)wrote : 0;
-    }
+    return value >= 0 && value < list->count ? list->names[value] : "?";
 }
 
 opsm_status names_parse(const struct name_list *list, const char *name, int *value, opsm_error *err) {
     for (int i = 0; name && i < list->count; i++)
-        if (strcmp(name, list->rows[i].name) == 0) {
+        if (strcmp(name, list->names[i]) == 0) {
             *value = i;
             return OPSM_OK;
         }
-    char known[200];
-    names_join(list, ", ", known, sizeof known);
-    return opsm_fail(err, OPSM_INVALID, "unknown %s \"%.60s\": expected one of %s", list->what, name ? name : "(null)",
-                     known);
+    return opsm_fail(err, OPSM_INVALID, "unknown %s \"%.60s\": expected %s", list->what, name ? name : "(null)",
+                     list->choices);
 }

@@ -6,13 +6,11 @@
 #define OPSM_OBJECTIVE_NAMES_H
 #include <opsm/objective.h>
 
-struct name {
-    const char *name, *doc;
-};
 struct name_list {
     const char *what;
-    const struct name *rows;
+    const char *const *names;
     int count;
+    const char *choices; /* "mean | sum | max" */
 };
 extern const struct name_list names_advantage, names_surrogate, names_rule, names_policy, names_estimator, names_reduce,
     names_source, names_sign, names_penalty, names_aggregation, names_denominator, names_guard, names_band, names_point,
@@ -20,8 +18,5 @@ extern const struct name_list names_advantage, names_surrogate, names_rule, name
 
 const char *names_name(const struct name_list *list, int value);
 opsm_status names_parse(const struct name_list *list, const char *name, int *value, opsm_error *err);
-
-/* All names with a separator between them, cut at `size`. */
-void names_join(const struct name_list *list, const char *separator, char *text, size_t size);
 
 #endif

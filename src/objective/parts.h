@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of the objective share. The plan of one evaluation (evaluate.c):
+ * What the files of the objective share. One evaluation, from bottom to top:
  *
- *     drift.c      each sequence: X_i, k3, sums, non-finite values     \  records
- *     mask.c       the rule: which tokens leave the surrogate          /
- *     aggregate.c  denominators of the step -> w_i
+ *     keys.c, check.c                 the fields of the configuration, and whether they go together
+ *     needs.c                         what such a configuration reads
+ *     batch.c, plan.c                 the arrays that are there, and those that are needed
+ *     drift.c (sweep.c)               each sequence: X_i, k3, sums, values that are not finite
+ *     mask.c                          the rule: which tokens leave the surrogate
+ *     aggregate.c                     denominators of the step -> w_i
  *     surrogate.c, penalty.c, dpo.c   S, K and their derivatives, token by token, in blocks
- *     sweep.c      the drift's sums in one sweep over the arrays
+ *     evaluate.c                      loss and gradient of the batch, a record for each sequence
+ *     metrics.c, threshold.c          what follows from the records
  *
  * Tokens in the loss are gathered into blocks of doubles (block.h), so that arithmetic and rounding depend on the order
  * of the loss tokens alone, never on how much padding lies between them.
@@ -37,12 +41,14 @@ struct plan {
     double also_low, also_high;  /* band of mask.also */
 };
 
+/* Every field within the range of its key. */
+opsm_status keys_check(const opsm_objective *config, opsm_error *err);
+
 /* The caller's structs, brought to this library's size: unknown trailing fields are refused, missing ones zero. */
 opsm_status objective_load_config(const opsm_objective *config, opsm_objective *full, opsm_error *err);
 opsm_status batch_load(const opsm_batch *batch, opsm_batch *full, opsm_error *err);
 
-/* Offsets, array lengths, groups. */
-opsm_status batch_check_layout(const opsm_batch *batch, opsm_error *err);
+opsm_status batch_check_offsets(const opsm_batch *batch, opsm_error *err);
 
 /* The name under which sequence i draws random numbers and breaks ties. */
 int64_t batch_id(const opsm_batch *batch, int64_t i);
@@ -53,12 +59,17 @@ int64_t batch_tokens(const opsm_batch *batch, int64_t i);
 /* A_i: the sequence's advantage, or the masked mean of its tokens'. */
 double batch_advantage(const opsm_batch *batch, int64_t i);
 
-/* Resolves which arrays the objective needs; OPSM_MISSING for one that is not there. `forward`: log-probs are needed.
- */
+/* Resolves which arrays the objective needs; OPSM_MISSING for one that is not there. `forward`: log-probs too. */
 opsm_status plan_make(struct plan *plan, const opsm_objective *config, const opsm_threshold *state,
                       const opsm_batch *batch, bool forward, opsm_error *err);
+
+/* ---- needs.c ---- */
 bool surrogate_uses_ratio(opsm_surrogate name);
 bool objective_needs_ratio(const opsm_objective *config);
+bool rule_drifts(opsm_rule rule); /* the rule measures drift */
+bool rule_by_token(opsm_rule rule);
+bool objective_needs_drift(const opsm_objective *config); /* a rule or a guard measures it */
+bool trust_brakes(const opsm_objective *config);          /* the learning rate follows trust */
 
 /* ---- mask.c ---- */
 
@@ -78,9 +89,6 @@ struct token_facts {
     double log_ratio; /* c - b, held within ratio_clamp */
     double behavior;  /* b */
 };
-bool rule_drifts(opsm_rule rule); /* the rule measures drift */
-bool rule_needs_behavior(const opsm_objective *config);
-bool rule_by_token(opsm_rule rule);
 struct decision mask_decide(const struct plan *plan, const opsm_sequence *record, int64_t id, double random_cut);
 bool mask_drops_token(const struct plan *plan, const struct decision *decision, const struct token_facts *token);
 bool mask_is_outlier(const struct plan *plan, double log_ratio);

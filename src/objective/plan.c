@@ -5,41 +5,13 @@
 #include "objective/parts.h"
 #include <math.h>
 
-#ifndef OPSM_VERSION
-#define OPSM_VERSION "0.0.0"
-#endif
-
-const char *opsm_version(void) {
-    return OPSM_VERSION;
-}
-
-int opsm_objective_abi(void) {
-    return OPSM_OBJECTIVE_ABI;
-}
-
 static opsm_status missing(const char *array, const char *why, opsm_error *err) {
     return opsm_fail(err, OPSM_MISSING, "%s is missing: %s needs it", array, why);
 }
 
-bool objective_needs_ratio(const opsm_objective *config) {
-    if (surrogate_uses_ratio(config->surrogate_name)) return true;
-    return config->penalty_beta > 0 && config->penalty_estimator == OPSM_PENALTY_UNBIASED;
-}
-
-int opsm_objective_needs_trainer(const opsm_objective *config) {
-    bool on_ratio = config->surrogate_ratio == OPSM_SOURCE_TRAINER && objective_needs_ratio(config);
-    bool on_drift = config->mask_behavior == OPSM_SOURCE_TRAINER || config->mask_current == OPSM_POINT_TRAINER;
-    return on_ratio || on_drift || config->surrogate_name == OPSM_SURROGATE_DECOUPLED ||
-           config->weight_level != OPSM_WEIGHT_NONE;
-}
-
-int opsm_objective_needs_reference(const opsm_objective *config) {
-    return config->penalty_beta > 0 || config->surrogate_name == OPSM_SURROGATE_DPO;
-}
-
 static opsm_status need_behavior(const struct plan *plan, opsm_error *err) {
     const opsm_objective *config = &plan->config;
-    if (!rule_needs_behavior(config)) return OPSM_OK;
+    if (!objective_needs_drift(config)) return OPSM_OK;
     if (plan->behavior && !plan->now) return missing("logp_trainer", "mask.current = trainer", err);
     if (plan->behavior) return OPSM_OK;
     bool sampler = config->mask_behavior == OPSM_SOURCE_SAMPLER;
@@ -90,7 +62,7 @@ static void resolve_drift(struct plan *plan) {
     const opsm_batch *batch = &plan->batch;
     plan->behavior = config->mask_behavior == OPSM_SOURCE_SAMPLER ? batch->logp_behavior : batch->logp_trainer;
     plan->now = config->mask_current == OPSM_POINT_CURRENT ? batch->logp_current : batch->logp_trainer;
-    if (!plan->now && !rule_needs_behavior(config)) plan->behavior = NULL;
+    if (!plan->now && !objective_needs_drift(config)) plan->behavior = NULL;
     plan->skip_nan = config->mask_skip_nan && config->mask_behavior == OPSM_SOURCE_SAMPLER;
     plan->held = isfinite(config->ratio_clamp);
     resolve_band(config, config->mask_rule == OPSM_RULE_GEOMETRIC, &plan->log_low, &plan->log_high);
@@ -101,7 +73,7 @@ opsm_status plan_make(struct plan *plan, const opsm_objective *config, const ops
                       const opsm_batch *batch, bool forward, opsm_error *err) {
     opsm_status status = objective_load_config(config, &plan->config, err);
     if (status == OPSM_OK) status = batch_load(batch, &plan->batch, err);
-    if (status == OPSM_OK) status = batch_check_layout(&plan->batch, err);
+    if (status == OPSM_OK) status = batch_check_offsets(&plan->batch, err);
     if (status == OPSM_OK && state) status = opsm_threshold_check(state, err);
     if (status != OPSM_OK) return status;
     plan->state = state;

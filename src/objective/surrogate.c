@@ -2,10 +2,6 @@
 #include "objective/surrogate.h"
 #include <math.h>
 
-bool surrogate_uses_ratio(opsm_surrogate name) {
-    return name != OPSM_SURROGATE_REINFORCE && name != OPSM_SURROGATE_DPO;
-}
-
 bool surrogate_is_ppo(opsm_surrogate name) {
     return name == OPSM_SURROGATE_PPO || name == OPSM_SURROGATE_GSPO || name == OPSM_SURROGATE_DECOUPLED;
 }

@@ -13,7 +13,4 @@ double trust_weight(const opsm_sequence *record, double noise_mean);
 void trust_update(opsm_threshold *state, const opsm_sequence *records, int64_t n);
 bool trust_is_sane(const opsm_threshold *state);
 
-/* Does the learning rate follow trust? */
-bool trust_brakes(const opsm_objective *config);
-
 #endif

@@ -97,6 +97,7 @@ static void bad_values_leave_the_configuration_alone(void **state) {
                 {"max_length", "-1"},
                 {"max_length", "1.5"},
                 {"max_length", "99999999999999999999"},
+                {"max_length", "9007199254740993"},
                 {"mask.seed", " 3"},
                 {"penalty.beta", "inf"}};
     opsm_error err = {0};

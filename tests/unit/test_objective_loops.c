@@ -4,21 +4,20 @@
  * same bits. And the exponential against the C library's.
  */
 #define OPSM_NO_CLONES
-#define block_exp            plain_block_exp
-#define block_subtract       plain_block_subtract
-#define block_sum            plain_block_sum
-#define block_max            plain_block_max
-#define block_floats         plain_block_floats
-#define block_any_positive   plain_block_any_positive
-#define block_gather         plain_block_gather
-#define block_scatter        plain_block_scatter
-#define walk_sequence        plain_walk_sequence
-#define walk_next            plain_walk_next
-#define surrogate_block      plain_surrogate_block
-#define surrogate_clipped    plain_surrogate_clipped
-#define surrogate_is_ppo     plain_surrogate_is_ppo
-#define surrogate_uses_ratio plain_surrogate_uses_ratio
-#define penalty_block        plain_penalty_block
+#define block_exp          plain_block_exp
+#define block_subtract     plain_block_subtract
+#define block_sum          plain_block_sum
+#define block_max          plain_block_max
+#define block_floats       plain_block_floats
+#define block_any_positive plain_block_any_positive
+#define block_gather       plain_block_gather
+#define block_scatter      plain_block_scatter
+#define walk_sequence      plain_walk_sequence
+#define walk_next          plain_walk_next
+#define surrogate_block    plain_surrogate_block
+#define surrogate_clipped  plain_surrogate_clipped
+#define surrogate_is_ppo   plain_surrogate_is_ppo
+#define penalty_block      plain_penalty_block
 #include "../../src/objective/block.c"
 #include "../../src/objective/penalty.c"
 #include "../../src/objective/surrogate.c"
