@@ -108,26 +108,14 @@ static opsm_status apply_options(struct run_config *config, const struct eval_op
 }
 
 static opsm_status apply_stop(struct run_config *config, const struct option_texts *stop, opsm_error *err) {
-    struct config_strings *list = &config->rollout.stop;
-    opsm_status status = OPSM_OK;
-    for (int32_t i = 0; i < list->count && stop->count; i++) mem_free(list->items[i]);
-    if (stop->count) *list = (struct config_strings){0};
-    for (int32_t i = 0; status == OPSM_OK && i < stop->count; i++) {
-        status = config_replace_text(&list->items[i], stop->items[i], err);
-        list->count = i + 1;
-    }
-    return status;
+    const struct config_key *key = config_key_find(config_keys, config_n_keys, "rollout.stop");
+    return stop->count ? config_key_set_list(config, key, stop->items, stop->count, err) : OPSM_OK;
 }
 
 static opsm_status apply_verifier(struct run_config *config, const char *type, opsm_error *err) {
     if (!type) return OPSM_OK;
-    for (int32_t i = 0; i < config->n_rewards; i++)
-        config_keys_release(&config->rewards[i], config_reward_keys, config_n_reward_keys);
-    config->n_rewards = 1;
-    config->rewards[0] = (struct config_reward){.weight = 1};
     opsm_status status = config_replace_text(&config->eval.verifier, NULL, err);
-    if (status != OPSM_OK) return status;
-    return config_replace_text(&config->rewards[0].type, type, err);
+    return status == OPSM_OK ? config_set_reward(config, type, err) : status;
 }
 
 static opsm_status fill_config(struct run_config *config, const struct eval_options *o, bool *found, opsm_error *err) {

@@ -15,7 +15,7 @@ enum { SECTION_COMMANDS = 1, SECTION_FILES = 5, SECTION_TOPICS = 7 };
 static const struct {
     const char *name;
     void (*print)(FILE *out);
-} printers[] = {{"config", config_help}, {"tasks", topic_tasks}, {"verifiers", topic_verifiers}};
+} printers[] = {{"config", topic_config}, {"tasks", topic_tasks}, {"verifiers", topic_verifiers}};
 
 /* ---- for a terminal ---- */
 

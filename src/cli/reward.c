@@ -2,7 +2,6 @@
  *
  * opsm reward: recorded responses, judged exactly as training would.
  */
-#include "base/mem.h"
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/options.h"
@@ -65,16 +64,12 @@ static int parse(int argc, char **argv, struct reward_options *o) {
 
 /* One verifier by its name and settings, as an entry of `reward:`. */
 static opsm_status one_verifier(struct run_config *config, const struct reward_options *o, opsm_error *err) {
-    struct config_reward *entry = &config->rewards[0];
-    config->n_rewards = 1;
-    entry->weight = 1;
-    entry->type = mem_strdup(o->verifier);
-    opsm_status status = entry->type ? OPSM_OK : mem_exhausted(err, "a verifier", strlen(o->verifier));
+    opsm_status status = config_set_reward(config, o->verifier, err);
     for (int i = 0; status == OPSM_OK && i < o->n_settings; i++) {
         if (!strncmp(o->settings[i], "type=", 5))
             return opsm_fail(err, OPSM_INVALID, "'%.80s': the type is what --verifier names, '%.60s'; leave one out",
                              o->settings[i], o->verifier);
-        status = config_reward_override(entry, o->settings[i], err);
+        status = config_reward_override(&config->rewards[0], o->settings[i], err);
     }
     return status;
 }

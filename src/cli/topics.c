@@ -13,6 +13,12 @@ static void print_joined(const char *text, FILE *out) {
         if (*text != '\n' || text[1]) putc(*text == '\n' ? ' ' : *text, out);
 }
 
+static void print_settings(int verifier, FILE *out) {
+    int n;
+    const struct config_key *settings = verifier_settings(verifier, &n);
+    for (int i = 0; i < n; i++) fprintf(out, "        %-14s  %s\n", settings[i].path, settings[i].doc);
+}
+
 void topic_verifiers(FILE *out) {
     fputs("A verifier judges a response from 0 to 1. A reward is the weighted sum of those under `reward:`, a list:\n\n"
           "    reward:\n"
@@ -24,17 +30,27 @@ void topic_verifiers(FILE *out) {
           "judges responses that you write down.\n\n",
           out);
     for (int i = 0; verifier_name(i); i++) fprintf(out, "  %-14s  %s\n", verifier_name(i), verifier_doc(i));
-    fputs("\nIn full:\n\n", out);
+    fputs("\nIn full, with the settings that each has:\n\n", out);
     for (int i = 0; verifier_name(i); i++) {
-        char settings[120];
-        verifier_settings(i, settings, sizeof settings);
         fprintf(out, "%s\n    ", verifier_name(i));
         print_joined(verifier_help(i), out);
-        fprintf(out, " Settings: %s.\n", settings);
+        putc('\n', out);
+        print_settings(i, out);
     }
-    fputs("\nSettings, beside type:\n\n", out);
+    fputs("\nAnd settings that all have:\n\n", out);
     for (int i = 0; i < config_n_reward_keys; i++)
-        if (i > 0) fprintf(out, "  %-14s  %s\n", config_reward_keys[i].path, config_reward_keys[i].doc);
+        fprintf(out, "    %-14s  %s\n", config_reward_keys[i].path, config_reward_keys[i].doc);
+}
+
+static void print_all_settings(FILE *out) {
+    for (int i = 0; verifier_name(i); i++) {
+        fprintf(out, "      %s\n", verifier_name(i));
+        print_settings(i, out);
+    }
+}
+
+void topic_config(FILE *out) {
+    config_help(out, print_all_settings);
 }
 
 static void print_example(const struct task_family *family, int usual, enum task_style style, FILE *out) {

@@ -6,6 +6,7 @@
 #define OPSM_CLI_TOPICS_H
 #include <stdio.h>
 
+void topic_config(FILE *out);
 void topic_verifiers(FILE *out);
 void topic_tasks(FILE *out);
 

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "report/recorder.h"
+#include "reward/verifier.h"
 #include "train/diagnosis.h"
 #include <math.h>
 
@@ -24,7 +25,8 @@ static opsm_status read_config(struct run_config *config, int argc, char **argv,
     config_defaults(config);
     opsm_status status = config_load(config, argv[1], err);
     for (int i = 2; status == OPSM_OK && i < argc; i++) status = config_override(config, argv[i], err);
-    return status == OPSM_OK ? config_check(config, err) : status;
+    if (status == OPSM_OK) status = config_check(config, err);
+    return status == OPSM_OK ? reward_try(config->rewards, config->n_rewards, err) : status;
 }
 
 static void print_summary(const struct run_config *config, const struct train_summary *s) {

@@ -38,28 +38,8 @@ void config_defaults(struct run_config *config) {
 
 void config_free(struct run_config *config) {
     config_keys_release(config, config_keys, config_n_keys);
-    for (int32_t i = 0; i < config->n_rewards; i++)
-        config_keys_release(&config->rewards[i], config_reward_keys, config_n_reward_keys);
+    config_forget_rewards(config);
     *config = (struct run_config){0};
-}
-
-struct verifier_spec config_verifier(const struct config_reward *reward) {
-    return (struct verifier_spec){
-        .type = reward->type,
-        .name = reward->name,
-        .weight = reward->weight,
-        .pattern = reward->pattern,
-        .tolerance = reward->tolerance,
-        .last_match = reward->last_match,
-        .as_number = reward->as_number,
-        .ignore_case = reward->ignore_case,
-        .unfinished_ok = reward->unfinished_ok,
-        .max_length = reward->max_length,
-        .prefix = reward->prefix,
-        .suffix = reward->suffix,
-        .tags = (const char *const *)reward->tags.items,
-        .n_tags = reward->tags.count,
-    };
 }
 
 /* ---- checks across keys ------------------------------------------------------------------------------------------ */
@@ -119,21 +99,6 @@ static void print_objective(const struct run_config *config, FILE *out) {
     }
 }
 
-static void print_rewards(const struct run_config *config, FILE *out) {
-    if (config->n_rewards == 0) {
-        fputs("reward: []\n", out);
-        return;
-    }
-    fputs("reward:\n", out);
-    for (int32_t i = 0; i < config->n_rewards; i++) {
-        for (int k = 0; k < config_n_reward_keys; k++) {
-            fprintf(out, "%s%s: ", k == 0 ? "  - {" : ", ", config_reward_keys[k].path);
-            config_key_print(&config->rewards[i], &config_reward_keys[k], out);
-        }
-        fputs("}\n", out);
-    }
-}
-
 char *config_text(const struct run_config *config) {
     char *text = NULL;
     size_t size = 0;
@@ -145,7 +110,7 @@ char *config_text(const struct run_config *config) {
         config_key_print(config, &config_keys[i], out);
         putc('\n', out);
     }
-    print_rewards(config, out);
+    config_print_rewards(config, out);
     print_objective(config, out);
     bool failed = ferror(out) != 0;
     if (fclose(out) != 0 || failed) {
@@ -169,7 +134,7 @@ static void print_range(const struct config_key *key, FILE *out) {
         fprintf(out, " [%s to %s]", low, high);
 }
 
-void config_help(FILE *out) {
+void config_help(FILE *out, void (*settings)(FILE *out)) {
     struct run_config defaults;
     config_defaults(&defaults);
     fputs(
@@ -188,6 +153,8 @@ void config_help(FILE *out) {
     fputs("reward ([])\n    list of maps; empty: the task's own verifier; each with\n", out);
     for (int i = 0; i < config_n_reward_keys; i++)
         fprintf(out, "      %-14s %s\n", config_reward_keys[i].path, config_reward_keys[i].doc);
+    fputs("    and the settings of its type:\n", out);
+    settings(out);
     for (int i = 0; i < opsm_objective_key_count(); i++) {
         opsm_key key = opsm_objective_key(i);
         char value[64] = "?";

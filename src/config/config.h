@@ -13,7 +13,6 @@
 #ifndef OPSM_CONFIG_CONFIG_H
 #define OPSM_CONFIG_CONFIG_H
 #include "kernels/dtype.h"
-#include "reward/verifier.h"
 #include <opsm/objective.h>
 #include <opsm/status.h>
 #include <stdbool.h>
@@ -36,13 +35,22 @@ enum config_bad_row { BAD_ROW_STOP, BAD_ROW_SKIP };
 enum config_truncated { TRUNCATED_SCORE, TRUNCATED_ZERO, TRUNCATED_MASK }; /* responses cut off at max_tokens */
 enum config_template { TEMPLATE_CHAT, TEMPLATE_PLAIN, TEMPLATE_AUTO };
 
-/* One verifier of the weighted sum; fields as in struct verifier_spec. Strings are owned. */
+/* A setting of a reward as it was written. What it means only its type knows: see reward/verifier_type.h. */
+struct config_setting {
+    char *name;
+    char *text; /* NULL: null, or a list only */
+    struct config_strings list;
+    bool is_list; /* a word of the command line may be both, as in pattern=[A-D] and tags=[a, b] */
+    char *place;  /* "demo.yaml:4: ", for sentences about it; NULL: none */
+};
+
+/* One entry of `reward:`. Strings are owned. */
 struct config_reward {
-    char *type, *name, *pattern, *prefix, *suffix;
-    double weight, tolerance;
-    bool ignore_case, unfinished_ok, last_match, as_number;
-    int32_t max_length;
-    struct config_strings tags;
+    char *type, *name; /* name NULL: the type, or the first free of type-2, type-3, ... */
+    double weight;
+    char *place; /* as in a setting */
+    struct config_setting *settings;
+    int32_t n_settings;
 };
 
 struct run_config {
@@ -124,20 +132,23 @@ opsm_status config_load(struct run_config *config, const char *path, opsm_error 
 /* One "key.path=value"; the value is YAML (numbers, [lists], {maps}). */
 opsm_status config_override(struct run_config *config, const char *assignment, opsm_error *err);
 
-/* One "setting=value" of an entry of `reward:`. A text is taken as it is, a list is YAML. */
+/* An entry of `reward:` with no settings yet, in place of all that there were. */
+opsm_status config_set_reward(struct run_config *config, const char *type, opsm_error *err);
+
+/* One "setting=value" of an entry. A text is taken as it is, a list is YAML. */
 opsm_status config_reward_override(struct config_reward *reward, const char *assignment, opsm_error *err);
+void config_reward_free(struct config_reward *reward); /* leaves zeros */
+void config_forget_rewards(struct run_config *config);
 
 /* What depends on more than one key. */
 opsm_status config_check(const struct run_config *config, opsm_error *err);
-
-/* An entry of `reward:` as reward_create wants it; borrows from `config`. */
-struct verifier_spec config_verifier(const struct config_reward *reward);
 
 /* The full configuration in force as YAML, mem_alloc'ed; two configurations are the same run when these texts are
  * equal. Loading it gives the same configuration back. NULL when out of memory. */
 char *config_text(const struct run_config *config);
 
-/* The table as help text: key, default, range, what it does. */
-void config_help(FILE *out);
+/* The table as help text: key, default, range, what it does. `settings` prints what rewards have, which is not known
+ * here. */
+void config_help(FILE *out, void (*settings)(FILE *out));
 
 #endif

@@ -2,6 +2,7 @@
 #include "config/document.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include <string.h>
 
 enum { CONFIG_FILE_LIMIT = 1 << 20, DEPTH_MAX = 32 };
@@ -102,6 +103,17 @@ opsm_status config_at(const struct config_document *d, const yaml_node_t *node, 
     return opsm_fail(err, status, "in '%s': %s", d->origin, sentence);
 }
 
+char *config_place(const struct config_document *d, const yaml_node_t *node) {
+    struct text place = {0};
+    if (d->is_file)
+        text_printf(&place, "%s:%zu: ", d->origin, node->start_mark.line + 1);
+    else
+        text_printf(&place, "in '%s': ", d->origin);
+    if (!place.failed) return place.data;
+    text_free(&place);
+    return NULL;
+}
+
 int config_map_length(const yaml_node_t *map) {
     return (int)(map->data.mapping.pairs.top - map->data.mapping.pairs.start);
 }
@@ -127,6 +139,16 @@ int config_list_length(const yaml_node_t *list) {
 
 yaml_node_t *config_list_item(struct config_document *d, const yaml_node_t *list, int i) {
     return yaml_document_get_node(&d->yaml, list->data.sequence.items.start[i]);
+}
+
+int config_list_texts(struct config_document *d, const yaml_node_t *list, const char **items, int room) {
+    int n = config_list_length(list);
+    for (int i = 0; i < n && i < room; i++) {
+        const yaml_node_t *item = config_list_item(d, list, i);
+        bool is_text = item->type == YAML_SCALAR_NODE && !config_has_nul(item);
+        items[i] = is_text ? (const char *)item->data.scalar.value : NULL;
+    }
+    return n;
 }
 
 const char *config_kind(const yaml_node_t *node) {

@@ -30,6 +30,9 @@ yaml_node_t *config_document_root(struct config_document *document);
 opsm_status config_at(const struct config_document *document, const yaml_node_t *node, opsm_status status,
                       opsm_error *err);
 
+/* The place of `node` as config_at writes it, mem_alloc'ed; NULL: out of memory. */
+char *config_place(const struct config_document *document, const yaml_node_t *node);
+
 /* Entry i of a map. OPSM_INVALID (with its place) when its key is not a name or was given before. */
 struct config_entry {
     const char *name;
@@ -41,6 +44,9 @@ opsm_status config_map_entry(struct config_document *document, const yaml_node_t
 
 int config_list_length(const yaml_node_t *list);
 yaml_node_t *config_list_item(struct config_document *document, const yaml_node_t *list, int i);
+
+/* The first `room` items of a list, NULL for one that is no text or holds a NUL byte; returns the length of the list. */
+int config_list_texts(struct config_document *document, const yaml_node_t *list, const char **items, int room);
 
 /* "a map", "a list" or "a single value". */
 const char *config_kind(const yaml_node_t *node);
@@ -55,6 +61,10 @@ bool config_has_nul(const yaml_node_t *node);
 /* Applies a map of a run's keys. `own`, a name or NULL, is an entry of the map that the caller reads itself. */
 opsm_status config_apply(struct run_config *config, struct config_document *document, yaml_node_t *map, const char *own,
                          opsm_error *err);
+
+/* The list under `reward:`. */
+opsm_status config_read_rewards(struct run_config *config, struct config_document *document, yaml_node_t *list,
+                                opsm_error *err);
 
 /* A copy that owns its strings; OPSM_NOMEM. */
 opsm_status config_copy(struct run_config *copy, const struct run_config *config, opsm_error *err);

@@ -121,17 +121,6 @@ const struct config_key config_reward_keys[] = {
     TEXT("type", type, "verifier, see `opsm help verifiers`"),
     TEXT("name", name, "its name in metrics; default: the type, or the first free of type-2, type-3, ..."),
     REAL("weight", weight, -1e6, 1e6, "factor in the sum"),
-    TEXT("pattern", pattern, "regex, contains: what to look for"),
-    REAL("tolerance", tolerance, 0, 1, "numeric, regex with as_number: relative tolerance"),
-    {"last_match", KEY_BOOL, AT(last_match), 0, 0, NULL, "regex: of several matches the last one counts"},
-    {"as_number", KEY_BOOL, AT(as_number), 0, 0, NULL,
-     "regex: the group `answer` is compared as a number, as in numeric"},
-    {"ignore_case", KEY_BOOL, AT(ignore_case), 0, 0, NULL, "exact, regex, contains: letters compare without case"},
-    {"unfinished_ok", KEY_BOOL, AT(unfinished_ok), 0, 0, NULL, "judge responses that were cut off, too"},
-    INT("max_length", max_length, 0, INT32_MAX, "format: longest response in bytes; 0: any"),
-    TEXT("prefix", prefix, "format: how the response begins"),
-    TEXT("suffix", suffix, "format: how the response ends"),
-    {"tags", KEY_TEXTS, AT(tags), 0, 0, NULL, "format: texts that occur once each, in this order"},
 };
 const int config_n_reward_keys = sizeof config_reward_keys / sizeof *config_reward_keys;
 
@@ -141,6 +130,11 @@ const struct config_key *config_key_find(const struct config_key *keys, int n_ke
     return NULL;
 }
 
+static void release_texts(struct config_strings *list) {
+    for (int32_t i = 0; i < list->count; i++) mem_free(list->items[i]);
+    *list = (struct config_strings){0};
+}
+
 void config_keys_release(void *base, const struct config_key *keys, int n_keys) {
     for (int i = 0; i < n_keys; i++) {
         void *slot = (char *)base + keys[i].offset;
@@ -148,9 +142,7 @@ void config_keys_release(void *base, const struct config_key *keys, int n_keys) 
             mem_free(*(char **)slot);
             *(char **)slot = NULL;
         } else if (keys[i].kind == KEY_TEXTS) {
-            struct config_strings *list = slot;
-            for (int32_t k = 0; k < list->count; k++) mem_free(list->items[k]);
-            *list = (struct config_strings){0};
+            release_texts(slot);
         }
     }
 }
@@ -163,7 +155,7 @@ opsm_status config_replace_text(char **slot, const char *text, opsm_error *err) 
     return OPSM_OK;
 }
 
-opsm_status config_parse_real(const char *path, const char *text, double low, double high, double *value,
+static opsm_status parse_real(const char *path, const char *text, double low, double high, double *value,
                               opsm_error *err) {
     char *end;
     double x = strtod(text, &end);
@@ -236,7 +228,7 @@ opsm_status config_key_set(void *base, const struct config_key *key, const char 
     case KEY_SEED:
         return set_seed(slot, key, text, err);
     case KEY_REAL:
-        return config_parse_real(key->path, text, key->low, key->high, slot, err);
+        return parse_real(key->path, text, key->low, key->high, slot, err);
     case KEY_BOOL:
         return set_bool(slot, key, text, err);
     case KEY_CHOICE:
@@ -249,6 +241,38 @@ opsm_status config_key_set(void *base, const struct config_key *key, const char 
         return opsm_fail(err, OPSM_INVALID, "%s: expected a list of strings, found '%s'", key->path, text);
     }
     return OPSM_INTERNAL;
+}
+
+static opsm_status set_pair(double *slot, const struct config_key *key, const char *const *items, int n,
+                            opsm_error *err) {
+    if (n != 2) return opsm_fail(err, OPSM_INVALID, "%s: expected a list of two numbers, found %d", key->path, n);
+    opsm_status status = OPSM_OK;
+    for (int i = 0; i < 2 && status == OPSM_OK; i++)
+        status = parse_real(key->path, items[i] ? items[i] : "", key->low, key->high, &slot[i], err);
+    return status;
+}
+
+static opsm_status set_texts(struct config_strings *list, const struct config_key *key, const char *const *items, int n,
+                             opsm_error *err) {
+    if (n > CONFIG_LIST_MAX)
+        return opsm_fail(err, OPSM_INVALID, "%s: at most %d entries, found %d", key->path, CONFIG_LIST_MAX, n);
+    release_texts(list);
+    for (int i = 0; i < n; i++) {
+        if (!items[i] || !*items[i])
+            return opsm_fail(err, OPSM_INVALID, "%s: entry %d: expected a string that is not empty", key->path, i + 1);
+        opsm_status status = config_replace_text(&list->items[i], items[i], err);
+        if (status != OPSM_OK) return status;
+        list->count = i + 1;
+    }
+    return OPSM_OK;
+}
+
+opsm_status config_key_set_list(void *base, const struct config_key *key, const char *const *items, int n,
+                                opsm_error *err) {
+    void *slot = (char *)base + key->offset;
+    if (key->kind == KEY_PAIR) return set_pair(slot, key, items, n, err);
+    if (key->kind == KEY_TEXTS) return set_texts(slot, key, items, n, err);
+    return opsm_fail(err, OPSM_INVALID, "%s: expected a single value, found a list", key->path);
 }
 
 opsm_status config_key_reset(void *base, const void *defaults, const struct config_key *key, opsm_error *err) {

@@ -30,7 +30,7 @@ struct config_key {
 
 extern const struct config_key config_keys[]; /* offsets into struct run_config */
 extern const int config_n_keys;
-extern const struct config_key config_reward_keys[]; /* offsets into struct config_reward; paths without "reward." */
+extern const struct config_key config_reward_keys[]; /* what every entry of `reward:` has; paths without "reward." */
 extern const int config_n_reward_keys;
 
 /* NULL: unknown. */
@@ -43,18 +43,21 @@ void config_key_print(const void *base, const struct config_key *key, FILE *out)
  * place. */
 opsm_status config_key_set(void *base, const struct config_key *key, const char *text, opsm_error *err);
 
+/* The same for a list: the first texts, up to CONFIG_LIST_MAX, of the `n` that were written (NULL: something else). */
+opsm_status config_key_set_list(void *base, const struct config_key *key, const char *const *items, int n,
+                                opsm_error *err);
+
 /* The key's field becomes that of the struct at `defaults`. */
 opsm_status config_key_reset(void *base, const void *defaults, const struct config_key *key, opsm_error *err);
 
 /* Releases what the keys of the struct at `base` own, and forgets it. */
 void config_keys_release(void *base, const struct config_key *keys, int n_keys);
 
-/* A number in [low, high] from all of `text`, for lists; OPSM_INVALID with a sentence otherwise. */
-opsm_status config_parse_real(const char *path, const char *text, double low, double high, double *value,
-                              opsm_error *err);
-
 /* Text as a YAML double-quoted scalar, or null. */
 void config_print_text(const char *text, FILE *out);
+
+/* The list under `reward:` as YAML. */
+void config_print_rewards(const struct run_config *config, FILE *out);
 
 /* Replaces an owned string by a copy of `text` (NULL: nothing). */
 opsm_status config_replace_text(char **slot, const char *text, opsm_error *err);

@@ -84,105 +84,18 @@ static opsm_status unknown_key(const char *path, opsm_error *err) {
     return opsm_fail(err, OPSM_INVALID, "unknown key '%.100s'; did you mean '%s'?", path, nearest);
 }
 
-static opsm_status set_pair(struct walk *walk, void *base, const struct config_key *key, yaml_node_t *node) {
-    double *slot = (double *)(void *)((char *)base + key->offset);
-    if (config_list_length(node) != 2)
-        return opsm_fail(walk->err, OPSM_INVALID, "%s: expected a list of two numbers, found %d", key->path,
-                         config_list_length(node));
-    for (int i = 0; i < 2; i++) {
-        const yaml_node_t *item = config_list_item(walk->document, node, i);
-        const char *text = item->type == YAML_SCALAR_NODE ? (const char *)item->data.scalar.value : "";
-        opsm_status status = config_parse_real(key->path, text, key->low, key->high, &slot[i], walk->err);
-        if (status != OPSM_OK) return status;
+/* A node into the field of `key`. */
+static opsm_status set_value(struct walk *walk, const struct config_key *key, yaml_node_t *node) {
+    if (node->type == YAML_SEQUENCE_NODE) {
+        const char *items[CONFIG_LIST_MAX];
+        int n = config_list_texts(walk->document, node, items, CONFIG_LIST_MAX);
+        return config_key_set_list(walk->config, key, items, n, walk->err);
     }
-    return OPSM_OK;
-}
-
-static opsm_status set_texts(struct walk *walk, void *base, const struct config_key *key, yaml_node_t *node) {
-    struct config_strings *list = (struct config_strings *)(void *)((char *)base + key->offset);
-    int n = config_list_length(node);
-    if (n > CONFIG_LIST_MAX)
-        return opsm_fail(walk->err, OPSM_INVALID, "%s: at most %d entries, found %d", key->path, CONFIG_LIST_MAX, n);
-    for (int32_t i = 0; i < list->count; i++) mem_free(list->items[i]);
-    *list = (struct config_strings){0};
-    for (int i = 0; i < n; i++) {
-        const yaml_node_t *item = config_list_item(walk->document, node, i);
-        if (item->type != YAML_SCALAR_NODE || config_has_nul(item) || item->data.scalar.length == 0)
-            return opsm_fail(walk->err, OPSM_INVALID, "%s: entry %d: expected a string that is not empty", key->path,
-                             i + 1);
-        opsm_status status = config_replace_text(&list->items[i], (const char *)item->data.scalar.value, walk->err);
-        if (status != OPSM_OK) return status;
-        list->count = i + 1;
-    }
-    return OPSM_OK;
-}
-
-/* A node into the field of `key` in the struct at `base`. */
-static opsm_status set_value(struct walk *walk, void *base, const struct config_key *key, yaml_node_t *node) {
-    if (node->type == YAML_SEQUENCE_NODE && key->kind == KEY_PAIR) return set_pair(walk, base, key, node);
-    if (node->type == YAML_SEQUENCE_NODE && key->kind == KEY_TEXTS) return set_texts(walk, base, key, node);
     if (node->type != YAML_SCALAR_NODE)
         return opsm_fail(walk->err, OPSM_INVALID, "%s: expected a single value, found %s", key->path,
                          config_kind(node));
     if (config_has_nul(node)) return opsm_fail(walk->err, OPSM_INVALID, "%s: the value holds a NUL byte", key->path);
-    return config_key_set(base, key, config_scalar(node), walk->err);
-}
-
-/* ---- reward: a list of maps -----------------------------------------------------------------------------------------
- */
-
-static opsm_status unknown_setting(const char *name, opsm_error *err) {
-    const char *names[32];
-    int n = 0;
-    for (; n < config_n_reward_keys && n < 32; n++) names[n] = config_reward_keys[n].path;
-    const char *nearest = text_nearest(name, names, (size_t)n);
-    if (!nearest)
-        return opsm_fail(err, OPSM_INVALID, "unknown key 'reward.%.60s'; `opsm help config` lists them", name);
-    return opsm_fail(err, OPSM_INVALID, "unknown key 'reward.%.60s'; did you mean '%s'?", name, nearest);
-}
-
-static opsm_status set_reward(struct walk *walk, struct config_reward *reward, yaml_node_t *node) {
-    if (node->type != YAML_MAPPING_NODE)
-        return opsm_fail(walk->err, OPSM_INVALID, "reward: expected maps like {type: numeric, weight: 1.0}, found %s",
-                         config_kind(node));
-    static const struct config_reward defaults = {.weight = 1.0};
-    *reward = defaults;
-    for (int i = 0; i < config_map_length(node); i++) {
-        struct config_entry entry;
-        opsm_status status = config_map_entry(walk->document, node, i, &entry, walk->err);
-        if (status != OPSM_OK) return status;
-        const struct config_key *key = config_key_find(config_reward_keys, config_n_reward_keys, entry.name);
-        if (!key) return unknown_setting(entry.name, walk->err);
-        status = config_is_null(entry.value) ? config_key_reset(reward, &defaults, key, walk->err)
-                                             : set_value(walk, reward, key, entry.value);
-        if (status != OPSM_OK) return status;
-    }
-    if (!reward->type) return opsm_fail(walk->err, OPSM_INVALID, "reward: an entry has no type");
-    return OPSM_OK;
-}
-
-static void forget_rewards(struct run_config *config) {
-    for (int32_t i = 0; i < config->n_rewards; i++)
-        config_keys_release(&config->rewards[i], config_reward_keys, config_n_reward_keys);
-    memset(config->rewards, 0, sizeof config->rewards);
-    config->n_rewards = 0;
-}
-
-static opsm_status set_rewards(struct walk *walk, yaml_node_t *node) {
-    struct run_config *config = walk->config;
-    if (node->type != YAML_SEQUENCE_NODE)
-        return opsm_fail(walk->err, OPSM_INVALID, "reward: expected a list of {type, weight}, found %s",
-                         config_kind(node));
-    int n = config_list_length(node);
-    if (n > CONFIG_LIST_MAX)
-        return opsm_fail(walk->err, OPSM_INVALID, "reward: at most %d entries, found %d", CONFIG_LIST_MAX, n);
-    forget_rewards(config);
-    config->n_rewards = n; /* entries are zero until set, so that config_free() is right at any time */
-    for (int i = 0; i < n; i++) {
-        opsm_status status = set_reward(walk, &config->rewards[i], config_list_item(walk->document, node, i));
-        if (status != OPSM_OK) return status;
-    }
-    return OPSM_OK;
+    return config_key_set(walk->config, key, config_scalar(node), walk->err);
 }
 
 /* ---- the walk ------------------------------------------------------------------------------------------------------
@@ -241,7 +154,7 @@ static opsm_status unset(struct walk *walk, const char *path, bool *known) {
     config_defaults(&defaults);
     opsm_status status = OPSM_OK;
     *known = !strcmp(path, "reward");
-    if (*known) forget_rewards(walk->config);
+    if (*known) config_forget_rewards(walk->config);
     for (int i = 0; i < config_n_keys && status == OPSM_OK; i++) {
         if (!belongs(config_keys[i].path, path)) continue;
         *known = true;
@@ -262,7 +175,8 @@ static opsm_status apply_map(struct walk *walk, const char *path, yaml_node_t *n
 
 static opsm_status apply(struct walk *walk, const char *path, yaml_node_t *node) {
     const struct config_key *key = config_key_find(config_keys, config_n_keys, path);
-    if (!strcmp(path, "reward") && !config_is_null(node)) return at(walk, node, set_rewards(walk, node));
+    if (!strcmp(path, "reward") && !config_is_null(node))
+        return at(walk, node, config_read_rewards(walk->config, walk->document, node, walk->err));
     if (!strcmp(path, "lab"))
         return at(walk, node,
                   opsm_fail(walk->err, OPSM_INVALID,
@@ -272,7 +186,7 @@ static opsm_status apply(struct walk *walk, const char *path, yaml_node_t *node)
         opsm_status status = unset(walk, path, &known);
         return at(walk, node, known ? status : unknown_key(path, walk->err));
     }
-    if (key) return at(walk, node, set_value(walk, walk->config, key, node));
+    if (key) return at(walk, node, set_value(walk, key, node));
     if (is_objective_key(path)) return at(walk, node, set_objective(walk, path + 10, node));
     if (!is_section(path)) return at(walk, node, unknown_key(path, walk->err));
     if (node->type != YAML_MAPPING_NODE)
@@ -333,28 +247,6 @@ opsm_status config_override(struct run_config *config, const char *assignment, o
     struct walk walk = {.config = config, .document = &document, .policy_named = config->policy_in_words, .err = err};
     status = apply(&walk, path, root ? root : &nothing);
     config->policy_in_words = walk.policy_named;
-    config_document_close(&document);
-    return status;
-}
-
-opsm_status config_reward_override(struct config_reward *reward, const char *assignment, opsm_error *err) {
-    const char *equals = strchr(assignment, '=');
-    char name[PATH_ROOM];
-    int n = snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - assignment) : 0, assignment);
-    if (!equals || n <= 0 || n >= PATH_ROOM)
-        return opsm_fail(err, OPSM_INVALID, "'%.100s': expected setting=value", assignment);
-    const struct config_key *key = config_key_find(config_reward_keys, config_n_reward_keys, name);
-    if (!key) return unknown_setting(name, err);
-    if (key->kind != KEY_TEXTS) return config_key_set(reward, key, equals + 1, err);
-    struct config_document document;
-    opsm_status status = config_document_parse(&document, assignment, false, equals + 1, strlen(equals + 1), err);
-    if (status != OPSM_OK) return status;
-    yaml_node_t *root = config_document_root(&document);
-    struct walk walk = {.document = &document, .err = err};
-    if (root && root->type == YAML_SEQUENCE_NODE)
-        status = set_texts(&walk, reward, key, root);
-    else
-        status = opsm_fail(err, OPSM_INVALID, "%s: expected a list like [a, b]", key->path);
     config_document_close(&document);
     return status;
 }

@@ -124,14 +124,14 @@ static opsm_status choose_reward(struct problems *p, const struct run_config *co
                          config->data.file);
     bool every;
     opsm_error why = {0};
-    opsm_status status = reward_create(&p->reward, &(struct verifier_spec){.type = "numeric", .weight = 1}, 1, err);
+    opsm_status status = reward_create_plain(&p->reward, "numeric", err);
     if (status == OPSM_OK) status = reads_every_answer(p, &every, &why, err);
     if (status != OPSM_OK || every) return status;
     log_line(LOG_INFO,
              "the reward is exact (the whole response equals the answer), for numeric cannot read every answer: %s",
              why.text);
     reward_free(p->reward);
-    return reward_create(&p->reward, &(struct verifier_spec){.type = "exact", .weight = 1}, 1, err);
+    return reward_create_plain(&p->reward, "exact", err);
 }
 
 /* The verifier that decides what is right. */
@@ -149,14 +149,8 @@ static opsm_status choose_primary(struct problems *p, const char *name, opsm_err
 }
 
 static opsm_status create_reward(struct problems *p, const struct run_config *config, opsm_error *err) {
-    struct verifier_spec specs[CONFIG_LIST_MAX] = {0};
-    int n = config->n_rewards;
-    for (int i = 0; i < n; i++) specs[i] = config_verifier(&config->rewards[i]);
-    if (n > 0) return reward_create(&p->reward, specs, n, err);
-    if (data_task(p->source)) {
-        specs[0] = (struct verifier_spec){.type = data_verifier(p->source), .weight = 1};
-        return reward_create(&p->reward, specs, 1, err);
-    }
+    if (config->n_rewards > 0) return reward_create(&p->reward, config->rewards, config->n_rewards, err);
+    if (data_task(p->source)) return reward_create_plain(&p->reward, data_verifier(p->source), err);
     return choose_reward(p, config, err);
 }
 

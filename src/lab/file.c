@@ -8,6 +8,7 @@
 #include "config/document.h"
 #include "config/keys.h"
 #include "lab/lab.h"
+#include "reward/verifier.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -245,7 +246,7 @@ static opsm_status read_arm(struct reader *r, struct lab_arm *arm, const struct 
     if (status != OPSM_OK) return status;
     status = config_replace_text(&arm->config.output, r->lab->base.output, r->err);
     if (status == OPSM_OK) status = config_at(r->document, entry->key, config_check(&arm->config, r->err), r->err);
-    return status;
+    return status == OPSM_OK ? reward_try(arm->config.rewards, arm->config.n_rewards, r->err) : status;
 }
 
 static opsm_status read_arms(struct reader *r) {
@@ -354,6 +355,7 @@ static opsm_status read_start(struct reader *r) {
     if (status == OPSM_OK && lab->start.sft.init.dim > 0) /* a fresh model: the base's is not used */
         status = config_replace_text(&lab->start.model, NULL, r->err);
     if (status == OPSM_OK) status = config_at(r->document, r->start, config_check(&lab->start, r->err), r->err);
+    if (status == OPSM_OK) status = reward_try(lab->start.rewards, lab->start.n_rewards, r->err);
     if (status != OPSM_OK) return status;
     mem_free(lab->base.model);
     lab->base.model = file_join(lab->start.output, "model.gguf");
@@ -381,7 +383,8 @@ static opsm_status settle(struct reader *r) {
                          "train.iterations x schedule.minibatches x schedule.epochs is %" PRId64
                          ": a run of a laboratory has at most %d optimiser steps",
                          (int64_t)lab->rounds * lab->steps_per_round, STEPS_MAX);
-    opsm_status status = read_start(r);
+    opsm_status status = reward_try(lab->base.rewards, lab->base.n_rewards, r->err);
+    if (status == OPSM_OK) status = read_start(r);
     if (status == OPSM_OK) status = config_check(&lab->base, r->err);
     if (status == OPSM_OK) status = read_arms(r);
     if (status == OPSM_OK) status = read_expectations(r);

@@ -18,12 +18,12 @@ static const struct {
 
 enum { TYPE_COUNT = sizeof TYPES / sizeof *TYPES };
 
-/* One summand: the specification with all its texts copied, and the type's own state. */
+/* One summand, with a struct of its type. */
 struct verifier {
     const struct verifier_type *type;
-    struct verifier_spec spec;
-    char name[VERIFIER_NAME_MAX + 1], *pattern, *prefix, *suffix, **tags;
-    void *state;
+    char name[VERIFIER_NAME_MAX + 1];
+    double weight;
+    void *self;
 };
 
 struct reward {
@@ -42,6 +42,12 @@ const char *verifier_doc(int index) {
 
 const char *verifier_help(int index) {
     return index >= 0 && index < TYPE_COUNT ? TYPES[index].type->help : NULL;
+}
+
+const struct config_key *verifier_settings(int index, int *n) {
+    bool known = index >= 0 && index < TYPE_COUNT;
+    *n = known ? TYPES[index].type->n_settings : 0;
+    return known ? TYPES[index].type->settings : NULL;
 }
 
 static const struct verifier_type *find_type(const char *name, opsm_error *err) {
@@ -63,94 +69,68 @@ static const struct verifier_type *find_type(const char *name, opsm_error *err) 
     return NULL;
 }
 
-/* A setting, the types that have it, and whether a specification sets it. */
-struct setting_row {
-    const char *name;
-    unsigned setting;
-    bool set;
-};
-enum { SETTING_ROWS = 10 };
-
-static void list_settings(const struct verifier_spec *spec, struct setting_row rows[SETTING_ROWS]) {
-    const struct setting_row all[SETTING_ROWS] = {
-        {"pattern", SETTING_PATTERN, spec->pattern != NULL},
-        {"tolerance", SETTING_TOLERANCE, spec->tolerance != 0},
-        {"ignore_case", SETTING_IGNORE_CASE, spec->ignore_case},
-        {"unfinished_ok", SETTING_UNFINISHED, spec->unfinished_ok},
-        {"last_match", SETTING_GROUP, spec->last_match},
-        {"as_number", SETTING_GROUP, spec->as_number},
-        {"max_length", SETTING_SHAPE, spec->max_length != 0},
-        {"prefix", SETTING_SHAPE, spec->prefix != NULL},
-        {"suffix", SETTING_SHAPE, spec->suffix != NULL},
-        {"tags", SETTING_SHAPE, spec->n_tags != 0},
-    };
-    memcpy(rows, all, sizeof all);
+/* No type has it, or another one. */
+static opsm_status refuse_setting(const struct verifier_type *type, const char *type_name, const char *name,
+                                  opsm_error *err) {
+    enum { WORDS_MAX = 64 };
+    const char *words[WORDS_MAX];
+    size_t n = 0;
+    for (int i = 0; i < type->n_settings && n < WORDS_MAX; i++) words[n++] = type->settings[i].path;
+    for (int i = 0; i < config_n_reward_keys && n < WORDS_MAX; i++) words[n++] = config_reward_keys[i].path;
+    for (int t = 0; t < TYPE_COUNT; t++)
+        for (int i = 0; i < TYPES[t].type->n_settings && n < WORDS_MAX; i++) {
+            words[n++] = TYPES[t].type->settings[i].path;
+            if (!strcmp(words[n - 1], name))
+                return opsm_fail(err, OPSM_INVALID, "verifier '%s' has no setting '%s'", type_name, name);
+        }
+    const char *nearest = text_nearest(name, words, n);
+    if (nearest) return opsm_fail(err, OPSM_INVALID, "unknown key 'reward.%.60s'; did you mean '%s'?", name, nearest);
+    return opsm_fail(err, OPSM_INVALID, "unknown key 'reward.%.60s'; `opsm help verifiers` lists them", name);
 }
 
-void verifier_settings(int index, char *list, size_t room) {
-    struct setting_row rows[SETTING_ROWS];
-    list_settings(&(struct verifier_spec){0}, rows);
-    size_t used = 0;
-    snprintf(list, room, "none");
-    for (int i = 0; i < SETTING_ROWS; i++)
-        if ((TYPES[index].type->settings & rows[i].setting) && used < room)
-            used += (size_t)snprintf(list + used, room - used, "%s%s", used ? ", " : "", rows[i].name);
+/* One setting into the type's struct; null leaves the default. */
+static opsm_status apply_setting(void *self, const struct config_key *key, const struct config_setting *setting,
+                                 opsm_error *err) {
+    bool wants_list = key->kind == KEY_TEXTS || key->kind == KEY_PAIR;
+    if (setting->is_list && (wants_list || !setting->text))
+        return config_key_set_list(self, key, (const char *const *)setting->list.items, setting->list.count, err);
+    return setting->text ? config_key_set(self, key, setting->text, err) : OPSM_OK;
 }
 
-/* A setting that would be ignored is a mistake of the person who wrote it. */
-static opsm_status check_spec(const struct verifier_spec *spec, const struct verifier_type *type, opsm_error *err) {
-    struct setting_row rows[SETTING_ROWS];
-    list_settings(spec, rows);
-    for (int i = 0; i < SETTING_ROWS; i++)
-        if (rows[i].set && !(type->settings & rows[i].setting))
-            return opsm_fail(err, OPSM_INVALID, "verifier '%s' has no setting '%s'", type->name, rows[i].name);
-    size_t length = spec->name ? strlen(spec->name) : 1;
-    if (length < 1 || length > VERIFIER_NAME_MAX)
-        return opsm_fail(err, OPSM_INVALID, "verifier '%s': a name has 1 to %d bytes, found %zu", type->name,
-                         VERIFIER_NAME_MAX, length);
-    if (!isfinite(spec->weight))
-        return opsm_fail(err, OPSM_INVALID, "verifier '%s': weight must be a finite number", type->name);
-    if (!(spec->tolerance >= 0 && spec->tolerance < 1))
-        return opsm_fail(err, OPSM_INVALID, "verifier '%s': tolerance must be at least 0 and below 1, found %g",
-                         type->name, spec->tolerance);
-    if (spec->max_length < 0)
-        return opsm_fail(err, OPSM_INVALID, "verifier '%s': max_length must not be negative", type->name);
+/* Puts the place where something was written before the sentence about it. */
+static opsm_status at(const char *place, opsm_status status, opsm_error *err) {
+    if (status == OPSM_OK || !place || !err) return status;
+    opsm_error bare = *err;
+    return opsm_fail(err, status, "%s%s", place, bare.text);
+}
+
+static opsm_status read_settings(struct verifier *verifier, const struct config_reward *entry, opsm_error *err) {
+    const struct verifier_type *type = verifier->type;
+    for (int32_t i = 0; i < entry->n_settings; i++) {
+        const struct config_setting *setting = &entry->settings[i];
+        const struct config_key *key = config_key_find(type->settings, type->n_settings, setting->name);
+        opsm_status status = key ? apply_setting(verifier->self, key, setting, err)
+                                 : refuse_setting(type, entry->type, setting->name, err);
+        if (status != OPSM_OK) return at(setting->place, status, err);
+    }
     return OPSM_OK;
 }
 
-/* Copies an optional text; false when out of memory. */
-static bool keep_text(char **copy, const char **view, const char *text) {
-    if (!text) return true;
-    *copy = mem_strdup(text);
-    *view = *copy;
-    return *copy != NULL;
-}
-
-static bool keep_tags(struct verifier *verifier, const struct verifier_spec *spec) {
-    if (spec->n_tags == 0) return true;
-    verifier->tags = mem_zalloc((size_t)spec->n_tags, sizeof *verifier->tags);
-    if (!verifier->tags) return false;
-    verifier->spec.tags = (const char *const *)verifier->tags;
-    for (int i = 0; i < spec->n_tags; i++)
-        if (!(verifier->tags[i] = mem_strdup(spec->tags[i]))) return false;
-    return true;
-}
-
-static opsm_status verifier_create(struct verifier *verifier, const struct verifier_spec *spec, opsm_error *err) {
-    const struct verifier_type *type = find_type(spec->type, err);
-    if (!type) return OPSM_INVALID;
-    opsm_status status = check_spec(spec, type, err);
-    if (status != OPSM_OK) return status;
-    verifier->type = type;
-    verifier->spec = *spec;
-    verifier->spec.type = type->name;
-    verifier->spec.name = NULL; /* see name_verifier */
-    verifier->spec.tags = NULL;
-    bool kept = keep_text(&verifier->pattern, &verifier->spec.pattern, spec->pattern) &&
-                keep_text(&verifier->prefix, &verifier->spec.prefix, spec->prefix) &&
-                keep_text(&verifier->suffix, &verifier->spec.suffix, spec->suffix) && keep_tags(verifier, spec);
-    if (!kept) return mem_exhausted(err, "a verifier", sizeof *verifier);
-    return type->create ? type->create(&verifier->state, &verifier->spec, err) : OPSM_OK;
+static opsm_status verifier_create(struct verifier *verifier, const struct config_reward *entry, opsm_error *err) {
+    verifier->type = find_type(entry->type, err);
+    if (!verifier->type) return OPSM_INVALID;
+    size_t length = entry->name ? strlen(entry->name) : 1;
+    if (length < 1 || length > VERIFIER_NAME_MAX)
+        return opsm_fail(err, OPSM_INVALID, "verifier '%s': a name has 1 to %d bytes, found %zu", entry->type,
+                         VERIFIER_NAME_MAX, length);
+    if (!isfinite(entry->weight))
+        return opsm_fail(err, OPSM_INVALID, "verifier '%s': weight must be a finite number", entry->type);
+    verifier->weight = entry->weight;
+    verifier->self = mem_zalloc(1, verifier->type->size);
+    if (!verifier->self) return mem_exhausted(err, "a verifier", verifier->type->size);
+    opsm_status status = read_settings(verifier, entry, err);
+    if (status != OPSM_OK || !verifier->type->create) return status;
+    return verifier->type->create(verifier->self, err);
 }
 
 static bool is_taken(const struct reward *reward, int count, const char *name) {
@@ -160,9 +140,9 @@ static bool is_taken(const struct reward *reward, int count, const char *name) {
 }
 
 /* Metrics tell the summands apart by name: the one given, else the first of "numeric", "numeric-2", ... that is free. */
-static opsm_status name_verifier(struct reward *reward, int index, const char *given, opsm_error *err) {
+static opsm_status name_verifier(struct reward *reward, int index, const char *type, const char *given,
+                                 opsm_error *err) {
     char *name = reward->verifiers[index].name;
-    const char *type = reward->verifiers[index].type->name;
     snprintf(name, VERIFIER_NAME_MAX + 1, "%s", given ? given : type);
     if (given && is_taken(reward, index, name))
         return opsm_fail(err, OPSM_INVALID, "reward: two entries have the name '%s'", name);
@@ -171,15 +151,13 @@ static opsm_status name_verifier(struct reward *reward, int index, const char *g
 }
 
 static void verifier_release(struct verifier *verifier) {
-    if (verifier->state) verifier->type->destroy(verifier->state);
-    mem_free(verifier->pattern);
-    mem_free(verifier->prefix);
-    mem_free(verifier->suffix);
-    for (int i = 0; verifier->tags && i < verifier->spec.n_tags; i++) mem_free(verifier->tags[i]);
-    mem_free(verifier->tags);
+    if (!verifier->self) return;
+    if (verifier->type->destroy) verifier->type->destroy(verifier->self);
+    config_keys_release(verifier->self, verifier->type->settings, verifier->type->n_settings);
+    mem_free(verifier->self);
 }
 
-opsm_status reward_create(struct reward **result, const struct verifier_spec *specs, int n, opsm_error *err) {
+opsm_status reward_create(struct reward **result, const struct config_reward *entries, int n, opsm_error *err) {
     *result = NULL;
     if (n < 1 || n > VERIFIERS_MAX)
         return opsm_fail(err, OPSM_INVALID, "a reward is the sum of 1 to %d verifiers, found %d", VERIFIERS_MAX, n);
@@ -188,8 +166,9 @@ opsm_status reward_create(struct reward **result, const struct verifier_spec *sp
     opsm_status status = OPSM_OK;
     for (int i = 0; i < n && status == OPSM_OK; i++) {
         reward->count = i + 1;
-        status = verifier_create(&reward->verifiers[i], &specs[i], err);
-        if (status == OPSM_OK) status = name_verifier(reward, i, specs[i].name, err);
+        status = verifier_create(&reward->verifiers[i], &entries[i], err);
+        if (status == OPSM_OK) status = name_verifier(reward, i, entries[i].type, entries[i].name, err);
+        status = at(entries[i].place, status, err);
     }
     if (status != OPSM_OK) {
         reward_free(reward);
@@ -197,6 +176,21 @@ opsm_status reward_create(struct reward **result, const struct verifier_spec *sp
     }
     *result = reward;
     return OPSM_OK;
+}
+
+opsm_status reward_create_plain(struct reward **result, const char *type, opsm_error *err) {
+    char *name = mem_strdup(type);
+    if (!name) return mem_exhausted(err, "a verifier", strlen(type));
+    opsm_status status = reward_create(result, &(struct config_reward){.type = name, .weight = 1}, 1, err);
+    mem_free(name);
+    return status;
+}
+
+opsm_status reward_try(const struct config_reward *entries, int n, opsm_error *err) {
+    struct reward *reward = NULL;
+    opsm_status status = n > 0 ? reward_create(&reward, entries, n, err) : OPSM_OK;
+    reward_free(reward);
+    return status;
 }
 
 void reward_free(struct reward *reward) {
@@ -220,7 +214,7 @@ const char *reward_name(const struct reward *reward, int index) {
 static opsm_status check(const struct verifier *v, const struct problem *problem, opsm_error *err) {
     opsm_status status = OPSM_OK;
     for (int k = 0; v->type->check && status == OPSM_OK && k <= problem->n_more_answers; k++)
-        status = v->type->check(v->state, &v->spec, problem, problem_answer(problem, k), err);
+        status = v->type->check(v->self, problem, problem_answer(problem, k), err);
     return status;
 }
 
@@ -236,7 +230,7 @@ static double best_score(const struct verifier *v, const struct problem *problem
     double best = -1;
     for (int k = 0; k <= problem->n_more_answers && best < 1; k++) {
         struct span here = {0};
-        double score = v->type->score(v->state, &v->spec, problem, problem_answer(problem, k), response, &here);
+        double score = v->type->score(v->self, problem, problem_answer(problem, k), response, &here);
         if (isnan(score)) return score;
         if (score > best) {
             best = score;
@@ -266,7 +260,7 @@ static void judge(const struct reward *reward, const struct reward_item *item, s
         const struct verifier *v = &reward->verifiers[i];
         struct span found = {0};
         verdict->scores[i] = judge_with(v, item->problem, response, &found, &verdict->unjudged);
-        verdict->reward += v->spec.weight * verdict->scores[i]; /* NaN where one has no verdict */
+        verdict->reward += v->weight * verdict->scores[i]; /* NaN where one has no verdict */
         if (i == 0) verdict->found = found;
     }
     if (reward->zero_unfinished && !item->finished && verdict->unjudged.code == OPSM_OK) verdict->reward = 0;

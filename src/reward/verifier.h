@@ -13,6 +13,7 @@
  */
 #ifndef OPSM_REWARD_VERIFIER_H
 #define OPSM_REWARD_VERIFIER_H
+#include "config/config.h"
 #include "data/problem.h"
 #include <opsm/status.h>
 #include <stdbool.h>
@@ -32,28 +33,18 @@
 
 enum { VERIFIERS_MAX = 16, VERIFIER_NAME_MAX = 64 };
 
-/* What a person configures. Zero or NULL is "not set"; a setting that the type does not know is an error. Borrowed for
- * the duration of reward_create. */
-struct verifier_spec {
-    const char *type; /* a name from VERIFIER_LIST */
-    const char *name; /* in metrics, unique in a reward; NULL: the type, or the first free of type-2, type-3, ... */
-    double weight;    /* any finite number; negative ones punish */
-    const char *pattern;
-    double tolerance; /* relative, [0, 1) */
-    bool last_match;  /* regex: of several matches the last one counts */
-    bool as_number;   /* regex: the group is compared as a number, as in numeric */
-    bool ignore_case; /* ASCII letters; regex: Unicode */
-    bool unfinished_ok;
-    int64_t max_length; /* bytes */
-    const char *prefix, *suffix;
-    const char *const *tags;
-    int n_tags;
-};
-
+struct config_key;
 struct reward; /* opaque, immutable */
 
-/* Builds the weighted sum of `n` verifiers (1 to VERIFIERS_MAX). */
-opsm_status reward_create(struct reward **reward, const struct verifier_spec *specs, int n, opsm_error *err);
+/* Builds the weighted sum of `n` verifiers (1 to VERIFIERS_MAX), and starts nothing: what is wrong with a setting is said
+ * here, with the place where it was written. `entries` is borrowed for the duration of the call. */
+opsm_status reward_create(struct reward **reward, const struct config_reward *entries, int n, opsm_error *err);
+
+/* One verifier without settings. */
+opsm_status reward_create_plain(struct reward **reward, const char *type, opsm_error *err);
+
+/* Whether the entries can be used; none will do. */
+opsm_status reward_try(const struct config_reward *entries, int n, opsm_error *err);
 void reward_free(struct reward *reward); /* NULL is allowed */
 
 /* From now on an unfinished response has the reward 0, whatever its verifiers say; their scores stay. Call it before the
@@ -91,11 +82,11 @@ struct verdict {
 /* A verdict for each of `n` items. In parallel; the verdicts do not depend on it. */
 void reward_judge(const struct reward *reward, const struct reward_item *items, int64_t n, struct verdict *verdicts);
 
-/* For help texts: "exact", ..., its line, what it accepts; NULL past the end. verifier_settings writes the settings that
- * the type has beside type, name and weight as "a, b", or "none". */
+/* For help texts: "exact", ..., its line, what it accepts, the settings that it has beside type, name and weight; NULL
+ * past the end. */
 const char *verifier_name(int index);
 const char *verifier_doc(int index);
 const char *verifier_help(int index);
-void verifier_settings(int index, char *list, size_t room);
+const struct config_key *verifier_settings(int index, int *n);
 
 #endif

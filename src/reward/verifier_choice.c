@@ -3,6 +3,14 @@
 #include "reward/verifier_type.h"
 #include "text/unicode.h"
 
+struct settings {
+    bool unfinished_ok;
+};
+
+static const struct config_key settings[] = {
+    SETTING_UNFINISHED_OK(settings),
+};
+
 /* A letter that a text names as its choice. */
 struct choice {
     char letter;       /* 'A' to 'J' */
@@ -198,10 +206,9 @@ static bool read_choice(struct span text, struct choice *choice, bool *boxed) {
     return choice_of_lines(text, choice) || only_choice(text, choice);
 }
 
-static opsm_status check_choice(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                                const char *answer, opsm_error *err) {
-    (void)state;
-    opsm_status status = verifier_needs_answer(problem, answer, spec->type, err);
+static opsm_status check_choice(const void *self, const struct problem *problem, const char *answer, opsm_error *err) {
+    (void)self;
+    opsm_status status = verifier_needs_answer(problem, answer, "choice", err);
     if (status != OPSM_OK) return status;
     struct choice choice;
     if (whole_choice(span_trim(span_of(answer)), false, &choice)) return OPSM_OK;
@@ -210,20 +217,19 @@ static opsm_status check_choice(const void *state, const struct verifier_spec *s
                      answer);
 }
 
-static double score_choice(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                           const char *answer, struct response response, struct span *found) {
-    (void)state;
+static double score_choice(const void *self, const struct problem *problem, const char *answer,
+                           struct response response, struct span *found) {
     (void)problem;
+    const struct settings *set = self;
     struct choice expected, choice = {0};
     bool boxed;
     if (!read_choice((struct span){response.text, response.length}, &choice, &boxed)) return 0;
     *found = choice.found;
-    if (!response.finished && !boxed && !spec->unfinished_ok) return 0;
+    if (!response.finished && !boxed && !set->unfinished_ok) return 0;
     return whole_choice(span_trim(span_of(answer)), false, &expected) && choice.letter == expected.letter;
 }
 
 const struct verifier_type verifier_choice = {
-    .name = "choice",
     .help = "The response chooses the letter of the answer, from A to J in either case:\n"
             "A, (A), A., **A**, \\boxed{\\text{A}}, (A) Paris. The first of these decides: the\n"
             "last \\boxed{}, \\fbox{} or <answer>; a #### line; the whole response; what the\n"
@@ -232,7 +238,9 @@ const struct verifier_type verifier_choice = {
             "score 0, and so does the word in `A man`. The answer of the data must be a\n"
             "letter. In a response that was cut off only a box counts, unless\n"
             "unfinished_ok.\n",
-    .settings = SETTING_UNFINISHED,
+    .settings = settings,
+    .n_settings = sizeof settings / sizeof *settings,
+    .size = sizeof(struct settings),
     .check = check_choice,
     .score = score_choice,
 };

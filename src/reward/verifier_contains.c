@@ -3,28 +3,38 @@
 #include "reward/number.h"
 #include "text/unicode.h"
 
+struct settings {
+    char *pattern; /* NULL: the answer */
+    bool ignore_case;
+};
+
+static const struct config_key settings[] = {
+    SETTING(settings, pattern, KEY_TEXT, 0, 0, "what to look for, instead of the answer"),
+    SETTING(settings, ignore_case, KEY_BOOL, 0, 0, "letters A to Z compare without case"),
+};
+
 enum { NEEDLE_MAX = 4096 };
 
-static const char *needle_of(const struct verifier_spec *spec, const char *answer) {
-    return spec->pattern ? spec->pattern : answer;
+static const char *needle_of(const struct settings *set, const char *answer) {
+    return set->pattern ? set->pattern : answer;
 }
 
-static opsm_status create_contains(void **state, const struct verifier_spec *spec, opsm_error *err) {
-    (void)state;
-    if (spec->pattern && span_trim(span_of(spec->pattern)).length == 0)
+static opsm_status create_contains(void *self, opsm_error *err) {
+    const struct settings *set = self;
+    if (set->pattern && span_trim(span_of(set->pattern)).length == 0)
         return opsm_fail(err, OPSM_INVALID,
                          "verifier 'contains': the pattern is blank; leave it out to look for the answer");
     return OPSM_OK;
 }
 
-static opsm_status check_contains(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                                  const char *answer, opsm_error *err) {
-    (void)state;
-    size_t length = span_trim(span_of(needle_of(spec, answer))).length;
+static opsm_status check_contains(const void *self, const struct problem *problem, const char *answer,
+                                  opsm_error *err) {
+    const struct settings *set = self;
+    size_t length = span_trim(span_of(needle_of(set, answer))).length;
     if (length > NEEDLE_MAX)
         return opsm_fail(err, OPSM_INVALID, "verifier 'contains' looks for at most %d bytes, found %zu", NEEDLE_MAX,
                          length);
-    return spec->pattern ? OPSM_OK : verifier_needs_answer(problem, answer, spec->type, err);
+    return set->pattern ? OPSM_OK : verifier_needs_answer(problem, answer, "contains", err);
 }
 
 static bool is_mark(uint32_t code) {
@@ -174,20 +184,21 @@ static bool contains_word(struct span text, struct span needle, bool ignore_case
     return false;
 }
 
-static double score_contains(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                             const char *answer, struct response response, struct span *found) {
-    (void)state;
+static double score_contains(const void *self, const struct problem *problem, const char *answer,
+                             struct response response, struct span *found) {
     (void)problem;
-    struct span needle = span_trim(span_of(needle_of(spec, answer)));
-    return contains_word((struct span){response.text, response.length}, needle, spec->ignore_case, found);
+    const struct settings *set = self;
+    struct span needle = span_trim(span_of(needle_of(set, answer)));
+    return contains_word((struct span){response.text, response.length}, needle, set->ignore_case, found);
 }
 
 const struct verifier_type verifier_contains = {
-    .name = "contains",
     .help = "The response contains the answer, or the pattern where there is one, as a\n"
             "word or number of its own: no neighbour continues it. 4 is not found in 14,\n"
             "3/4, 4.5, 1,234 or -4, nor caf in caf\xc3\xa9, nor can in can't.\n",
-    .settings = SETTING_PATTERN | SETTING_IGNORE_CASE,
+    .settings = settings,
+    .n_settings = sizeof settings / sizeof *settings,
+    .size = sizeof(struct settings),
     .create = create_contains,
     .check = check_contains,
     .score = score_contains,

@@ -2,12 +2,20 @@
 #include "reward/expression.h"
 #include "reward/verifier_type.h"
 
-static opsm_status check_expression(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                                    const char *answer, opsm_error *err) {
-    (void)state;
+struct settings {
+    bool unfinished_ok;
+};
+
+static const struct config_key settings[] = {
+    SETTING_UNFINISHED_OK(settings),
+};
+
+static opsm_status check_expression(const void *self, const struct problem *problem, const char *answer,
+                                    opsm_error *err) {
+    (void)self;
     (void)answer;
     if (problem->n_numbers > 0) return OPSM_OK;
-    return verifier_misses(problem, spec->type, "needs `numbers`, a list of whole numbers, and `target`", err);
+    return verifier_misses(problem, "expression", "needs `numbers`, a list of whole numbers, and `target`", err);
 }
 
 /* Every number of the expression takes one of the problem's numbers. */
@@ -22,11 +30,11 @@ static bool uses_given(const struct expression *expression, const struct problem
     return true;
 }
 
-static double score_expression(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                               const char *answer, struct response response, struct span *found) {
-    (void)state;
+static double score_expression(const void *self, const struct problem *problem, const char *answer,
+                               struct response response, struct span *found) {
     (void)answer;
-    if (!response.finished && !spec->unfinished_ok) return 0;
+    const struct settings *set = self;
+    if (!response.finished && !set->unfinished_ok) return 0;
     struct expression expression;
     *found = span_trim(expression_locate((struct span){response.text, response.length}));
     if (problem->n_numbers > EXPRESSION_NUMBERS_MAX || !expression_evaluate(*found, &expression)) return 0;
@@ -35,13 +43,14 @@ static double score_expression(const void *state, const struct verifier_spec *sp
 }
 
 const struct verifier_type verifier_expression = {
-    .name = "expression",
     .help = "Arithmetic (+ - * / and brackets) that uses the numbers of the problem, each\n"
             "at most once, and equals its target: in the last \\boxed{}, else the last\n"
             "<answer>, else the last line. \"= 24\" may follow, if it is right. Rows of a\n"
             "file need `numbers`, a list of whole numbers, and `target`. A response that\n"
             "was cut off scores 0 unless unfinished_ok.\n",
-    .settings = SETTING_UNFINISHED,
+    .settings = settings,
+    .n_settings = sizeof settings / sizeof *settings,
+    .size = sizeof(struct settings),
     .check = check_expression,
     .score = score_expression,
 };

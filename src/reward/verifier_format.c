@@ -2,12 +2,20 @@
 #include "base/text.h"
 #include "reward/verifier_type.h"
 
-static opsm_status create_format(void **state, const struct verifier_spec *spec, opsm_error *err) {
-    (void)state;
-    for (int i = 0; i < spec->n_tags; i++)
-        if (spec->tags[i][0] == '\0') return opsm_fail(err, OPSM_INVALID, "verifier 'format': tag %d is empty", i + 1);
-    return OPSM_OK;
-}
+struct settings {
+    int32_t max_length; /* bytes; 0: any */
+    char *prefix, *suffix;
+    struct config_strings tags;
+    bool unfinished_ok;
+};
+
+static const struct config_key settings[] = {
+    SETTING(settings, max_length, KEY_INT, 0, INT32_MAX, "longest response in bytes; 0: any"),
+    SETTING(settings, prefix, KEY_TEXT, 0, 0, "how the response begins"),
+    SETTING(settings, suffix, KEY_TEXT, 0, 0, "how the response ends"),
+    SETTING(settings, tags, KEY_TEXTS, 0, 0, "texts that occur once each, in this order"),
+    SETTING_UNFINISHED_OK(settings),
+};
 
 static bool is_clean(struct span text) {
     for (size_t i = 0; i < text.length;) {
@@ -30,37 +38,37 @@ static bool ends_with(struct span text, const char *suffix) {
 }
 
 /* Each exactly once and one after the other. */
-static bool has_tags(struct span text, const char *const *tags, int n_tags) {
+static bool has_tags(struct span text, const struct config_strings *tags) {
     const char *behind = text.at;
-    for (int i = 0; i < n_tags; i++) {
-        const char *first = span_find(text, tags[i]);
-        if (!first || first != span_find_last(text, tags[i]) || first < behind) return false;
-        behind = first + strlen(tags[i]);
+    for (int32_t i = 0; i < tags->count; i++) {
+        const char *tag = tags->items[i], *first = span_find(text, tag);
+        if (!first || first != span_find_last(text, tag) || first < behind) return false;
+        behind = first + strlen(tag);
     }
     return true;
 }
 
-static double score_format(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                           const char *answer, struct response response, struct span *found) {
-    (void)state;
+static double score_format(const void *self, const struct problem *problem, const char *answer,
+                           struct response response, struct span *found) {
+    const struct settings *set = self;
     (void)problem;
     (void)answer;
     (void)found;
-    if (!response.finished && !spec->unfinished_ok) return 0;
+    if (!response.finished && !set->unfinished_ok) return 0;
     struct span whole = {response.text, response.length}, text = span_trim(whole);
-    bool fits = spec->max_length == 0 || response.length <= (size_t)spec->max_length;
+    bool fits = set->max_length == 0 || response.length <= (size_t)set->max_length;
     if (!fits || text.length == 0 || !is_clean(whole)) return 0;
-    return starts_with(text, spec->prefix) && ends_with(text, spec->suffix) && has_tags(text, spec->tags, spec->n_tags);
+    return starts_with(text, set->prefix) && ends_with(text, set->suffix) && has_tags(text, &set->tags);
 }
 
 const struct verifier_type verifier_format = {
-    .name = "format",
     .help = "All of: finished (unless unfinished_ok); not blank; valid UTF-8 without\n"
             "control characters other than tab and newline; at most max_length bytes;\n"
             "begins with prefix and ends with suffix, white space around the response\n"
             "ignored; each of tags occurs exactly once, in this order. It looks at no\n"
             "answer: give it a small weight beside a verifier that does.\n",
-    .settings = SETTING_SHAPE | SETTING_UNFINISHED,
-    .create = create_format,
+    .settings = settings,
+    .n_settings = sizeof settings / sizeof *settings,
+    .size = sizeof(struct settings),
     .score = score_format,
 };

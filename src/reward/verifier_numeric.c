@@ -2,6 +2,16 @@
 #include "reward/answer.h"
 #include "reward/number.h"
 
+struct settings {
+    double tolerance; /* relative */
+    bool unfinished_ok;
+};
+
+static const struct config_key settings[] = {
+    SETTING(settings, tolerance, KEY_REAL, 0, 0.9999999, "relative tolerance"),
+    SETTING_UNFINISHED_OK(settings),
+};
+
 /* What a response, or a part of it, says. */
 enum said {
     UNSAID,      /* nothing: look elsewhere */
@@ -142,31 +152,29 @@ static enum said read_response(struct span text, struct number *number, struct s
     return said;
 }
 
-static opsm_status check_numeric(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                                 const char *answer, opsm_error *err) {
-    (void)state;
-    opsm_status status = verifier_needs_answer(problem, answer, spec->type, err);
+static opsm_status check_numeric(const void *self, const struct problem *problem, const char *answer, opsm_error *err) {
+    (void)self;
+    opsm_status status = verifier_needs_answer(problem, answer, "numeric", err);
     if (status != OPSM_OK) return status;
     struct number number;
     if (number_of_reference(span_of(answer), &number)) return OPSM_OK;
-    return number_refused(spec->type, answer, err);
+    return number_refused("numeric", answer, err);
 }
 
-static double score_numeric(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                            const char *answer, struct response response, struct span *found) {
-    (void)state;
+static double score_numeric(const void *self, const struct problem *problem, const char *answer,
+                            struct response response, struct span *found) {
     (void)problem;
+    const struct settings *set = self;
     struct number expected, number;
     struct span said_at = {NULL, 0};
     enum said said = read_response((struct span){response.text, response.length}, &number, &said_at);
-    bool counts = said == SAID_FIRMLY || (said == SAID_NUMBER && (response.finished || spec->unfinished_ok));
+    bool counts = said == SAID_FIRMLY || (said == SAID_NUMBER && (response.finished || set->unfinished_ok));
     if (said_at.at) *found = said_at;
     if (!counts || !number_of_reference(span_of(answer), &expected)) return 0;
-    return number_same(&number, &expected, spec->tolerance);
+    return number_same(&number, &expected, set->tolerance);
 }
 
 const struct verifier_type verifier_numeric = {
-    .name = "numeric",
     .help = "The number that the response gives equals the answer. Both are numbers as\n"
             "people write them: 18, $1,234.50, -3/4, \\frac{3}{4}, 3 1/2, 1.5 \\times 10^3,\n"
             "50% (which is 50), 12 cm^2, x = 5; half of anything is never read: 10:30,\n"
@@ -178,7 +186,9 @@ const struct verifier_type verifier_numeric = {
             "exactly, others to a millionth; a tolerance above 0 holds for both. In a\n"
             "response that was cut off, only a closed box and a finished #### line count,\n"
             "unless unfinished_ok.\n",
-    .settings = SETTING_TOLERANCE | SETTING_UNFINISHED,
+    .settings = settings,
+    .n_settings = sizeof settings / sizeof *settings,
+    .size = sizeof(struct settings),
     .check = check_numeric,
     .score = score_numeric,
 };

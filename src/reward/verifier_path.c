@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reward/verifier_type.h"
 
-static opsm_status check_path(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                              const char *answer, opsm_error *err) {
-    (void)state;
+struct settings {
+    bool unfinished_ok;
+};
+
+static const struct config_key settings[] = {
+    SETTING_UNFINISHED_OK(settings),
+};
+
+static opsm_status check_path(const void *self, const struct problem *problem, const char *answer, opsm_error *err) {
+    (void)self;
     (void)answer;
-    return verifier_needs_digits(problem, 2, spec->type, err);
+    return verifier_needs_digits(problem, 2, "path", err);
 }
 
 /* Steps between two lanes of the ring. */
@@ -14,11 +21,11 @@ static int64_t ring_distance(int64_t a, int64_t b) {
     return d < 5 ? d : 10 - d;
 }
 
-static double score_path(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                         const char *answer, struct response response, struct span *found) {
-    (void)state;
+static double score_path(const void *self, const struct problem *problem, const char *answer, struct response response,
+                         struct span *found) {
     (void)answer;
-    if (!response.finished && !spec->unfinished_ok) return 0;
+    const struct settings *set = self;
+    if (!response.finished && !set->unfinished_ok) return 0;
     struct span text = *found = span_trim((struct span){response.text, response.length});
     if (text.length != (size_t)problem->n_numbers - 1) return 0;
     int64_t lane = problem->numbers[0];
@@ -32,12 +39,13 @@ static double score_path(const void *state, const struct verifier_spec *spec, co
 }
 
 const struct verifier_type verifier_path = {
-    .name = "path",
     .help = "One digit per row: a lane of a ring of ten, beside or equal to the one before\n"
             "(the first number is the start), at least two lanes away from the row's number,\n"
             "and at last the target. Rows of a file need `numbers`, digits, and `target`.\n"
             "A response that was cut off scores 0 unless unfinished_ok.\n",
-    .settings = SETTING_UNFINISHED,
+    .settings = settings,
+    .n_settings = sizeof settings / sizeof *settings,
+    .size = sizeof(struct settings),
     .check = check_path,
     .score = score_path,
 };

@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reward/verifier_type.h"
 
-static opsm_status check_subset(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                                const char *answer, opsm_error *err) {
-    (void)state;
+struct settings {
+    bool unfinished_ok;
+};
+
+static const struct config_key settings[] = {
+    SETTING_UNFINISHED_OK(settings),
+};
+
+static opsm_status check_subset(const void *self, const struct problem *problem, const char *answer, opsm_error *err) {
+    (void)self;
     (void)answer;
-    return verifier_needs_digits(problem, 1, spec->type, err);
+    return verifier_needs_digits(problem, 1, "subset", err);
 }
 
-static double score_subset(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                           const char *answer, struct response response, struct span *found) {
-    (void)state;
+static double score_subset(const void *self, const struct problem *problem, const char *answer,
+                           struct response response, struct span *found) {
     (void)answer;
-    if (!response.finished && !spec->unfinished_ok) return 0;
+    const struct settings *set = self;
+    if (!response.finished && !set->unfinished_ok) return 0;
     struct span text = *found = span_trim((struct span){response.text, response.length});
     if (text.length != (size_t)problem->n_numbers) return 0;
     int64_t value = 0;
@@ -26,12 +33,13 @@ static double score_subset(const void *state, const struct verifier_spec *spec, 
 }
 
 const struct verifier_type verifier_subset = {
-    .name = "subset",
     .help = "One digit per number of the problem: a value that starts at 0 and at each\n"
             "number stays or grows by it, modulo 10, and ends at the target. Rows of a\n"
             "file need `numbers`, digits, and `target`. A response that was cut off scores\n"
             "0 unless unfinished_ok.\n",
-    .settings = SETTING_UNFINISHED,
+    .settings = settings,
+    .n_settings = sizeof settings / sizeof *settings,
+    .size = sizeof(struct settings),
     .check = check_subset,
     .score = score_subset,
 };

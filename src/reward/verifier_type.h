@@ -4,6 +4,7 @@
  */
 #ifndef OPSM_REWARD_VERIFIER_TYPE_H
 #define OPSM_REWARD_VERIFIER_TYPE_H
+#include "config/keys.h"
 #include "reward/verifier.h"
 #include <string.h>
 
@@ -13,35 +14,34 @@ struct response {
     bool finished;
 };
 
-/* The settings of struct verifier_spec that a type understands. */
-enum verifier_setting {
-    SETTING_PATTERN = 1,
-    SETTING_TOLERANCE = 2,
-    SETTING_IGNORE_CASE = 4,
-    SETTING_UNFINISHED = 8,
-    SETTING_SHAPE = 16, /* max_length, prefix, suffix, tags */
-    SETTING_GROUP = 32  /* last_match, as_number */
-};
+/* A row of a type's table of settings: a field of its struct, by the same name. The range is for numbers. */
+#define SETTING(type, name, kind, low, high, doc)                                                                      \
+    { #name, kind, offsetof(struct type, name), low, high, NULL, doc }
+
+/* The one that most types have. */
+#define SETTING_UNFINISHED_OK(type)                                                                                    \
+    SETTING(type, unfinished_ok, KEY_BOOL, 0, 0, "judge responses that were cut off, too")
 
 struct verifier_type {
-    const char *name;
-    const char *help;  /* what it accepts, for `opsm help verifiers`: lines of at most 72 characters */
-    unsigned settings; /* of enum verifier_setting */
+    const char *help;                  /* what it accepts, for `opsm help verifiers`: lines of at most 72 characters */
+    const struct config_key *settings; /* of the type's own struct */
+    int n_settings;
+    size_t size; /* of that struct: settings, zeros where not given, and whatever `create` makes of them */
 
-    /* Makes the private state; NULL: the type has none. */
-    opsm_status (*create)(void **state, const struct verifier_spec *spec, opsm_error *err);
-    void (*destroy)(void *state);
+    /* Checks the settings and makes the rest; NULL: nothing to do. `destroy` releases what was made, also after a
+     * failure; texts among the settings go by themselves. */
+    opsm_status (*create)(void *self, opsm_error *err);
+    void (*destroy)(void *self);
 
     /* Whether the problem can be judged with this accepted answer ("" where it has none); called for each of them, the
      * sentence names what is wrong. NULL: any problem will do. */
-    opsm_status (*check)(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                         const char *answer, opsm_error *err);
+    opsm_status (*check)(const void *self, const struct problem *problem, const char *answer, opsm_error *err);
 
     /* The response against one accepted answer that passed the check; of several the best score counts. `found` comes
      * in as none, and receives the stretch of the response that was taken as its answer, right or wrong. NaN: no
      * verdict, for want of memory. */
-    double (*score)(const void *state, const struct verifier_spec *spec, const struct problem *problem,
-                    const char *answer, struct response response, struct span *found);
+    double (*score)(const void *self, const struct problem *problem, const char *answer, struct response response,
+                    struct span *found);
 };
 
 #define VERIFIER_DECLARE(name, doc) extern const struct verifier_type verifier_##name;

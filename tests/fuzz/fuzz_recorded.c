@@ -4,6 +4,7 @@
  * its number: every verdict is one line of JSON with its four fields, there is one for each line read, a null reward
  * has a reason, and what was found is never an empty text.
  */
+#include "judge.h"
 #include "reward/recorded.h"
 #include <stdlib.h>
 #include <string.h>
@@ -31,9 +32,9 @@ static void check_line(const char *line, size_t length) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct reward *reward;
     opsm_error err = {0};
-    const struct verifier_spec specs[] = {
+    const struct verifier_words specs[] = {
         {.type = "numeric", .weight = 1}, {.type = "expression", .weight = 0.5}, {.type = "contains", .weight = -1}};
-    if (!reward) require(reward_create(&reward, specs, 3, &err) == OPSM_OK, "the reward is made");
+    if (!reward) require(reward_of(&reward, specs, 3, &err) == OPSM_OK, "the reward is made");
     struct jsonl *lines;
     require(jsonl_open_memory(&lines, data, size, "fuzz", 1 << 20, &err) == OPSM_OK, "memory opens");
     char *text = NULL;

@@ -22,11 +22,11 @@ static void require(bool condition, const char *what) {
     abort();
 }
 
-static double score_one(const struct verifier_spec *spec, const struct problem *problem, const char *text,
+static double score_one(const struct verifier_words *spec, const struct problem *problem, const char *text,
                         size_t length, bool finished) {
     opsm_error err = {0};
     struct reward *reward;
-    opsm_status status = reward_create(&reward, spec, 1, &err);
+    opsm_status status = reward_of(&reward, spec, 1, &err);
     if (status != OPSM_OK) {
         require(status == OPSM_INVALID && err.text[0], "a refused setting has a sentence");
         return 0;
@@ -37,7 +37,7 @@ static double score_one(const struct verifier_spec *spec, const struct problem *
     bool judged = reward_check(reward, problem, &err) == OPSM_OK;
     require(judged || score == 0, "what cannot be judged scores 0");
     bool own = judged && problem->answer[0];
-    if (own && (!strcmp(spec->type, "exact") || (!strcmp(spec->type, "contains") && !spec->pattern)))
+    if (own && (!strcmp(spec->type, "exact") || (!strcmp(spec->type, "contains") && !spec->settings[1])))
         require(reward_score(reward, problem, problem->answer, strlen(problem->answer), true, NULL) == 1,
                 "the answer itself is right");
     reward_free(reward);
@@ -57,7 +57,7 @@ static struct verdict verdict_of(const struct reward *reward, const struct probl
 static void check_numeric(const struct problem *problem, const char *text, size_t length) {
     opsm_error err = {0};
     struct reward *reward;
-    require(reward_create(&reward, &(struct verifier_spec){.type = "numeric", .weight = 1}, 1, &err) == OPSM_OK,
+    require(reward_of(&reward, &(struct verifier_words){.type = "numeric", .weight = 1}, 1, &err) == OPSM_OK,
             "numeric");
     struct number number;
     bool valued = number_of_reference(span_of(problem->answer), &number);
@@ -89,9 +89,18 @@ static void check_expression(const struct problem *problem, const char *text, si
     if (!expression_evaluate(expression_locate((struct span){text, length}), &found)) return;
     require(found.n_numbers >= 1 && found.n_numbers <= EXPRESSION_NUMBERS_MAX, "numbers are counted");
     require(found.value.under > 0 && llabs(found.value.over) <= INT32_MAX, "values stay in range");
-    double score = score_one(&(struct verifier_spec){.type = "expression", .weight = 1}, problem, text, length, true);
+    double score = score_one(&(struct verifier_words){.type = "expression", .weight = 1}, problem, text, length, true);
     require(score == 0 || found.n_numbers <= problem->n_numbers, "no more numbers than given");
     require(score == 0 || found.value.over == problem->target * found.value.under, "the target is reached");
+}
+
+/* A setting whose value is fuzzed. */
+static char *setting(const char *format, const char *value) {
+    size_t room = strlen(format) + strlen(value);
+    char *text = mem_alloc(room, 1);
+    require(text != NULL, "memory");
+    snprintf(text, room, format, value);
+    return text;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -110,24 +119,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                               .numbers = numbers,
                               .n_numbers = 4,
                               .target = (flags & 15) + 1};
-    bool finished = flags & 16, ignore_case = flags & 32, unfinished_ok = flags & 64;
-    const char *tags[] = {"<a>", answer};
-    const struct verifier_spec specs[] = {
-        {.type = "exact", .weight = 1, .ignore_case = ignore_case, .unfinished_ok = unfinished_ok},
-        {.type = "numeric", .weight = 1, .tolerance = flags & 128 ? 0.01 : 0, .unfinished_ok = unfinished_ok},
-        {.type = "choice", .weight = 1, .unfinished_ok = unfinished_ok},
-        {.type = "contains", .weight = 1, .ignore_case = ignore_case},
-        {.type = "contains", .weight = 1, .pattern = answer, .ignore_case = ignore_case},
-        {.type = "regex", .weight = 1, .pattern = answer, .ignore_case = ignore_case},
-        {.type = "regex", .weight = 1, .pattern = "(?<answer>.+)", .last_match = true, .as_number = true},
-        {.type = "format", .weight = 1, .prefix = answer, .tags = tags, .n_tags = 2, .unfinished_ok = unfinished_ok},
-        {.type = "expression", .weight = 1, .unfinished_ok = unfinished_ok},
-        {.type = "subset", .weight = 1, .unfinished_ok = unfinished_ok},
-        {.type = "path", .weight = 1, .unfinished_ok = unfinished_ok},
+    bool finished = flags & 16;
+    const char *cased = flags & 32 ? "ignore_case=true" : "ignore_case=false";
+    const char *cut = flags & 64 ? "unfinished_ok=true" : "unfinished_ok=false";
+    char *pattern = setting("pattern=%s", answer), *prefix = setting("prefix=%s", answer);
+    char *tags = setting("tags=[<a>, '%s']", answer);
+    const struct verifier_words specs[] = {
+        {.type = "exact", .weight = 1, .settings = {cased, cut}},
+        {.type = "numeric", .weight = 1, .settings = {flags & 128 ? "tolerance=0.01" : "tolerance=0", cut}},
+        {.type = "choice", .weight = 1, .settings = {cut}},
+        {.type = "contains", .weight = 1, .settings = {cased}},
+        {.type = "contains", .weight = 1, .settings = {pattern, cased}},
+        {.type = "regex", .weight = 1, .settings = {pattern, cased}},
+        {.type = "regex", .weight = 1, .settings = {"pattern=(?<answer>.+)", "last_match=true", "as_number=true"}},
+        {.type = "format", .weight = 1, .settings = {prefix, tags, cut}},
+        {.type = "expression", .weight = 1, .settings = {cut}},
+        {.type = "subset", .weight = 1, .settings = {cut}},
+        {.type = "path", .weight = 1, .settings = {cut}},
     };
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) score_one(&specs[i], &problem, text, length, finished);
     check_expression(&problem, text, length);
     check_numeric(&problem, text, length);
+    mem_free(pattern);
+    mem_free(prefix);
+    mem_free(tags);
     mem_free(answer);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include "config/diff.h"
 #include "config/document.h"
 #include "config/keys.h"
+#include "reward/verifier.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@ static void refused(const char *yaml, const char *expected) {
     struct run_config config;
     opsm_error err = {0};
     opsm_status status = load(&config, yaml, &err);
+    if (status == OPSM_OK) status = reward_try(config.rewards, config.n_rewards, &err);
     if (status == OPSM_OK) status = config_check(&config, &err);
     config_free(&config);
     if (status == OPSM_OK || !strstr(err.text, expected)) {
@@ -56,6 +58,13 @@ static const char complete[] =
     "optim: {lr: 1.0e-5, betas: [0.9, 0.99], clip_norm: 1.0}\n"
     "train: {iterations: 7, keep: 16}\n";
 
+static const struct config_setting *setting(const struct config_reward *reward, const char *name) {
+    for (int32_t i = 0; i < reward->n_settings; i++)
+        if (!strcmp(reward->settings[i].name, name)) return &reward->settings[i];
+    fail_msg("no setting '%s'", name);
+    return NULL;
+}
+
 static void a_complete_file_is_read(void **state) {
     (void)state;
     opsm_error err = {0};
@@ -71,12 +80,14 @@ static void a_complete_file_is_read(void **state) {
     assert_int_equal(c.rollout.stop.count, 2);
     assert_string_equal(c.rollout.stop.items[0], "\n");
     assert_int_equal(c.n_rewards, 3);
-    assert_true(c.rewards[1].ignore_case);
-    struct verifier_spec format = config_verifier(&c.rewards[2]);
-    assert_int_equal(format.n_tags, 2);
-    assert_string_equal(format.tags[1], "</think>");
-    assert_int_equal(format.max_length, 900);
-    assert_string_equal(c.rewards[1].pattern, "a\"b\\d");
+    assert_string_equal(setting(&c.rewards[1], "ignore_case")->text, "true");
+    const struct config_setting *tags = setting(&c.rewards[2], "tags");
+    assert_true(tags->is_list && !tags->text);
+    assert_int_equal(tags->list.count, 2);
+    assert_string_equal(tags->list.items[1], "</think>");
+    assert_string_equal(setting(&c.rewards[2], "max_length")->text, "900");
+    assert_string_equal(setting(&c.rewards[1], "pattern")->text, "a\"b\\d");
+    assert_non_null(strstr(setting(&c.rewards[1], "pattern")->place, ":9: "));
     assert_near(c.rewards[1].weight, 0.25, 0);
     assert_int_equal(c.objective.advantage, OPSM_ADVANTAGE_GRPO);
     assert_near(c.objective.surrogate_clip_high, 0.28, 0);
@@ -268,7 +279,21 @@ static void bad_files_get_line_and_reason(void **state) {
     refused("optim: {betas: [1, 2, 3]}\n", "expected a list of two numbers, found 3");
     refused("rollout: {stop: [\"\"]}\n", "entry 1: expected a string");
     refused("reward: [{weight: 1}]\n", "has no type");
-    refused("reward: [{type: exact, wieght: 1}]\n", "unknown key 'reward.wieght'");
+    refused("reward: [{type: exact, wieght: 1}]\n", ":1: unknown key 'reward.wieght'; did you mean 'weight'?");
+    refused("reward:\n  - {type: exact}\n  - {pattern: x,\n     type: exact}\n",
+            ":3: verifier 'exact' has no setting 'pattern'");
+    refused("reward:\n  - type: numeric\n    tolerance: 1.5\n", ":3: tolerance: expected a number from 0 to");
+    refused("reward:\n  - type: numeric\n    tolerance:\n", ":3: tolerance: expected a value, found nothing");
+    refused("reward:\n  - type: numeric\n    weight: x\n", ":3: weight: expected a number, found 'x'");
+    refused("reward:\n  - {type: regex, pattern: [a]}\n", ":2: pattern: expected a single value, found a list");
+    refused("reward:\n  - {type: regex, pattern: {a: b}}\n", ":2: pattern: expected a single value, found a map");
+    refused("reward:\n  - {type: regex, pattern: \"a\\0b\"}\n", ":2: pattern: the value holds a NUL byte");
+    refused("reward:\n  - {type: format, tags: a}\n", ":2: tags: expected a list of strings, found 'a'");
+    refused("reward:\n  - {type: format, tags: [a, \"\"]}\n", ":2: tags: entry 2: expected a string");
+    refused("reward:\n\n  - type: regex\n", ":3: verifier 'regex' needs a pattern");
+    refused("reward:\n  - type: numerik\n", ":2: unknown verifier 'numerik'; did you mean 'numeric'?");
+    refused("reward: [{type: exact}, {type: exact, name: exact}]\n", ":1: reward: two entries have the name 'exact'");
+    refused("reward: [{type: exact, zzz: null}]\n", "unknown key 'reward.zzz'");
     refused("seed: 1\nseed: 2\n", ":2: key 'seed' is given twice");
     refused("seed: [1\n", "not valid YAML");
     refused("", "the file is empty");
@@ -369,12 +394,16 @@ static void every_key_of_the_table_can_be_used(void **state) {
     config_free(&defaults);
 }
 
+static void no_settings(FILE *out) {
+    (void)out;
+}
+
 static void ranges_are_written_as_a_person_does(void **state) {
     (void)state;
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
-    config_help(out);
+    config_help(out, no_settings);
     fclose(out);
     assert_null(strstr(text, "e+0"));
     assert_null(strstr(text, "e-0"));

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "check.h"
+#include "judge.h"
 #include "reward/number.h"
 #include "reward/verifier.h"
 #include <stdlib.h>
@@ -19,8 +20,10 @@ struct expectation {
 
 static struct reward *numeric(double tolerance) {
     struct reward *reward;
-    assert_ok(reward_create(&reward, &(struct verifier_spec){.type = "numeric", .weight = 1, .tolerance = tolerance}, 1,
-                            &err));
+    char word[64];
+    snprintf(word, sizeof word, "tolerance=%.17g", tolerance);
+    assert_ok(
+        reward_of(&reward, &(struct verifier_words){.type = "numeric", .weight = 1, .settings = {word}}, 1, &err));
     return reward;
 }
 

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "check.h"
+#include "judge.h"
 #include "reward/recorded.h"
 #include <stdlib.h>
 #include <string.h>
@@ -23,9 +24,9 @@ static char *judged(const struct reward *reward, const struct dataset_spec *fiel
     return text;
 }
 
-static struct reward *make(const struct verifier_spec *specs, int n) {
+static struct reward *make(const struct verifier_words *specs, int n) {
     struct reward *reward;
-    assert_ok(reward_create(&reward, specs, n, &err));
+    assert_ok(reward_of(&reward, specs, n, &err));
     return reward;
 }
 
@@ -63,7 +64,7 @@ static void lines_in_lines_out(void **state) {
         {"{\"response\": \"\\\"\\\\\", \"answer\": \"a\"}",
          "0.0, \"rewards\": {\"exact\": 0.0}, \"found\": \"\\\"\\\\\""},
     };
-    struct reward *reward = make(&(struct verifier_spec){.type = "exact", .weight = 1}, 1);
+    struct reward *reward = make(&(struct verifier_words){.type = "exact", .weight = 1}, 1);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct recorded_totals totals;
         opsm_status status;
@@ -96,7 +97,7 @@ static void faulty_lines_have_a_sentence(void **state) {
         {"[]", "line 4: column 1: a JSON array"},
         {"{\"response\": \"a\"", "line 4: column 16: '}' expected"},
     };
-    struct reward *reward = make(&(struct verifier_spec){.type = "format", .weight = 1}, 1);
+    struct reward *reward = make(&(struct verifier_words){.type = "format", .weight = 1}, 1);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct recorded_totals totals;
         opsm_status status;
@@ -119,9 +120,9 @@ static void faulty_lines_have_a_sentence(void **state) {
 /* A verdict that cannot be had is no 0: neither in the line nor in the sums. The others keep theirs. */
 static void what_cannot_be_judged_is_null(void **state) {
     (void)state;
-    const struct verifier_spec specs[] = {{.type = "exact", .weight = 1},
-                                          {.type = "format", .weight = 0.25, .name = "shape"},
-                                          {.type = "format", .weight = -1, .max_length = 1}};
+    const struct verifier_words specs[] = {{.type = "exact", .weight = 1},
+                                           {.type = "format", .weight = 0.25, .name = "shape"},
+                                           {.type = "format", .weight = -1, .settings = {"max_length=1"}}};
     struct reward *reward = make(specs, 3);
     const struct dataset_spec fields = {.answer = "truth.text", .prompt = "question"};
     struct recorded_totals totals;
@@ -156,7 +157,7 @@ static void order_is_kept(void **state) {
     for (int i = 0; i < LINES; i++)
         text_printf(&input, "{\"response\": \"%d%*s\", \"answer\": %d}\n", i, i % 97 * (i % 1000 == 7 ? 900 : 1), "",
                     i % 3 ? i : -1);
-    struct reward *reward = make(&(struct verifier_spec){.type = "exact", .weight = 1}, 1);
+    struct reward *reward = make(&(struct verifier_words){.type = "exact", .weight = 1}, 1);
     struct recorded_totals totals;
     opsm_status status;
     char *text = judged(reward, &(struct dataset_spec){0}, input.data, &totals, &status), *at = text;
@@ -177,7 +178,7 @@ static void order_is_kept(void **state) {
 
 static void out_of_memory_is_reported(void **state) {
     (void)state;
-    struct reward *reward = make(&(struct verifier_spec){.type = "exact", .weight = 1}, 1);
+    struct reward *reward = make(&(struct verifier_words){.type = "exact", .weight = 1}, 1);
     const char *input = "{\"response\": \"1\", \"answer\": [1, 2], \"numbers\": [1], \"target\": 1}\n";
     int failures = 0;
     for (int nth = 1;; nth++) {

@@ -30,9 +30,9 @@ static struct problem problem_of(const struct task_spec *spec, enum data_split s
 }
 
 static struct reward *natural_reward(const struct task_spec *spec) {
-    struct verifier_spec verifier = {.type = task_verifier(spec->family), .weight = 1};
+    struct verifier_words verifier = {.type = task_verifier(spec->family), .weight = 1};
     struct reward *reward;
-    assert_ok(reward_create(&reward, &verifier, 1, &err));
+    assert_ok(reward_of(&reward, &verifier, 1, &err));
     return reward;
 }
 

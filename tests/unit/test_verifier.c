@@ -15,15 +15,15 @@ static struct problem problem_with(const char *answer) {
     return (struct problem){.prompt = "p", .answer = answer, .solution = ""};
 }
 
-static struct reward *make(struct verifier_spec spec) {
+static struct reward *make(struct verifier_words spec) {
     struct reward *reward;
     if (spec.weight == 0) spec.weight = 1;
-    assert_ok(reward_create(&reward, &spec, 1, &err));
+    assert_ok(reward_of(&reward, &spec, 1, &err));
     return reward;
 }
 
 /* The score of one finished response under one verifier. */
-static double score_of(struct verifier_spec spec, const char *answer, const char *text) {
+static double score_of(struct verifier_words spec, const char *answer, const char *text) {
     struct reward *reward = make(spec);
     struct problem problem = problem_with(answer);
     double score = reward_score(reward, &problem, text, strlen(text), true, NULL);
@@ -36,7 +36,7 @@ struct expectation {
     int score;
 };
 
-static void expect_all(struct verifier_spec spec, const struct expectation *rows, size_t n) {
+static void expect_all(struct verifier_words spec, const struct expectation *rows, size_t n) {
     for (size_t i = 0; i < n; i++) {
         double score = score_of(spec, rows[i].answer, rows[i].text);
         if (score != rows[i].score)
@@ -53,16 +53,16 @@ static void exact(void **state) {
         {"1 2 3", "1  2\n\t3", 1}, {"1 2 3", "123", 0}, {"Paris", "paris", 0}, {"Paris", "", 0},
         {"46", "046", 0},          {"1 2", "1 2 3", 0}, {"1 2 3", "1 2", 0},   {"é", "é", 1},
     };
-    EXPECT_ALL((struct verifier_spec){.type = "exact"}, rows);
+    EXPECT_ALL((struct verifier_words){.type = "exact"}, rows);
     const struct expectation any_case[] = {{"Paris", "pARIS ", 1}, {"Paris", "Pari", 0}};
-    EXPECT_ALL(((struct verifier_spec){.type = "exact", .ignore_case = true}), any_case);
-    struct reward *reward = make((struct verifier_spec){.type = "exact"});
+    EXPECT_ALL(((struct verifier_words){.type = "exact", .settings = {"ignore_case=true"}}), any_case);
+    struct reward *reward = make((struct verifier_words){.type = "exact"});
     struct problem problem = problem_with("46");
     assert_true(reward_score(reward, &problem, "46", 2, false, NULL) == 0); /* cut off */
     assert_true(reward_score(reward, &problem, "46\0", 3, true, NULL) == 0);
     assert_true(reward_score(reward, &problem, NULL, 0, true, NULL) == 0);
     reward_free(reward);
-    reward = make((struct verifier_spec){.type = "exact", .unfinished_ok = true});
+    reward = make((struct verifier_words){.type = "exact", .settings = {"unfinished_ok=true"}});
     assert_true(reward_score(reward, &problem, "46", 2, false, NULL) == 1);
     reward_free(reward);
 }
@@ -144,13 +144,13 @@ static void contains(void **state) {
          "5",
          1},
     };
-    EXPECT_ALL((struct verifier_spec){.type = "contains"}, rows);
+    EXPECT_ALL((struct verifier_words){.type = "contains"}, rows);
     const struct expectation fixed[] = {{"", "I am SORRY.", 1}, {"", "sorr", 0}, {"", "sorryful", 0}};
-    EXPECT_ALL(((struct verifier_spec){.type = "contains", .pattern = "sorry", .ignore_case = true}), fixed);
+    EXPECT_ALL(((struct verifier_words){.type = "contains", .settings = {"pattern=sorry", "ignore_case=true"}}), fixed);
     char long_answer[5000];
     memset(long_answer, 'a', sizeof long_answer);
     long_answer[4999] = '\0';
-    struct reward *reward = make((struct verifier_spec){.type = "contains"});
+    struct reward *reward = make((struct verifier_words){.type = "contains"});
     struct problem problem = problem_with(long_answer);
     assert_int_equal(reward_check(reward, &problem, &err), OPSM_INVALID);
     assert_true(reward_score(reward, &problem, long_answer, 4999, true, NULL) == 0);
@@ -247,8 +247,8 @@ static void choice(void **state) {
         {"I", "Answer: I think B", 0},
         {"A", "Answer: A, B", 0},
     };
-    EXPECT_ALL((struct verifier_spec){.type = "choice"}, rows);
-    struct reward *reward = make((struct verifier_spec){.type = "choice"});
+    EXPECT_ALL((struct verifier_words){.type = "choice"}, rows);
+    struct reward *reward = make((struct verifier_words){.type = "choice"});
     const char *refused[] = {"Paris", "A or B", "K", "1", "A. Paris", "AB"};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         struct problem problem = problem_with(refused[i]);
@@ -266,19 +266,22 @@ static void regex_settings(void **state) {
     (void)state;
     const struct expectation last[] = {
         {"345", "is 12, is 345", 1}, {"12", "is 12, is 345", 0}, {"12", "is 12, was 345", 1}, {"12", "was 12", 0}};
-    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "is (?<answer>\\d+)", .last_match = true}), last);
+    EXPECT_ALL(
+        ((struct verifier_words){.type = "regex", .settings = {"pattern=is (?<answer>\\d+)", "last_match=true"}}),
+        last);
     const struct expectation empty[] = {{"", "aé", 1}, {"", "", 1}};
-    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "x*", .last_match = true}), empty);
+    EXPECT_ALL(((struct verifier_words){.type = "regex", .settings = {"pattern=x*", "last_match=true"}}), empty);
     const struct expectation numbers[] = {
         {"1234", "is 1,234.0!", 1}, {"1/2", "is 0.5!", 1}, {"5", "is 5 or 6!", 0}, {"5", "is 5x!", 0}};
-    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "is (?<answer>[^!]+)!", .as_number = true}),
-               numbers);
-    const struct expectation near[] = {{"100", "is 99.5", 1}, {"100", "is 98", 0}};
     EXPECT_ALL(
-        ((struct verifier_spec){.type = "regex", .pattern = "is (?<answer>.+)", .as_number = true, .tolerance = 0.01}),
-        near);
+        ((struct verifier_words){.type = "regex", .settings = {"pattern=is (?<answer>[^!]+)!", "as_number=true"}}),
+        numbers);
+    const struct expectation near[] = {{"100", "is 99.5", 1}, {"100", "is 98", 0}};
+    EXPECT_ALL(((struct verifier_words){.type = "regex",
+                                        .settings = {"pattern=is (?<answer>.+)", "as_number=true", "tolerance=0.01"}}),
+               near);
     struct reward *reward =
-        make((struct verifier_spec){.type = "regex", .pattern = "(?<answer>.+)", .as_number = true});
+        make((struct verifier_words){.type = "regex", .settings = {"pattern=(?<answer>.+)", "as_number=true"}});
     struct problem problem = problem_with("10:30");
     assert_int_equal(reward_check(reward, &problem, &err), OPSM_FORMAT);
     reward_free(reward);
@@ -287,15 +290,15 @@ static void regex_settings(void **state) {
 static void regex(void **state) {
     (void)state;
     const struct expectation search[] = {{"", "ANSWER: 12", 1}, {"", "ANSWER: x", 0}, {"", "so\nANSWER: 7\n", 1}};
-    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "ANSWER: \\d+"}), search);
+    EXPECT_ALL(((struct verifier_words){.type = "regex", .settings = {"pattern=ANSWER: \\d+"}}), search);
     const struct expectation group[] = {
         {"12", "ANSWER: 12", 1}, {"12", "ANSWER: 13", 0}, {"12", "ANSWER:   12  ", 1}, {"12", "12", 0}};
-    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "ANSWER: (?<answer>.*)"}), group);
+    EXPECT_ALL(((struct verifier_words){.type = "regex", .settings = {"pattern=ANSWER: (?<answer>.*)"}}), group);
     const struct expectation optional[] = {{"12", "x", 0}, {"12", "x12", 1}};
-    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "x(?<answer>\\d+)?"}), optional);
+    EXPECT_ALL(((struct verifier_words){.type = "regex", .settings = {"pattern=x(?<answer>\\d+)?"}}), optional);
     const struct expectation accents[] = {{"", "É", 1}, {"", "e", 0}};
-    EXPECT_ALL(((struct verifier_spec){.type = "regex", .pattern = "^é$", .ignore_case = true}), accents);
-    struct reward *reward = make((struct verifier_spec){.type = "regex", .pattern = "b$"});
+    EXPECT_ALL(((struct verifier_words){.type = "regex", .settings = {"pattern=^é$", "ignore_case=true"}}), accents);
+    struct reward *reward = make((struct verifier_words){.type = "regex", .settings = {"pattern=b$"}});
     struct problem problem = problem_with("");
     assert_true(reward_score(reward, &problem, "\xff\0\xc3 b", 5, true, NULL) == 1); /* invalid UTF-8, NUL */
     assert_true(reward_score(reward, &problem, "\xff", 1, false, NULL) == 0);
@@ -315,15 +318,14 @@ static void format(void **state) {
                                         {"", "\xc0\x80", 0},
                                         {"", "\xf4\x90\x80\x80", 0},
                                         {"", "\xf0\x9f\x98\x80", 1}};
-    EXPECT_ALL((struct verifier_spec){.type = "format"}, plain);
+    EXPECT_ALL((struct verifier_words){.type = "format"}, plain);
     const struct expectation shaped[] = {{"", "<a>x</a>", 1}, {"", "\n<a>x</a>\n", 1},    {"", "<a>x", 0},
                                          {"", "x</a>", 0},    {"", "<a>12345678</a>", 0}, {"", "<a></a></a>", 0},
                                          {"", "</a><a>", 0}};
-    const char *tags[] = {"<a>", "</a>"};
-    EXPECT_ALL(((struct verifier_spec){
-                   .type = "format", .max_length = 12, .prefix = "<a>", .suffix = "</a>", .tags = tags, .n_tags = 2}),
+    EXPECT_ALL(((struct verifier_words){
+                   .type = "format", .settings = {"max_length=12", "prefix=<a>", "suffix=</a>", "tags=[<a>, </a>]"}}),
                shaped);
-    struct reward *reward = make((struct verifier_spec){.type = "format"});
+    struct reward *reward = make((struct verifier_words){.type = "format"});
     struct problem problem = problem_with("");
     assert_true(reward_score(reward, &problem, "fine", 4, false, NULL) == 0);
     assert_true(reward_score(reward, &problem, "a\0b", 3, true, NULL) == 0);
@@ -364,7 +366,7 @@ static void expression_scores(void **state) {
         {"3**2", 0},
         {"5/(3-3)", 0},
     };
-    struct reward *reward = make((struct verifier_spec){.type = "expression"});
+    struct reward *reward = make((struct verifier_words){.type = "expression"});
     struct problem problem = {
         .prompt = "p", .answer = "", .solution = "", .numbers = numbers, .n_numbers = 4, .target = 16};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -386,7 +388,7 @@ struct digit_row {
 
 static void expect_digits(const char *type, const int64_t *numbers, int n, int64_t target, const struct digit_row *rows,
                           size_t n_rows) {
-    struct reward *reward = make((struct verifier_spec){.type = type});
+    struct reward *reward = make((struct verifier_words){.type = type});
     struct problem problem = {
         .prompt = "p", .answer = "", .solution = "", .numbers = numbers, .n_numbers = n, .target = target};
     assert_ok(reward_check(reward, &problem, &err));
@@ -469,26 +471,29 @@ static void hostile_responses_end_soon(void **state) {
                            "1.",       "1e",  "</a>", "<a>",   "$",    "answer: 1 ",  "answer is ", "#### ",
                            "#### x\n", "1 ",  "**",   "\\,",   "(B",   "Question:\n", "\\",         "(1+",
                            ".",        "1e5", "=",    "}"};
-    const char *tags[] = {"<a>", "</a>"};
-    const struct verifier_spec specs[] = {
+    const struct verifier_words specs[] = {
         {.type = "exact", .weight = 1},
         {.type = "numeric", .weight = 1},
-        {.type = "contains", .weight = 1, .pattern = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"},
-        {.type = "contains", .weight = 1, .pattern = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
-        {.type = "regex", .weight = 1, .pattern = "(a+)+$"},
-        {.type = "regex", .weight = 1, .pattern = "a*b|(.*,){25}x"},
-        {.type = "format", .weight = 1, .tags = tags, .n_tags = 2},
+        {.type = "contains",
+         .weight = 1,
+         .settings = {"pattern=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"}},
+        {.type = "contains",
+         .weight = 1,
+         .settings = {"pattern=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}},
+        {.type = "regex", .weight = 1, .settings = {"pattern=(a+)+$"}},
+        {.type = "regex", .weight = 1, .settings = {"pattern=a*b|(.*,){25}x"}},
+        {.type = "format", .weight = 1, .settings = {"tags=[<a>, </a>]"}},
         {.type = "expression", .weight = 1},
         {.type = "subset", .weight = 1},
         {.type = "path", .weight = 1},
     };
     enum { N = sizeof specs / sizeof *specs };
     struct reward *reward;
-    assert_ok(reward_create(&reward, specs, N, &err));
+    assert_ok(reward_of(&reward, specs, N, &err));
     const int64_t numbers[] = {1, 1};
     struct problem problem = {
         .prompt = "p", .answer = "7", .solution = "", .numbers = numbers, .n_numbers = 2, .target = 2};
-    struct reward *choice_reward = make((struct verifier_spec){.type = "choice"});
+    struct reward *choice_reward = make((struct verifier_words){.type = "choice"});
     struct problem letter = problem_with("A");
     for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
         char *text = repeated(units[u], SIZE);
@@ -508,14 +513,17 @@ static void hostile_responses_end_soon(void **state) {
 /* Patterns that backtrack without end run into the limit. The subjects are as long as regex accepts. */
 static void hostile_patterns_end_soon(void **state) {
     (void)state;
-    const char *patterns[] = {
-        "(a+)+$",   "(a|aa)+$",     "(a*)*b",        "(.*a){20}x",          "a*b",     "^(?:a?){50}a{50}x",
-        "(a+a+)+x", "(?=(a+))\\1x", "(?:.|a|\\w)*x", "(a*a*)*(?<answer>x)", "(?R)?a*x"};
+    const char *patterns[] = {"pattern=(a+)+$",        "pattern=(a|aa)+$",
+                              "pattern=(a*)*b",        "pattern=(.*a){20}x",
+                              "pattern=a*b",           "pattern=^(?:a?){50}a{50}x",
+                              "pattern=(a+a+)+x",      "pattern=(?=(a+))\\1x",
+                              "pattern=(?:.|a|\\w)*x", "pattern=(a*a*)*(?<answer>x)",
+                              "pattern=(?R)?a*x"};
     enum { SIZE = 64 * 1024 };
     char *text = repeated("a", SIZE);
     struct problem problem = problem_with("7");
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
-        struct reward *reward = make((struct verifier_spec){.type = "regex", .pattern = patterns[i]});
+        struct reward *reward = make((struct verifier_words){.type = "regex", .settings = {patterns[i]}});
         text[SIZE - 1] = 'y';
         double start = clock_seconds();
         double score = reward_score(reward, &problem, text, SIZE, true, NULL);
@@ -529,41 +537,46 @@ static void hostile_patterns_end_soon(void **state) {
 
 static void wrong_specifications(void **state) {
     (void)state;
-    const char *no_tag[] = {""};
     const struct {
-        struct verifier_spec spec;
+        struct verifier_words spec;
         const char *sentence;
     } rows[] = {
         {{.type = NULL}, "needs a type: one of exact, numeric"},
         {{.type = "numerc"}, "did you mean 'numeric'"},
         {{.type = "judge"}, "there are exact, numeric, choice, regex, contains, format, expression"},
-        {{.type = "exact", .pattern = "x"}, "'exact' has no setting 'pattern'"},
-        {{.type = "exact", .tolerance = 0.1}, "no setting 'tolerance'"},
-        {{.type = "exact", .tolerance = NAN}, "no setting 'tolerance'"},
-        {{.type = "numeric", .tolerance = NAN}, "tolerance must be"},
-        {{.type = "numeric", .tolerance = 1}, "tolerance must be"},
-        {{.type = "numeric", .tolerance = -0.1}, "tolerance must be"},
-        {{.type = "numeric", .ignore_case = true}, "no setting 'ignore_case'"},
+        {{.type = "exact", .settings = {"pattern=x"}}, "'exact' has no setting 'pattern'"},
+        {{.type = "exact", .settings = {"tolerance=0.1"}}, "no setting 'tolerance'"},
+        {{.type = "exact", .settings = {"tolerance=nan"}}, "no setting 'tolerance'"},
+        {{.type = "numeric", .settings = {"tolerance=nan"}},
+         "tolerance: expected a number from 0 to 0.9999999, found nan"},
+        {{.type = "numeric", .settings = {"tolerance=1"}}, "tolerance: expected a number from 0 to 0.9999999, found 1"},
+        {{.type = "numeric", .settings = {"tolerance=-0.1"}},
+         "tolerance: expected a number from 0 to 0.9999999, found -0.1"},
+        {{.type = "numeric", .settings = {"ignore_case=true"}}, "no setting 'ignore_case'"},
         {{.type = "regex"}, "needs a pattern"},
-        {{.type = "regex", .pattern = "x", .as_number = true}, "needs a group named answer"},
-        {{.type = "regex", .pattern = "x", .tolerance = 0.1}, "tolerance is for numbers"},
-        {{.type = "exact", .last_match = true}, "no setting 'last_match'"},
-        {{.type = "regex", .pattern = "a("}, "is wrong at character 2: missing closing parenthesis"},
-        {{.type = "regex", .pattern = "(((a{900}){900}){900})"}, "too large"},
-        {{.type = "contains", .pattern = " "}, "blank"},
-        {{.type = "format", .max_length = -1}, "max_length must not be negative"},
-        {{.type = "format", .tags = no_tag, .n_tags = 1}, "tag 1 is empty"},
+        {{.type = "regex", .settings = {"pattern=x", "as_number=true"}}, "needs a group named answer"},
+        {{.type = "regex", .settings = {"pattern=x", "tolerance=0.1"}}, "tolerance is for numbers"},
+        {{.type = "exact", .settings = {"last_match=true"}}, "no setting 'last_match'"},
+        {{.type = "regex", .settings = {"pattern=a("}}, "is wrong at character 2: missing closing parenthesis"},
+        {{.type = "regex", .settings = {"pattern=(((a{900}){900}){900})"}}, "too large"},
+        {{.type = "contains", .settings = {"pattern= "}}, "blank"},
+        {{.type = "format", .settings = {"max_length=-1"}},
+         "max_length: expected a whole number from 0 to 2147483647, found -1"},
+        {{.type = "format", .settings = {"tags=['']"}}, "tags: expected a list of strings, found '['']'"},
+        {{.type = "regex", .settings = {"patern=x"}}, "unknown key 'reward.patern'; did you mean 'pattern'?"},
+        {{.type = "exact", .settings = {"zzz=x"}}, "unknown key 'reward.zzz'; `opsm help verifiers` lists them"},
+        {{.type = "format", .settings = {"tags=a"}}, "tags: expected a list of strings, found 'a'"},
         {{.type = "exact", .weight = INFINITY}, "weight must be a finite number"},
         {{.type = "exact", .weight = NAN}, "weight must be a finite number"},
     };
     struct reward *reward;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        assert_int_equal(reward_create(&reward, &rows[i].spec, 1, &err), OPSM_INVALID);
+        assert_int_equal(reward_of(&reward, &rows[i].spec, 1, &err), OPSM_INVALID);
         if (!strstr(err.text, rows[i].sentence)) fail_msg("row %zu: %s", i, err.text);
         assert_null(reward);
     }
-    assert_int_equal(reward_create(&reward, NULL, 0, &err), OPSM_INVALID);
-    assert_int_equal(reward_create(&reward, NULL, 17, &err), OPSM_INVALID);
+    assert_int_equal(reward_of(&reward, NULL, 0, &err), OPSM_INVALID);
+    assert_int_equal(reward_of(&reward, NULL, 17, &err), OPSM_INVALID);
 }
 
 static void any_accepted_answer_is_right(void **state) {
@@ -572,7 +585,7 @@ static void any_accepted_answer_is_right(void **state) {
     struct problem problem = problem_with("New York");
     problem.more_answers = more;
     problem.n_more_answers = 2;
-    struct reward *reward = make((struct verifier_spec){.type = "exact"});
+    struct reward *reward = make((struct verifier_words){.type = "exact"});
     assert_true(reward_score(reward, &problem, "New York", 8, true, NULL) == 1);
     assert_true(reward_score(reward, &problem, "NYC", 3, true, NULL) == 1);
     assert_true(reward_score(reward, &problem, "Big", 3, true, NULL) == 0);
@@ -603,7 +616,7 @@ static void verdicts_say_what_was_found(void **state) {
     (void)state;
     const int64_t numbers[] = {3, 4};
     const struct {
-        struct verifier_spec spec;
+        struct verifier_words spec;
         const char *text, *found; /* NULL: none */
         bool cut;
     } rows[] = {
@@ -612,9 +625,9 @@ static void verdicts_say_what_was_found(void **state) {
         {{.type = "exact"}, "Rome", NULL, true},
         {{.type = "contains"}, "it is Paris.", "Paris", false},
         {{.type = "contains"}, "it is Rome.", NULL, false},
-        {{.type = "regex", .pattern = "is (?<answer>\\w+)"}, "it is Rome.", "Rome", false},
-        {{.type = "regex", .pattern = "i."}, "it is Rome.", "it", false},
-        {{.type = "regex", .pattern = "x"}, "it is Rome.", NULL, false},
+        {{.type = "regex", .settings = {"pattern=is (?<answer>\\w+)"}}, "it is Rome.", "Rome", false},
+        {{.type = "regex", .settings = {"pattern=i."}}, "it is Rome.", "it", false},
+        {{.type = "regex", .settings = {"pattern=x"}}, "it is Rome.", NULL, false},
         {{.type = "format"}, "it is Rome.", NULL, false},
         {{.type = "expression"}, "so \n 3+4 ", "3+4", false},
         {{.type = "subset"}, " 37\n", "37", false},
@@ -640,9 +653,9 @@ static void verdicts_say_what_was_found(void **state) {
 /* No answer to compare with is no verdict, never a 0; so is want of memory. */
 static void what_cannot_be_judged_is_unjudged(void **state) {
     (void)state;
-    const struct verifier_spec specs[] = {{.type = "format", .weight = 1}, {.type = "exact", .weight = 1}};
+    const struct verifier_words specs[] = {{.type = "format", .weight = 1}, {.type = "exact", .weight = 1}};
     struct reward *reward;
-    assert_ok(reward_create(&reward, specs, 2, &err));
+    assert_ok(reward_of(&reward, specs, 2, &err));
     struct problem problem = problem_with("");
     struct verdict v = judge_one(reward, &problem, "46", true);
     assert_int_equal(v.unjudged.code, OPSM_MISSING);
@@ -653,7 +666,7 @@ static void what_cannot_be_judged_is_unjudged(void **state) {
 
 static void unfinished_responses_may_be_worth_nothing(void **state) {
     (void)state;
-    struct reward *reward = make((struct verifier_spec){.type = "contains", .weight = 2});
+    struct reward *reward = make((struct verifier_words){.type = "contains", .weight = 2});
     struct problem problem = problem_with("12");
     assert_true(judge_one(reward, &problem, "it is 12", false).reward == 2);
     reward_zero_unfinished(reward);
@@ -667,30 +680,30 @@ static void unfinished_responses_may_be_worth_nothing(void **state) {
 
 static void summands_have_names_of_their_own(void **state) {
     (void)state;
-    struct verifier_spec specs[] = {{.type = "contains", .weight = 1, .pattern = "a"},
-                                    {.type = "contains", .weight = 1, .pattern = "b"},
-                                    {.type = "contains", .weight = 1, .pattern = "c", .name = "sea"}};
+    struct verifier_words specs[] = {{.type = "contains", .weight = 1, .settings = {"pattern=a"}},
+                                     {.type = "contains", .weight = 1, .settings = {"pattern=b"}},
+                                     {.type = "contains", .weight = 1, .name = "sea", .settings = {"pattern=c"}}};
     struct reward *reward;
-    assert_ok(reward_create(&reward, specs, 3, &err));
+    assert_ok(reward_of(&reward, specs, 3, &err));
     assert_string_equal(reward_name(reward, 0), "contains");
     assert_string_equal(reward_name(reward, 1), "contains-2");
     assert_string_equal(reward_name(reward, 2), "sea");
     reward_free(reward);
     specs[2].name = "contains-2";
-    assert_int_equal(reward_create(&reward, specs, 3, &err), OPSM_INVALID);
+    assert_int_equal(reward_of(&reward, specs, 3, &err), OPSM_INVALID);
     assert_non_null(strstr(err.text, "two entries have the name 'contains-2'"));
     specs[2].name = "";
-    assert_int_equal(reward_create(&reward, specs, 3, &err), OPSM_INVALID);
+    assert_int_equal(reward_of(&reward, specs, 3, &err), OPSM_INVALID);
     assert_non_null(strstr(err.text, "a name has 1 to 64 bytes"));
 }
 
 static void rewards_are_weighted_sums(void **state) {
     (void)state;
-    const struct verifier_spec specs[] = {{.type = "numeric", .weight = 1},
-                                          {.type = "format", .weight = 0.25, .max_length = 10},
-                                          {.type = "contains", .weight = -0.5, .pattern = "sorry"}};
+    const struct verifier_words specs[] = {{.type = "numeric", .weight = 1},
+                                           {.type = "format", .weight = 0.25, .settings = {"max_length=10"}},
+                                           {.type = "contains", .weight = -0.5, .settings = {"pattern=sorry"}}};
     struct reward *reward;
-    assert_ok(reward_create(&reward, specs, 3, &err));
+    assert_ok(reward_of(&reward, specs, 3, &err));
     assert_int_equal(reward_count(reward), 3);
     assert_string_equal(reward_name(reward, 1), "format");
     struct problem problem = problem_with("7");
@@ -707,32 +720,31 @@ static void rewards_are_weighted_sums(void **state) {
 
 static void out_of_memory_is_reported(void **state) {
     (void)state;
-    const char *tags[] = {"<a>", "</a>"};
-    const struct verifier_spec specs[] = {
-        {.type = "regex", .weight = 1, .pattern = "a"},
-        {.type = "format", .weight = 1, .prefix = "a", .suffix = "b", .tags = tags, .n_tags = 2}};
+    const struct verifier_words specs[] = {
+        {.type = "regex", .weight = 1, .settings = {"pattern=a"}},
+        {.type = "format", .weight = 1, .settings = {"prefix=a", "suffix=b", "tags=[<a>, </a>]"}}};
     int failures = 0;
     for (int nth = 1;; nth++) {
         struct reward *reward;
         mem_fail_at(nth);
-        opsm_status status = reward_create(&reward, specs, 2, &err);
+        opsm_status status = reward_of(&reward, specs, 2, &err);
         mem_fail_at(0);
         reward_free(reward);
         if (status == OPSM_OK) break;
         assert_int_equal(status, OPSM_NOMEM);
         failures++;
     }
-    assert_int_equal(failures, 8);
+    assert_int_equal(failures, 28); /* 20 of them while the words are read */
 }
 
 /* One reward, many threads, the same scores as one after the other. */
 static void threads_share_a_reward(void **state) {
     (void)state;
-    const struct verifier_spec specs[] = {{.type = "numeric", .weight = 1},
-                                          {.type = "regex", .weight = 2, .pattern = "is (?<answer>\\d+)"},
-                                          {.type = "contains", .weight = 4}};
+    const struct verifier_words specs[] = {{.type = "numeric", .weight = 1},
+                                           {.type = "regex", .weight = 2, .settings = {"pattern=is (?<answer>\\d+)"}},
+                                           {.type = "contains", .weight = 4}};
     struct reward *reward;
-    assert_ok(reward_create(&reward, specs, 3, &err));
+    assert_ok(reward_of(&reward, specs, 3, &err));
     struct problem problem = problem_with("12");
     int wrong = 0;
 #pragma omp parallel for num_threads(4) reduction(+ : wrong)
