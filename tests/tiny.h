@@ -100,14 +100,14 @@ static inline opsm_status tiny_model(struct model **model, const struct model_co
 /* Random everything: matrices with variance scale^2 / columns (the embedding: scale^2), norms around one, biases around
  * zero. Publishes. */
 static inline opsm_status tiny_randomise(struct model *model, uint64_t seed, float scale, opsm_error *err) {
-    for (int32_t i = 0; i < model->n_tensors; i++) {
-        const struct model_tensor *t = &model->tensors[i];
+    for (int32_t i = 0; i < model->params.n_tensors; i++) {
+        const struct parameter *t = &model->params.tensors[i];
         struct rng r = rng_make(seed, RNG_TEST, (uint32_t)i, 77, 0);
         bool bias = strstr(t->name, ".bias") != NULL, embedding = t->offset == model->embedding;
         for (int64_t j = 0; j < t->rows * t->cols; j++) {
             double x = rng_normal(&r);
             double matrix = x * scale / (embedding ? 1.0 : sqrt((double)t->cols));
-            model->params[t->offset + j] = (float)(t->decay ? matrix : bias ? 0.2 * x : 1.0 + 0.2 * x);
+            model->params.values[t->offset + j] = (float)(t->decay ? matrix : bias ? 0.2 * x : 1.0 + 0.2 * x);
         }
     }
     return model_publish(model, err);

@@ -28,13 +28,9 @@ opsm_status bench_settle(struct bench_work *work, const struct model *m, opsm_er
     return OPSM_OK;
 }
 
-/* Weights that a token is multiplied with, without the head: every matrix but the embedding. */
+/* Weights that a token is multiplied with, without the head. */
 static double body_weights(const struct model *m) {
-    double n = 0;
-    for (int32_t i = 0; i < m->n_tensors; i++)
-        if (m->tensors[i].decay && m->tensors[i].offset != m->embedding && m->tensors[i].offset != m->head)
-            n += (double)m->tensors[i].rows * (double)m->tensors[i].cols;
-    return n;
+    return (double)(m->n_multiplied - m->head->n_out * m->head->n_in);
 }
 
 static double head_weights(const struct model *m) {
@@ -149,7 +145,7 @@ opsm_status bench_generate(struct bench_rate *rate, const struct bench_work *wor
 struct training {
     struct activations *acts;
     struct pack pack;
-    float *grads, *logp, *coef;
+    float *logp, *coef;
     int32_t *rows, *targets;
     int64_t n; /* response tokens */
 };
@@ -161,8 +157,7 @@ static opsm_status check_training(const struct bench_work *work, const struct mo
     if (rows > INT32_MAX)
         return opsm_fail(err, OPSM_INVALID, "%lld tokens in one batch: expected at most %d; %s", (long long)rows,
                          INT32_MAX, advice);
-    uint64_t bytes = (uint64_t)m->n_params * sizeof(float) + activations_bytes(m, (int32_t)rows, ACTIVATIONS_ALL) +
-                     (uint64_t)rows * 16;
+    uint64_t bytes = activations_bytes(m, (int32_t)rows, ACTIVATIONS_ALL) + (uint64_t)rows * 16;
     return limits_check("training on one batch", bytes, bytes, 0, advice, err);
 }
 
@@ -178,10 +173,8 @@ static opsm_status fill_training(struct training *t, const struct bench_work *wo
     t->targets = mem_alloc((size_t)n, sizeof *t->targets);
     t->logp = mem_alloc((size_t)n, sizeof *t->logp);
     t->coef = mem_alloc((size_t)n, sizeof *t->coef);
-    t->grads = mem_zalloc((size_t)m->n_params, sizeof *t->grads);
-    status = tokens && t->rows && t->targets && t->logp && t->coef && t->grads
-                 ? OPSM_OK
-                 : mem_exhausted(err, "gradients", (size_t)m->n_params * sizeof(float));
+    status =
+        tokens && t->rows && t->targets && t->logp && t->coef ? OPSM_OK : mem_exhausted(err, "a batch", (size_t)n * 16);
     if (status == OPSM_OK) random_tokens(tokens, longest, m->config.n_vocab);
     for (int64_t g = 0; status == OPSM_OK && g < work->groups; g++) {
         int32_t prompt, own;
@@ -205,14 +198,13 @@ static opsm_status train_once(struct training *t, const struct model *m, opsm_er
     struct head_request request = {.n = t->n, .row = t->rows, .target = t->targets, .inv_temperature = 1};
     opsm_status status = model_forward(t->acts, m, &t->pack, err);
     if (status == OPSM_OK) status = head_logprobs(t->logp, NULL, t->acts, m, &request, err);
-    if (status == OPSM_OK) status = model_backward(t->grads, t->acts, m, &t->pack, &request, t->coef, err);
+    if (status == OPSM_OK) status = model_backward(t->acts, m, &t->pack, &request, t->coef, err);
     return status;
 }
 
 static void free_training(struct training *t) {
     activations_free(t->acts);
     pack_free(&t->pack);
-    mem_free(t->grads);
     mem_free(t->logp);
     mem_free(t->coef);
     mem_free(t->rows);

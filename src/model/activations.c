@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "model/head.h"
 #include "model/layout.h"
-#include "model/packed.h"
 #include <stdio.h>
 
 enum { ALIGN = 64, TOKENS_MAX = 1 << 24 };
@@ -132,7 +131,7 @@ opsm_status activations_create_for(struct activations **acts, const struct model
     *acts = NULL;
     if (max_tokens < 1 || max_tokens > TOKENS_MAX)
         return opsm_fail(err, OPSM_INVALID, "activations for %d tokens, expected 1 to %d", max_tokens, TOKENS_MAX);
-    if (keep != ACTIVATIONS_NONE && !model->packed->trainable)
+    if (keep != ACTIVATIONS_NONE && !model->trained)
         return opsm_fail(err, OPSM_INVALID, "a model that was not loaded for training has no backward pass");
     struct activations *x = mem_alloc(1, sizeof *x);
     if (!x) return mem_exhausted(err, "activations", sizeof *x);

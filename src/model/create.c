@@ -24,11 +24,29 @@ struct model *model_new(struct gguf *file, enum dtype precision, opsm_error *err
     return m;
 }
 
-opsm_status model_allocate(struct model *m, opsm_error *err) {
-    m->params = mem_zalloc((size_t)m->n_params, sizeof *m->params);
-    if (!m->params) return mem_exhausted(err, "the model's weights", (size_t)m->n_params * sizeof *m->params);
+opsm_status model_allocate(struct model *m, bool trainable, opsm_error *err) {
+    opsm_status status = parameters_allocate(&m->params, trainable, err);
+    if (status != OPSM_OK) return status;
+    if (trainable) m->trained = &m->params;
+    for (int32_t i = 0; i < m->n_linears; i++) {
+        status = linear_create(&m->linears[i], m->precision, trainable, err);
+        if (status != OPSM_OK) return status;
+    }
     m->inv_freq = mem_alloc((size_t)m->config.head_dim / 2, sizeof *m->inv_freq);
     if (!m->inv_freq) return mem_exhausted(err, "RoPE frequencies", (size_t)m->config.head_dim / 2 * sizeof(float));
+    return OPSM_OK;
+}
+
+size_t model_bytes(const struct model *m, bool trainable) {
+    return parameters_bytes(&m->params) + linear_bytes(m->n_multiplied, m->precision, trainable);
+}
+
+opsm_status model_publish(struct model *m, opsm_error *err) {
+    for (int32_t i = 0; i < m->n_linears; i++) {
+        opsm_status status = linear_publish(&m->linears[i], err);
+        if (status != OPSM_OK) return status;
+    }
+    m->version++;
     return OPSM_OK;
 }
 
@@ -58,9 +76,9 @@ opsm_status model_chat(const struct model *m, const struct chat_template **chat,
 static void initialise(struct model *m, uint64_t seed) {
     const double residual = 1.0 / sqrt(2.0 * m->config.n_layers);
 #pragma omp parallel for schedule(dynamic) num_threads(threads_count())
-    for (int32_t i = 0; i < m->n_tensors; i++) {
-        const struct model_tensor *t = &m->tensors[i];
-        float *w = m->params + t->offset;
+    for (int32_t i = 0; i < m->params.n_tensors; i++) {
+        const struct parameter *t = &m->params.tensors[i];
+        float *w = m->params.values + t->offset;
         int64_t n = t->rows * t->cols;
         if (!t->decay) { /* biases start at zero, norms at one */
             bool bias = strstr(t->name, ".bias") != NULL;
@@ -80,12 +98,11 @@ static opsm_status fill_fresh(struct model *m, const struct model_config *config
     m->config = *config;
     status = model_layout(m, err);
     if (status == OPSM_OK) status = model_read_text(m, err);
-    if (status == OPSM_OK) status = model_allocate(m, err);
+    if (status == OPSM_OK) status = model_allocate(m, trainable, err);
     if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, config, m->file, err);
     if (status != OPSM_OK) return status;
     initialise(m, seed);
-    status = model_packed_create(m, trainable, err);
-    return status == OPSM_OK ? model_publish(m, err) : status;
+    return model_publish(m, err);
 }
 
 opsm_status model_create(struct model **model, const struct model_config *config, struct gguf *file,
@@ -108,22 +125,22 @@ opsm_status model_create(struct model **model, const struct model_config *config
 opsm_status model_sizes(struct model *sizes, const struct model_config *config, enum dtype precision, opsm_error *err) {
     *sizes = (struct model){.config = *config, .precision = precision};
     opsm_status status = model_layout(sizes, err);
-    mem_free(sizes->tensors);
-    mem_free(sizes->layers);
-    sizes->tensors = NULL;
+    struct model held = *sizes;
+    model_layout_free(&held);
+    sizes->params.tensors = NULL;
     sizes->layers = NULL;
+    sizes->linears = sizes->head = NULL;
     return status;
 }
 
 static opsm_status fill_clone(struct model *m, const struct model *source, bool trainable, opsm_error *err) {
     m->config = source->config;
     opsm_status status = model_layout(m, err);
-    if (status == OPSM_OK) status = model_allocate(m, err);
+    if (status == OPSM_OK) status = model_allocate(m, trainable, err);
     if (status != OPSM_OK) return status;
-    memcpy(m->params, source->params, (size_t)m->n_params * sizeof *m->params);
+    memcpy(m->params.values, source->params.values, parameters_bytes(&m->params));
     memcpy(m->inv_freq, source->inv_freq, (size_t)m->config.head_dim / 2 * sizeof *m->inv_freq);
-    status = model_packed_create(m, trainable, err);
-    return status == OPSM_OK ? model_publish(m, err) : status;
+    return model_publish(m, err);
 }
 
 opsm_status model_clone(struct model **copy, const struct model *model, enum dtype precision, bool trainable,
@@ -156,10 +173,7 @@ void model_free(struct model *m) {
         gguf_close(m->file);
         mem_free(m->sharers);
     }
-    model_packed_free(m->packed);
-    mem_free(m->params);
+    model_layout_free(m);
     mem_free(m->inv_freq);
-    mem_free(m->tensors);
-    mem_free(m->layers);
     mem_free(m);
 }

@@ -130,13 +130,12 @@ static opsm_status run(struct kv_cache *k, const struct model *m, int32_t n, int
     opsm_status status = OPSM_OK;
     a->view.kv_stride = row_floats(&m->config);
     a->view.cached = true;
-    embedding_forward(x, m->params + m->embedding, k->tokens, n, m->config.dim);
+    embedding_forward(x, m->params.values + m->embedding, k->tokens, n, m->config.dim);
     for (int32_t l = 0; l < m->config.n_layers && status == OPSM_OK; log_share((double)++l / m->config.n_layers))
         status = layer_forward(a, m, l, n, k->positions, &a->view, x, x, err);
     for (int32_t at = 0; at < n_logits && status == OPSM_OK; at += a->head.room) {
         int32_t step = n_logits - at < a->head.room ? n_logits - at : a->head.room;
-        status =
-            head_logits(a, m, x, k->rows + at, step, logits + (int64_t)at * m->config.n_vocab, m->config.n_vocab, err);
+        status = head_logits(a, m, x, k->rows + at, step, logits + (int64_t)at * m->config.n_vocab, err);
     }
     return status;
 }

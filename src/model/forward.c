@@ -57,7 +57,8 @@ opsm_status model_forward(struct activations *acts, const struct model *m, const
     if (status != OPSM_OK) return status;
     acts->n_rows = 0;
     view_pack(acts, p, NULL);
-    embedding_forward(activations_stream(acts, 0), m->params + m->embedding, p->tokens, p->n_tokens, m->config.dim);
+    embedding_forward(activations_stream(acts, 0), m->params.values + m->embedding, p->tokens, p->n_tokens,
+                      m->config.dim);
     for (int32_t l = 0; l < m->config.n_layers && status == OPSM_OK; log_share((double)++l / m->config.n_layers))
         status = layer_forward(acts, m, l, p->n_tokens, p->positions, &acts->view, activations_stream(acts, l),
                                activations_stream(acts, l + 1), err);
@@ -131,8 +132,7 @@ static void aim_gradients(const struct activations *acts) {
     }
 }
 
-static opsm_status layers_backward(float *grads, struct activations *acts, const struct model *m, int32_t n,
-                                   opsm_error *err) {
+static opsm_status layers_backward(struct activations *acts, const struct model *m, int32_t n, opsm_error *err) {
     bool all = n == acts->n_rows;
     opsm_status status = OPSM_OK;
     for (int32_t l = m->config.n_layers - 1; l >= 0 && status == OPSM_OK; l--) {
@@ -140,12 +140,12 @@ static opsm_status layers_backward(float *grads, struct activations *acts, const
         float *x = activations_stream(acts, l);
         if (acts->keep == ACTIVATIONS_RECOMPUTE)
             status = layer_forward(acts, m, l, n, acts->positions, &acts->view, x, NULL, err);
-        if (status == OPSM_OK) status = layer_backward(acts, m, l, n, acts->positions, &acts->view, x, grads, err);
+        if (status == OPSM_OK) status = layer_backward(acts, m, l, n, acts->positions, &acts->view, x, err);
     }
     return status;
 }
 
-opsm_status model_backward(float *grads, struct activations *acts, const struct model *m, const struct pack *p,
+opsm_status model_backward(struct activations *acts, const struct model *m, const struct pack *p,
                            const struct head_request *r, const float *coef, opsm_error *err) {
     acts->backward_rows = 0;
     if (acts->keep == ACTIVATIONS_NONE || acts->n_rows != p->n_tokens)
@@ -159,12 +159,12 @@ opsm_status model_backward(float *grads, struct activations *acts, const struct 
     }
     memset(acts->back.dx, 0, (size_t)(n * dim) * sizeof(float));
     opsm_status status =
-        head_backward(acts->back.dx, grads, acts, m, activations_stream(acts, m->config.n_layers), r, coef, err);
+        head_backward(acts->back.dx, acts, m, activations_stream(acts, m->config.n_layers), r, coef, err);
     if (status == OPSM_OK && n > 0) {
         view_pack(acts, p, acts->live);
         aim_gradients(acts);
-        status = layers_backward(grads, acts, m, n, err);
-        if (status == OPSM_OK) embedding_backward(grads + m->embedding, acts->back.dx, acts->tokens, n, dim);
+        status = layers_backward(acts, m, n, err);
+        if (status == OPSM_OK) embedding_backward(m->params.grads + m->embedding, acts->back.dx, acts->tokens, n, dim);
         acts->backward_rows = n;
     }
     acts->n_rows = 0; /* consumed */

@@ -68,10 +68,10 @@ struct head_request {
 opsm_status head_logprobs(float *logp, float *entropy, struct activations *acts, const struct model *model,
                           const struct head_request *request, opsm_error *err);
 
-/* grads [n_params] += d(sum_i coef[i] * logp[i]) / d params, through the head and all layers. `pack` is what
- * model_forward ran. Consumes the activations: one call per forward pass. Segments whose coefficients are all zero (and
+/* Gradients of the model's trained block += d(sum_i coef[i] * logp[i]) / d params, through the head and all layers.
+ * `pack` is what model_forward ran. Consumes the activations: one call per forward pass. Segments whose coefficients are all zero (and
  * prompts without a response left) cost no backward work. */
-opsm_status model_backward(float *grads, struct activations *acts, const struct model *model, const struct pack *pack,
+opsm_status model_backward(struct activations *acts, const struct model *model, const struct pack *pack,
                            const struct head_request *request, const float *coef, opsm_error *err);
 
 /* Rows that the last model_backward went through: all of the pack but those it could leave out. */

@@ -2,7 +2,6 @@
 #include "model/head.h"
 #include "base/threads.h"
 #include "kernels/layers.h"
-#include "model/packed.h"
 
 /* Logits and their gradients of one chunk should be worth the trip through the head's weights, yet stay small beside
  * the model: about this many floats. */
@@ -16,12 +15,13 @@ int32_t head_rows(int32_t n_vocab, int32_t max_tokens) {
 }
 
 opsm_status head_logits(const struct activations *acts, const struct model *m, const float *x, const int32_t *row,
-                        int32_t n, float *logits, int64_t ld, opsm_error *err) {
+                        int32_t n, float *logits, opsm_error *err) {
     const struct head_buffers *h = &acts->head;
     int64_t dim = m->config.dim;
     for (int32_t i = 0; i < n; i++) memcpy(h->x + i * dim, x + row[i] * dim, (size_t)dim * sizeof(float));
-    rmsnorm_forward(h->h, acts->precision, h->rstd, h->x, m->params + m->output_norm, n, dim, m->config.norm_eps);
-    return gemm_forward(m->packed->head, n, h->h, dim, logits, ld, false, err);
+    rmsnorm_forward(h->h, acts->precision, h->rstd, h->x, m->params.values + m->output_norm, n, dim,
+                    m->config.norm_eps);
+    return linear_forward(m->head, n, h->h, false, logits, err);
 }
 
 static opsm_status check_request(const struct activations *acts, const struct model *m, const struct head_request *r,
@@ -48,7 +48,7 @@ opsm_status head_logprobs(float *logp, float *entropy, struct activations *acts,
     int64_t n_vocab = m->config.n_vocab;
     for (int64_t at = 0; at < r->n; at += h->room) {
         int32_t n = (int32_t)(r->n - at < h->room ? r->n - at : h->room);
-        status = head_logits(acts, m, x, r->row + at, n, h->logits, n_vocab, err);
+        status = head_logits(acts, m, x, r->row + at, n, h->logits, err);
         if (status != OPSM_OK) return status;
         softmax_logprob(logp + at, h->lse, entropy ? entropy + at : NULL, h->logits, n_vocab, r->target + at,
                         r->kept ? r->kept + at : NULL, n, n_vocab, r->inv_temperature);
@@ -77,34 +77,33 @@ static void scatter(float *dx, const struct activations *acts, int32_t n, int64_
     for (int32_t i = 0; i < n; i++) add_inplace(dx + acts->live[h->row[i]] * dim, h->dx + i * dim, dim);
 }
 
-static opsm_status chunk_backward(float *dx, float *grads, const struct activations *acts, const struct model *m,
-                                  int32_t n, const struct softmax_kept *kept, float inv_temperature, opsm_error *err) {
+static opsm_status chunk_backward(float *dx, const struct activations *acts, const struct model *m, int32_t n,
+                                  const struct softmax_kept *kept, float inv_temperature, opsm_error *err) {
     const struct head_buffers *h = &acts->head;
     enum dtype type = acts->precision;
     int64_t dim = m->config.dim, n_vocab = m->config.n_vocab;
     softmax_logprob(h->logp, h->lse, NULL, h->logits, n_vocab, h->target, kept, n, n_vocab, inv_temperature);
     softmax_backward(h->dlogits, type, h->logits, n_vocab, h->lse, h->target, h->coef, kept, n, n_vocab,
                      inv_temperature);
-    opsm_status status = gemm_dw(type, n, n_vocab, dim, h->dlogits, n_vocab, h->h, dim, grads + m->head, err);
-    if (status == OPSM_OK) status = gemm_dx(m->packed->head, n, h->dlogits, n_vocab, h->dh, dim, false, err);
+    opsm_status status = linear_backward(m->head, n, NULL, h->dlogits, h->h, h->dh, err);
     if (status != OPSM_OK) return status;
     memset(h->dx, 0, (size_t)(n * dim) * sizeof(float));
-    status =
-        rmsnorm_backward(h->dx, grads + m->output_norm, h->dh, h->x, m->params + m->output_norm, h->rstd, n, dim, err);
+    status = rmsnorm_backward(h->dx, m->params.grads + m->output_norm, h->dh, h->x, m->params.values + m->output_norm,
+                              h->rstd, n, dim, err);
     if (status == OPSM_OK) scatter(dx, acts, n, dim);
     return status;
 }
 
-opsm_status head_backward(float *dx, float *grads, const struct activations *acts, const struct model *m,
-                          const float *x, const struct head_request *r, const float *coef, opsm_error *err) {
+opsm_status head_backward(float *dx, const struct activations *acts, const struct model *m, const float *x,
+                          const struct head_request *r, const float *coef, opsm_error *err) {
     opsm_status status = check_request(acts, m, r, err);
     const struct head_buffers *h = &acts->head;
     for (int64_t at = 0; at < r->n && status == OPSM_OK;) {
         int32_t n = gather(h, r, coef, &at);
         if (n == 0) break;
-        status = head_logits(acts, m, x, h->row, n, h->logits, m->config.n_vocab, err);
+        status = head_logits(acts, m, x, h->row, n, h->logits, err);
         if (status == OPSM_OK)
-            status = chunk_backward(dx, grads, acts, m, n, r->kept ? h->kept : NULL, r->inv_temperature, err);
+            status = chunk_backward(dx, acts, m, n, r->kept ? h->kept : NULL, r->inv_temperature, err);
     }
     return status;
 }

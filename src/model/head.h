@@ -9,14 +9,14 @@
 /* Rows of scratch for a vocabulary of this size. */
 int32_t head_rows(int32_t n_vocab, int32_t max_tokens);
 
-/* logits [n, n_vocab], rows ld floats apart, of rows row[i] of the final residual stream x; n at most head.room. Leaves
+/* logits [n, n_vocab] of rows row[i] of the final residual stream x; n at most head.room. Leaves
  * the gathered rows and their norm in the head's buffers. */
 opsm_status head_logits(const struct activations *acts, const struct model *model, const float *x, const int32_t *row,
-                        int32_t n, float *logits, int64_t ld, opsm_error *err);
+                        int32_t n, float *logits, opsm_error *err);
 
 /* dx [rows, d] += gradient of sum_i coef[i] * logp[i] with respect to the final residual stream x (row numbers through
- * live[]), grads += those of head and final norm. Entries with coef 0 are skipped. */
-opsm_status head_backward(float *dx, float *grads, const struct activations *acts, const struct model *model,
-                          const float *x, const struct head_request *request, const float *coef, opsm_error *err);
+ * live[]); those of head and final norm are added to the block of parameters. Entries with coef 0 are skipped. */
+opsm_status head_backward(float *dx, const struct activations *acts, const struct model *model, const float *x,
+                          const struct head_request *request, const float *coef, opsm_error *err);
 
 #endif

@@ -12,10 +12,9 @@ opsm_status layer_forward(const struct activations *acts, const struct model *mo
                           const int32_t *positions, const struct layer_view *view, float *x, float *x_out,
                           opsm_error *err);
 
-/* acts->back.dx [m, d]: from the gradient of the layer's output to that of its input x; grads += those of the weights.
- */
+/* acts->back.dx [m, d]: from the gradient of the layer's output to that of its input x [m, d]. Gradients of the weights
+ * are added to the block of parameters. */
 opsm_status layer_backward(const struct activations *acts, const struct model *model, int32_t l, int32_t m,
-                           const int32_t *positions, const struct layer_view *view, const float *x, float *grads,
-                           opsm_error *err);
+                           const int32_t *positions, const struct layer_view *view, const float *x, opsm_error *err);
 
 #endif

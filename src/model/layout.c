@@ -4,76 +4,93 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ALIGN = 16, TENSORS_PER_LAYER = 14 };
+/* At most: a layer's tensors (norms and biases among them) and products; the model's are beside them. */
+enum { TENSORS_PER_LAYER = 14, LINEARS_PER_LAYER = 4, TENSORS_BESIDE = 3, LINEARS_BESIDE = 1 };
 
-/* Appends a tensor right behind the previous one; fused matrices rely on that. */
-static int64_t append(struct model *m, int layer, const char *name, int64_t rows, int64_t cols, bool decay) {
-    struct model_tensor *t = &m->tensors[m->n_tensors++];
-    *t = (struct model_tensor){.offset = m->n_params, .rows = rows, .cols = cols, .decay = decay};
+/* "blk.<layer>.<what>" of GGUF, or <what> with layer -1. */
+static int64_t tensor(struct model *m, int layer, const char *what, int64_t rows, int64_t cols, bool decay,
+                      bool behind) {
+    char name[PARAMETER_NAME_MAX];
     if (layer < 0)
-        snprintf(t->name, sizeof t->name, "%s", name);
+        snprintf(name, sizeof name, "%s", what);
     else
-        snprintf(t->name, sizeof t->name, "blk.%d.%s", layer, name);
-    m->n_params += rows * cols;
-    m->n_weights += rows * cols;
-    return t->offset;
+        snprintf(name, sizeof name, "blk.%d.%s", layer, what);
+    return (behind ? parameters_append : parameters_add)(&m->params, name, rows, cols, decay);
 }
 
-static void align(struct model *m) {
-    m->n_params = (m->n_params + ALIGN - 1) / ALIGN * ALIGN;
+static int64_t matrix(struct model *m, int layer, const char *what, int64_t rows, int64_t cols) {
+    return tensor(m, layer, what, rows, cols, true, false);
 }
 
-static int64_t matrix(struct model *m, int layer, const char *name, int64_t rows, int64_t cols) {
-    align(m);
-    return append(m, layer, name, rows, cols, true);
+static int64_t vector(struct model *m, int layer, const char *what, int64_t cols) {
+    return tensor(m, layer, what, 1, cols, false, false);
 }
 
-static int64_t vector(struct model *m, int layer, const char *name, int64_t cols) {
-    align(m);
-    return append(m, layer, name, 1, cols, false);
+/* More rows of the matrix, or elements of the vector, before it. */
+static void more_rows(struct model *m, int layer, const char *what, int64_t rows, int64_t cols) {
+    tensor(m, layer, what, rows, cols, true, true);
+}
+
+static void more_elements(struct model *m, int layer, const char *what, int64_t cols) {
+    tensor(m, layer, what, 1, cols, false, true);
+}
+
+static struct linear *product(struct model *m, int64_t n_out, int64_t n_in, int64_t weight) {
+    struct linear *linear = &m->linears[m->n_linears++];
+    *linear = (struct linear){.n_out = n_out, .n_in = n_in, .params = &m->params, .weight = weight, .bias = -1};
+    m->n_multiplied += n_out * n_in;
+    return linear;
 }
 
 static void layout_layer(struct model *m, int l) {
     const struct model_config *c = &m->config;
-    int64_t q = model_q_dim(c), kv = model_kv_dim(c);
+    int64_t q = model_q_dim(c), kv = model_kv_dim(c), qkv = model_qkv_dim(c), dim = c->dim, f = c->ffn_dim;
     struct model_layer *layer = &m->layers[l];
-    *layer = (struct model_layer){.bqkv = -1, .q_norm = -1, .k_norm = -1};
-    layer->attn_norm = vector(m, l, "attn_norm.weight", c->dim);
-    layer->wqkv = matrix(m, l, "attn_q.weight", q, c->dim);
-    append(m, l, "attn_k.weight", kv, c->dim, true);
-    append(m, l, "attn_v.weight", kv, c->dim, true);
+    *layer = (struct model_layer){.q_norm = -1, .k_norm = -1};
+    layer->attn_norm = vector(m, l, "attn_norm.weight", dim);
+    layer->qkv = product(m, qkv, dim, matrix(m, l, "attn_q.weight", q, dim));
+    more_rows(m, l, "attn_k.weight", kv, dim);
+    more_rows(m, l, "attn_v.weight", kv, dim);
     if (c->qkv_bias) {
-        layer->bqkv = vector(m, l, "attn_q.bias", q);
-        append(m, l, "attn_k.bias", 1, kv, false);
-        append(m, l, "attn_v.bias", 1, kv, false);
+        layer->qkv->bias = vector(m, l, "attn_q.bias", q);
+        more_elements(m, l, "attn_k.bias", kv);
+        more_elements(m, l, "attn_v.bias", kv);
     }
     if (c->qk_norm) {
         layer->q_norm = vector(m, l, "attn_q_norm.weight", c->head_dim);
         layer->k_norm = vector(m, l, "attn_k_norm.weight", c->head_dim);
     }
-    layer->wo = matrix(m, l, "attn_output.weight", c->dim, q);
-    layer->ffn_norm = vector(m, l, "ffn_norm.weight", c->dim);
-    layer->w_gate_up = matrix(m, l, "ffn_gate.weight", c->ffn_dim, c->dim);
-    append(m, l, "ffn_up.weight", c->ffn_dim, c->dim, true);
-    layer->w_down = matrix(m, l, "ffn_down.weight", c->dim, c->ffn_dim);
+    layer->out = product(m, dim, q, matrix(m, l, "attn_output.weight", dim, q));
+    layer->ffn_norm = vector(m, l, "ffn_norm.weight", dim);
+    layer->gate_up = product(m, 2 * f, dim, matrix(m, l, "ffn_gate.weight", f, dim));
+    more_rows(m, l, "ffn_up.weight", f, dim);
+    layer->down = product(m, dim, f, matrix(m, l, "ffn_down.weight", dim, f));
 }
 
 opsm_status model_layout(struct model *m, opsm_error *err) {
     const struct model_config *c = &m->config;
-    size_t room = 3 + (size_t)c->n_layers * TENSORS_PER_LAYER;
-    m->tensors = mem_zalloc(room, sizeof *m->tensors);
+    int32_t n_tensors = TENSORS_BESIDE + c->n_layers * TENSORS_PER_LAYER;
+    size_t n_linears = LINEARS_BESIDE + (size_t)c->n_layers * LINEARS_PER_LAYER;
+    opsm_status status = parameters_reserve(&m->params, n_tensors, err);
+    if (status != OPSM_OK) return status;
     m->layers = mem_zalloc((size_t)c->n_layers, sizeof *m->layers);
-    if (!m->tensors || !m->layers) return mem_exhausted(err, "the list of tensors", room * sizeof *m->tensors);
-    m->n_tensors = 0;
-    m->n_params = m->n_weights = 0;
+    m->linears = mem_zalloc(n_linears, sizeof *m->linears);
+    if (!m->layers || !m->linears) return mem_exhausted(err, "the list of products", n_linears * sizeof *m->linears);
     m->embedding = matrix(m, -1, "token_embd.weight", c->n_vocab, c->dim);
     for (int l = 0; l < c->n_layers; l++) layout_layer(m, l);
     m->output_norm = vector(m, -1, "output_norm.weight", c->dim);
-    m->head = c->tied ? m->embedding : matrix(m, -1, "output.weight", c->n_vocab, c->dim);
-    align(m);
+    int64_t head = c->tied ? m->embedding : matrix(m, -1, "output.weight", c->n_vocab, c->dim);
+    m->head = product(m, c->n_vocab, c->dim, head);
     return OPSM_OK;
 }
 
-bool model_is_interleaved(const struct model *m, const struct model_tensor *t) {
+void model_layout_free(struct model *m) {
+    for (int32_t i = 0; i < m->n_linears; i++) linear_free(&m->linears[i]);
+    mem_free(m->linears);
+    mem_free(m->layers);
+    parameters_free(&m->params);
+}
+
+bool model_is_interleaved(const struct model *m, const struct parameter *t) {
     return m->config.architecture->interleaved && (strstr(t->name, ".attn_q.") || strstr(t->name, ".attn_k."));
 }

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The flat block of weights: which tensor lies where, and the order of Q and K rows.
+ * The model's block of weights: which tensor lies where, which are multiplied with, and the order of Q and K rows.
  */
 #ifndef OPSM_MODEL_LAYOUT_H
 #define OPSM_MODEL_LAYOUT_H
 #include "model/model.h"
 
-/* Fills tensors, layers, offsets and counts of `model` from its config. */
+/* From its config, what `model` consists of: the list of its parameters, its layers and products. The model stays where
+ * it is from here on: products point to its parameters. */
 opsm_status model_layout(struct model *model, opsm_error *err);
+/* Releases that, and the memory that it got later. */
+void model_layout_free(struct model *model);
 
 /* True for a tensor whose rows GGUF keeps in interleaved order: Q and K, weight and bias, where the architecture says so. */
-bool model_is_interleaved(const struct model *model, const struct model_tensor *tensor);
+bool model_is_interleaved(const struct model *model, const struct parameter *tensor);
 
 /* Where GGUF row `row` of an interleaved tensor lies in ours: within a head, 2i + s -> s * head_dim/2 + i. */
 static inline int64_t model_rotate_half_row(int64_t row, int64_t head_dim) {
@@ -20,7 +23,7 @@ static inline int64_t model_rotate_half_row(int64_t row, int64_t head_dim) {
 
 /* The format of a tensor in a model saved as, or rounded to, `type`: norms and biases stay F32; rows that are no whole
  * blocks become F16. */
-enum quant_type model_tensor_type(const struct model_tensor *tensor, enum quant_type type);
+enum quant_type model_tensor_type(const struct parameter *tensor, enum quant_type type);
 
 static inline int64_t model_q_dim(const struct model_config *config) {
     return (int64_t)config->n_heads * config->head_dim;

@@ -22,7 +22,7 @@ static void shape_text(char *out, size_t room, int n_dims, const int64_t *shape)
         used += (size_t)snprintf(out + used, room - used, i ? " x %" PRId64 : "%" PRId64, shape[i]);
 }
 
-static opsm_status check_tensor(const struct gguf *file, const struct model_tensor *t, opsm_error *err) {
+static opsm_status check_tensor(const struct gguf *file, const struct parameter *t, opsm_error *err) {
     const struct gguf_tensor *found = gguf_find_tensor(file, t->name);
     int64_t shape[2] = {t->cols, t->rows};
     int n_dims = t->decay ? 2 : 1;
@@ -48,7 +48,7 @@ static opsm_status check_nothing_else(const struct model *m, const struct gguf *
         const char *name = gguf_tensor_at(file, i)->name;
         if (strcmp(name, "rope_freqs.weight") == 0) continue;
         bool known = false;
-        for (int j = 0; j < m->n_tensors && !known; j++) known = strcmp(name, m->tensors[j].name) == 0;
+        for (int j = 0; j < m->params.n_tensors && !known; j++) known = strcmp(name, m->params.tensors[j].name) == 0;
         if (!known)
             return opsm_fail(err, OPSM_UNSUPPORTED,
                              "%s: tensor %s is not part of a %s model as opsm knows it (%d "
@@ -60,8 +60,8 @@ static opsm_status check_nothing_else(const struct model *m, const struct gguf *
 }
 
 static opsm_status check_tensors(const struct model *m, const struct gguf *file, opsm_error *err) {
-    for (int i = 0; i < m->n_tensors; i++) {
-        opsm_status status = check_tensor(file, &m->tensors[i], err);
+    for (int i = 0; i < m->params.n_tensors; i++) {
+        opsm_status status = check_tensor(file, &m->params.tensors[i], err);
         if (status != OPSM_OK) return status;
     }
     return check_nothing_else(m, file, err);
@@ -80,8 +80,8 @@ static opsm_status check_finite(const struct gguf *file, const char *name, int64
 
 /* Rows [first, first + n) of a matrix to where they belong. */
 static opsm_status read_rows(const struct model *m, const struct gguf *file, const struct gguf_tensor *source,
-                             const struct model_tensor *t, int64_t first, int64_t n, opsm_error *err) {
-    float *base = m->params + t->offset;
+                             const struct parameter *t, int64_t first, int64_t n, opsm_error *err) {
+    float *base = m->params.values + t->offset;
     if (!model_is_interleaved(m, t)) {
         float *out = base + first * t->cols;
         opsm_status status = gguf_dequantize(file, source, first * t->cols, n * t->cols, out, err);
@@ -97,7 +97,7 @@ static opsm_status read_rows(const struct model *m, const struct gguf *file, con
 }
 
 static opsm_status read_matrix(const struct model *m, const struct gguf *file, const struct gguf_tensor *source,
-                               const struct model_tensor *t, opsm_error *err) {
+                               const struct parameter *t, opsm_error *err) {
     int64_t step = t->cols < TASK_FLOATS ? TASK_FLOATS / t->cols : 1;
     int64_t n_tasks = (t->rows + step - 1) / step, worst = n_tasks;
     opsm_status status = OPSM_OK;
@@ -117,8 +117,8 @@ static opsm_status read_matrix(const struct model *m, const struct gguf *file, c
 }
 
 static opsm_status read_vector(const struct model *m, const struct gguf *file, const struct gguf_tensor *source,
-                               const struct model_tensor *t, opsm_error *err) {
-    float *out = m->params + t->offset;
+                               const struct parameter *t, opsm_error *err) {
+    float *out = m->params.values + t->offset;
     opsm_status status = gguf_dequantize(file, source, 0, t->cols, out, err);
     if (status == OPSM_OK) status = check_finite(file, t->name, 0, out, t->cols, err);
     if (status != OPSM_OK || !model_is_interleaved(m, t)) return status;
@@ -131,10 +131,10 @@ static opsm_status read_vector(const struct model *m, const struct gguf *file, c
 }
 
 static opsm_status read_tensors(struct model *m, const struct gguf *file, opsm_error *err) {
-    for (int i = 0; i < m->n_tensors; i++) {
-        const struct model_tensor *t = &m->tensors[i];
+    for (int i = 0; i < m->params.n_tensors; i++) {
+        const struct parameter *t = &m->params.tensors[i];
         const struct gguf_tensor *source = gguf_find_tensor(file, t->name);
-        log_phase("loading", (double)i / m->n_tensors, 1);
+        log_phase("loading", (double)i / m->params.n_tensors, 1);
         opsm_status status = t->decay ? read_matrix(m, file, source, t, err) : read_vector(m, file, source, t, err);
         if (status != OPSM_OK) return status;
     }
@@ -147,9 +147,8 @@ opsm_status model_inspect(const struct gguf *file, struct model_config *config, 
     if (status == OPSM_OK) status = model_layout(&m, err);
     if (status == OPSM_OK) status = check_tensors(&m, file, err);
     *config = m.config;
-    *n_weights = m.n_weights;
-    mem_free(m.tensors);
-    mem_free(m.layers);
+    *n_weights = m.params.n_weights;
+    model_layout_free(&m);
     return status;
 }
 
@@ -185,14 +184,13 @@ opsm_status model_open(struct model **model, const char *path, enum dtype precis
 }
 
 opsm_status model_read(struct model *m, bool trainable, opsm_error *err) {
-    size_t bytes = (size_t)m->n_params * sizeof *m->params + model_packed_bytes(m, trainable);
+    size_t bytes = model_bytes(m, trainable) + (trainable ? parameters_bytes(&m->params) : 0);
     opsm_status status =
         limits_check(gguf_path(m->file), bytes, bytes, 0, "take a smaller model or another precision", err);
-    if (status == OPSM_OK) status = model_allocate(m, err);
+    if (status == OPSM_OK) status = model_allocate(m, trainable, err);
     if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, &m->config, m->file, err);
     if (status == OPSM_OK) status = read_tensors(m, m->file, err);
     gguf_drop_pages(m->file); /* the weights are ours now: the map would count as memory of this process */
-    if (status == OPSM_OK) status = model_packed_create(m, trainable, err);
     return status == OPSM_OK ? model_publish(m, err) : status;
 }
 

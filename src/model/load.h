@@ -5,13 +5,12 @@
 #ifndef OPSM_MODEL_LOAD_H
 #define OPSM_MODEL_LOAD_H
 #include "model/config.h"
-#include "model/packed.h"
 
 /* An empty model that owns `file`; NULL when out of memory (the file stays the caller's). */
 struct model *model_new(struct gguf *file, enum dtype precision, opsm_error *err);
 
-/* params (zeroed: padding stays so) and inv_freq, once the layout stands. */
-opsm_status model_allocate(struct model *model, opsm_error *err);
+/* Memory for parameters, products and inv_freq, once the layout stands. */
+opsm_status model_allocate(struct model *model, bool trainable, opsm_error *err);
 
 /* Tokenizer and chat template from the model's file. A chat template that we do not know is kept as
  * chat_problem. */

@@ -2,9 +2,8 @@
  *
  * One decoder for the Llama family: Llama and SmolLM2, Qwen2 (QKV bias), Qwen3 (QK-norm).
  *
- * Weights live in one flat f32 block (the masters); gradients and optimiser moments are blocks of the same layout, so
- * clipping, AdamW and checkpoints are single loops. GEMM layouts are packed once per weight version (model_publish).
- * Internal order of Q and K rows is rotate-half whatever the file had.
+ * All weights are one block of parameters (parameters.h), the f32 masters; the layouts that products want are made once
+ * per weight version (model_publish). Internal order of Q and K rows is rotate-half whatever the file had.
  *
  * Two ways to run it, one arithmetic:
  *   training   packed groups [prompt][response 1]...[response G] without padding     (forward.h)
@@ -15,13 +14,11 @@
 #define OPSM_MODEL_MODEL_H
 #include "io/gguf.h"
 #include "kernels/attention.h"
-#include "kernels/gemm.h"
 #include "model/architecture.h"
+#include "model/linear.h"
 #include "text/chat.h"
 #include "text/tokenizer.h"
 #include <opsm/status.h>
-
-enum { MODEL_NAME_MAX = 64 };
 
 struct model_config {
     const struct architecture *architecture; /* of the table: never NULL in a model */
@@ -31,41 +28,34 @@ struct model_config {
     bool qkv_bias, qk_norm; /* where the architecture leaves it open, as the file has it */
 };
 
-/* A named tensor inside the flat block: [rows, cols] row-major, or [cols] with rows == 1. */
-struct model_tensor {
-    char name[MODEL_NAME_MAX]; /* as in GGUF */
-    int64_t offset;            /* floats from the block's start; every matrix of its own is 16-float aligned */
-    int64_t rows, cols;
-    bool decay; /* matrices decay, norms and biases do not */
-};
-
-/* Offsets of a layer's tensors in the flat block; -1: the architecture has none. wqkv is [q | k | v] rows, w_gate_up is
- * [gate | up] rows: one product each. */
+/* A layer's products, and its norms as offsets in the block; -1: the architecture has none. The rows of qkv are
+ * [q | k | v], those of gate_up [gate | up]: one product each. */
 struct model_layer {
-    int64_t attn_norm, wqkv, bqkv, q_norm, k_norm, wo, ffn_norm, w_gate_up, w_down;
+    struct linear *qkv, *out, *gate_up, *down;
+    int64_t attn_norm, q_norm, k_norm, ffn_norm;
 };
 
 struct model {
     struct model_config config;
     enum dtype precision; /* format of GEMM inputs */
-    int64_t n_params;     /* floats in the flat block, padding included (padding stays zero) */
-    int64_t n_weights;    /* what a person calls the number of parameters */
-    float *params;        /* [n_params], owned */
-    float *inv_freq;      /* [head_dim/2], RoPE scaling already applied; owned */
-    struct model_tensor *tensors;
-    int32_t n_tensors;
-    int64_t embedding, output_norm, head; /* head == embedding when tied */
-    struct model_layer *layers;           /* [n_layers] */
-    struct model_packed *packed;          /* GEMM layouts of the current version */
-    uint64_t version;                     /* counts model_publish */
-    struct gguf *file;                    /* metadata to carry over on export */
+    struct parameters params;
+    struct parameters *trained; /* the block that a backward pass adds gradients to: params; NULL: there is none */
+    float *inv_freq;            /* [head_dim/2], RoPE scaling already applied; owned */
+    struct model_layer *layers; /* [n_layers] */
+    struct linear *linears;     /* [n_linears] of all layers, and the head */
+    struct linear *head;        /* [n_vocab, dim]; its weight is the embedding when tied */
+    int32_t n_linears;
+    int64_t n_multiplied;           /* weights of all products */
+    int64_t embedding, output_norm; /* offsets in params: [n_vocab, dim], [dim] */
+    uint64_t version;               /* counts model_publish */
+    struct gguf *file;              /* metadata to carry over on export */
     struct tokenizer *tokenizer;
     struct chat_template chat; /* ask for it with model_chat */
     char *chat_problem;        /* why the file's chat template cannot be used, a sentence; NULL: it can */
     int32_t *sharers;          /* models that share file, tokenizer and chat (clones); the last one frees them */
 };
 
-/* Reads a GGUF file. `trainable`: also keep what the backward pass needs. Refuses other architectures by name, and
+/* Reads a GGUF file. `trainable`: with what the backward pass needs, gradients among it. Refuses other architectures by name, and
  * files whose tensors are missing, misshapen, or contradict the metadata. */
 opsm_status model_load(struct model **model, const char *path, enum dtype precision, bool trainable, opsm_error *err);
 
@@ -92,8 +82,11 @@ opsm_status model_clone(struct model **copy, const struct model *model, enum dty
  * and are published under the version of `model`; `copy` is a clone of it. */
 opsm_status model_round(struct model *copy, const struct model *model, enum quant_type type, opsm_error *err);
 
-/* The sizes of such a model alone: configuration, precision, n_params, n_weights. Holds no memory. */
+/* The sizes of such a model alone: configuration, precision, counts. Holds no memory. */
 opsm_status model_sizes(struct model *sizes, const struct model_config *config, enum dtype precision, opsm_error *err);
+
+/* What the weights take: masters and the layouts of products. */
+size_t model_bytes(const struct model *sizes, bool trainable);
 
 void model_free(struct model *model); /* NULL is allowed */
 
@@ -101,7 +94,7 @@ void model_free(struct model *model); /* NULL is allowed */
  * refuse this: OPSM_UNSUPPORTED with the sentence that says what to do. */
 opsm_status model_chat(const struct model *model, const struct chat_template **chat, opsm_error *err);
 
-/* params changed: pack them for the kernels. Must be called before the next forward or decode. */
+/* The parameters changed: from now on products see them. Must be called before the next forward or decode. */
 opsm_status model_publish(struct model *model, opsm_error *err);
 
 /* Writes a GGUF file with all metadata and the tokenizer of the original. type: QUANT_F32, F16, BF16 or Q8_0 for the

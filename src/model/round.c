@@ -6,7 +6,7 @@
 #include "model/layout.h"
 #include <string.h>
 
-enum quant_type model_tensor_type(const struct model_tensor *t, enum quant_type type) {
+enum quant_type model_tensor_type(const struct parameter *t, enum quant_type type) {
     if (!t->decay) return QUANT_F32;
     return t->cols % quant_traits(type)->block == 0 ? type : QUANT_F16;
 }
@@ -24,15 +24,16 @@ static void round_tensor(float *out, const float *in, int64_t n, const struct qu
 }
 
 opsm_status model_round(struct model *copy, const struct model *model, enum quant_type type, opsm_error *err) {
-    if (copy->n_params != model->n_params || copy->n_tensors != model->n_tensors)
+    const struct parameters *from = &model->params, *to = &copy->params;
+    if (to->size != from->size || to->n_tensors != from->n_tensors)
         return opsm_fail(err, OPSM_INTERNAL, "rounded weights: the copy has another architecture");
     if (!quant_traits(type)->encode)
         return opsm_fail(err, OPSM_UNSUPPORTED, "weights cannot be rounded to %s", quant_traits(type)->name);
-    memcpy(copy->params, model->params, (size_t)model->n_params * sizeof *model->params);
+    memcpy(to->values, from->values, parameters_bytes(from));
 #pragma omp parallel for schedule(dynamic) num_threads(threads_count())
-    for (int32_t i = 0; i < model->n_tensors; i++) {
-        const struct model_tensor *t = &model->tensors[i];
-        round_tensor(copy->params + t->offset, model->params + t->offset, t->rows * t->cols,
+    for (int32_t i = 0; i < from->n_tensors; i++) {
+        const struct parameter *t = &from->tensors[i];
+        round_tensor(to->values + t->offset, from->values + t->offset, t->rows * t->cols,
                      quant_traits(model_tensor_type(t, type)));
     }
     opsm_status status = model_publish(copy, err);

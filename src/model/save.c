@@ -43,8 +43,8 @@ static opsm_status announce(struct gguf_writer *w, const struct model *m, const 
                             enum quant_type type, opsm_error *err) {
     opsm_status status = OPSM_OK;
     if (factors) status = gguf_writer_add_tensor(w, factors->name, 1, factors->shape, QUANT_F32, err);
-    for (int i = 0; i < m->n_tensors && status == OPSM_OK; i++) {
-        const struct model_tensor *t = &m->tensors[i];
+    for (int i = 0; i < m->params.n_tensors && status == OPSM_OK; i++) {
+        const struct parameter *t = &m->params.tensors[i];
         int64_t shape[2] = {t->cols, t->rows};
         status = gguf_writer_add_tensor(w, t->name, t->decay ? 2 : 1, shape, model_tensor_type(t, type), err);
     }
@@ -52,17 +52,17 @@ static opsm_status announce(struct gguf_writer *w, const struct model *m, const 
 }
 
 /* Rows in the file's order, in `rows`. */
-static void interleave(float *rows, const struct model *m, const struct model_tensor *t) {
-    const float *ours = m->params + t->offset;
+static void interleave(float *rows, const struct model *m, const struct parameter *t) {
+    const float *ours = m->params.values + t->offset;
     int64_t n = t->decay ? t->rows : t->cols, width = t->decay ? t->cols : 1;
     for (int64_t row = 0; row < n; row++)
         memcpy(rows + row * width, ours + model_rotate_half_row(row, m->config.head_dim) * width,
                (size_t)width * sizeof *rows);
 }
 
-static opsm_status put(struct gguf_writer *w, const struct model *m, const struct model_tensor *t, opsm_error *err) {
+static opsm_status put(struct gguf_writer *w, const struct model *m, const struct parameter *t, opsm_error *err) {
     int64_t n = t->rows * t->cols;
-    if (!model_is_interleaved(m, t)) return gguf_writer_put(w, m->params + t->offset, n, err);
+    if (!model_is_interleaved(m, t)) return gguf_writer_put(w, m->params.values + t->offset, n, err);
     float *rows = mem_alloc((size_t)n, sizeof *rows);
     if (!rows) return mem_exhausted(err, t->name, (size_t)n * sizeof *rows);
     interleave(rows, m, t);
@@ -87,7 +87,7 @@ static opsm_status write_file(struct gguf_writer *w, const struct model *m, enum
     opsm_status status = write_metadata(w, m, number, err);
     if (status == OPSM_OK) status = announce(w, m, factors, type, err);
     if (status == OPSM_OK && factors) status = put_factors(w, m->file, factors, err);
-    for (int i = 0; i < m->n_tensors && status == OPSM_OK; i++) status = put(w, m, &m->tensors[i], err);
+    for (int i = 0; i < m->params.n_tensors && status == OPSM_OK; i++) status = put(w, m, &m->params.tensors[i], err);
     return status;
 }
 

@@ -23,15 +23,9 @@ static opsm_status write_state(const char *path, const struct checkpoint *c, ops
     struct record_out out;
     opsm_status status = record_create(&out, path, STATE_MAGIC, FORMAT_VERSION, err);
     if (status != OPSM_OK) return status;
-    size_t n = (size_t)c->model->n_params * sizeof(float);
     record_write(&out, c->position, sizeof *c->position);
     record_write(&out, c->threshold, sizeof *c->threshold);
-    record_write_i64(&out, c->optim->updates);
-    record_write_i64(&out, c->optim->nonfinite);
-    record_write_i64(&out, c->model->n_params);
-    record_write(&out, c->model->params, n);
-    record_write(&out, c->optim->m, n);
-    record_write(&out, c->optim->v, n);
+    parameters_write(c->params, &out);
     return record_commit(&out, err);
 }
 
@@ -205,17 +199,10 @@ static opsm_status read_inputs(const char *run, const char *dir, const struct ch
 
 static opsm_status read_state_body(struct record_in *in, const struct checkpoint *c, opsm_error *err) {
     struct run_position position;
-    int64_t n_params;
     opsm_status status = record_read(in, &position, sizeof position, err);
     if (status == OPSM_OK) status = record_read(in, c->threshold, sizeof *c->threshold, err);
     if (status == OPSM_OK) status = opsm_threshold_check(c->threshold, err);
-    if (status == OPSM_OK) status = record_read_i64(in, 0, INT64_MAX, &c->optim->updates, err);
-    if (status == OPSM_OK) status = record_read_i64(in, 0, INT64_MAX, &c->optim->nonfinite, err);
-    if (status == OPSM_OK) status = record_read_i64(in, c->model->n_params, c->model->n_params, &n_params, err);
-    size_t n = (size_t)c->model->n_params * sizeof(float);
-    if (status == OPSM_OK) status = record_read(in, c->model->params, n, err);
-    if (status == OPSM_OK) status = record_read(in, c->optim->m, n, err);
-    if (status == OPSM_OK) status = record_read(in, c->optim->v, n, err);
+    if (status == OPSM_OK) status = parameters_read(c->params, in, err);
     if (status == OPSM_OK) status = record_finish(in, err);
     if (status == OPSM_OK) *c->position = position;
     return status;
@@ -338,29 +325,27 @@ opsm_status checkpoint_restore(const char *run, struct checkpoint *c, bool *foun
 /* ---- the weights alone ----------------------------------------------------------------------------------------------
  */
 
-/* The beginning of what read_state_body reads: no position is compared, no optimiser filled. */
-static opsm_status read_weights_body(struct record_in *in, const struct model *model, opsm_error *err) {
+/* The beginning of what read_state_body reads: no position is compared, no moments filled. */
+static opsm_status read_weights_body(struct record_in *in, struct parameters *params, opsm_error *err) {
     struct run_position position;
     opsm_threshold threshold;
-    int64_t count;
     opsm_status status = record_read(in, &position, sizeof position, err);
     if (status == OPSM_OK) status = record_read(in, &threshold, sizeof threshold, err);
-    for (int i = 0; status == OPSM_OK && i < 2; i++) status = record_read_i64(in, 0, INT64_MAX, &count, err);
-    if (status == OPSM_OK) status = record_read_i64(in, model->n_params, model->n_params, &count, err);
-    return status == OPSM_OK ? record_read(in, model->params, (size_t)model->n_params * sizeof(float), err) : status;
+    return status == OPSM_OK ? parameters_read(params, in, err) : status;
 }
 
 static opsm_status read_weights(const char *path, const struct checkpoint *c, opsm_error *err) {
     struct record_in in;
     opsm_status status = record_open(&in, path, STATE_MAGIC, FORMAT_VERSION, err);
     if (status != OPSM_OK) return status;
-    status = read_weights_body(&in, c->model, err);
+    status = read_weights_body(&in, c->params, err);
     record_close(&in);
     return status;
 }
 
-opsm_status checkpoint_weights(const char *run, int64_t wanted, struct model *model, int64_t *number, opsm_error *err) {
-    struct checkpoint checkpoint = {.model = model};
+opsm_status checkpoint_weights(const char *run, int64_t wanted, struct parameters *params, int64_t *number,
+                               opsm_error *err) {
+    struct checkpoint checkpoint = {.params = params};
     int64_t *numbers;
     size_t count;
     *number = -1;

@@ -15,7 +15,7 @@
 #ifndef OPSM_TRAIN_CHECKPOINT_H
 #define OPSM_TRAIN_CHECKPOINT_H
 #include "base/sink.h"
-#include "optim/optim.h"
+#include "model/parameters.h"
 #include "train/batch.h"
 #include "train/drift_histogram.h"
 #include "train/inputs.h"
@@ -44,8 +44,7 @@ struct checkpoint {
     struct run_position *position;
     const char *config;          /* text of the configuration */
     const struct inputs *inputs; /* what the run learns from */
-    struct model *model;
-    struct optim *optim;
+    struct parameters *params;   /* what is trained */
     opsm_threshold *threshold;
     struct batch *queue; /* [queue_room], the first n_queue are filled */
     int32_t n_queue, queue_room;
@@ -55,7 +54,7 @@ struct checkpoint {
  * failure the earlier ones are intact. */
 opsm_status checkpoint_save(const char *run, const struct checkpoint *checkpoint, int32_t keep, opsm_error *err);
 
-/* Loads the newest whole checkpoint of RUN into position, model (not published), optim, threshold and queue; *found
+/* Loads the newest whole checkpoint of RUN into position, params (not published), threshold and queue; *found
  * tells whether there was one. A damaged one is passed over with a warning and moved out of the way; OPSM_FORMAT when
  * there are only damaged ones. OPSM_INVALID when it belongs to another configuration, another model or other data. */
 opsm_status checkpoint_restore(const char *run, struct checkpoint *checkpoint, bool *found, opsm_error *err);
@@ -67,9 +66,10 @@ int64_t checkpoint_number(const char *name);
 opsm_status checkpoint_list(const char *run, int64_t **numbers, size_t *count, opsm_error *err);
 
 /* The weights alone, for who wants the model of a run under way: those of RUN/checkpoint-<wanted>, or (wanted -1) of the
- * newest whole one, into `model` (not published). *number: the one they came from, -1: there is none. Changes nothing
+ * newest whole one, into `params` (not published). *number: the one they came from, -1: there is none. Changes nothing
  * in RUN. */
-opsm_status checkpoint_weights(const char *run, int64_t wanted, struct model *model, int64_t *number, opsm_error *err);
+opsm_status checkpoint_weights(const char *run, int64_t wanted, struct parameters *params, int64_t *number,
+                               opsm_error *err);
 
 /* Compares two configuration texts. OPSM_INVALID names the first key that differs. Free to differ is what changes no
  * number of the training: the table in checkpoint_match.c. With `goes_on` the run is to go on: then how its results are

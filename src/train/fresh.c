@@ -102,13 +102,14 @@ static opsm_status open_metadata(struct gguf **file, const char *path, const str
 /* A narrow model learns much faster from weights of variance 1 / inputs than from the 0.02 of wide ones; what is added
  * to the residual stream is halved. */
 static opsm_status randomise(struct model *m, uint64_t seed, opsm_error *err) {
-    for (int32_t i = 0; i < m->n_tensors; i++) {
-        const struct model_tensor *t = &m->tensors[i];
+    for (int32_t i = 0; i < m->params.n_tensors; i++) {
+        const struct parameter *t = &m->params.tensors[i];
         if (!t->decay || t->offset == m->embedding) continue;
         bool residual = strstr(t->name, "attn_output") || strstr(t->name, "ffn_down");
         double scale = (residual ? 0.5 : 1.0) / sqrt((double)t->cols);
         struct rng rng = rng_make(seed, RNG_INIT, (uint32_t)i, 1, 0);
-        for (int64_t j = 0; j < t->rows * t->cols; j++) m->params[t->offset + j] = (float)(scale * rng_normal(&rng));
+        float *w = m->params.values + t->offset;
+        for (int64_t j = 0; j < t->rows * t->cols; j++) w[j] = (float)(scale * rng_normal(&rng));
     }
     return model_publish(m, err);
 }

@@ -25,7 +25,7 @@ static void take_keys(struct inputs *inputs, const struct model *model) {
 opsm_status inputs_take(struct inputs *inputs, const struct run_config *config, const struct model *model,
                         const struct data_source *source, opsm_error *err) {
     *inputs = (struct inputs){.model = config->model ? config->model : "(fresh)"};
-    inputs->weights = record_sum(model->params, (size_t)model->n_params * sizeof(float));
+    inputs->weights = record_sum(model->params.values, parameters_bytes(&model->params));
     take_keys(inputs, model);
     if (data_task(source)) return OPSM_OK;
     inputs->trained = data_count(source, DATA_TRAIN);

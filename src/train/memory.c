@@ -4,7 +4,6 @@
 #include "base/limits.h"
 #include "base/threads.h"
 #include "model/layout.h"
-#include "model/packed.h"
 #include "optim/optim.h"
 #include "train/minibatch.h"
 #include <stdio.h>
@@ -53,12 +52,8 @@ static size_t resident(void) {
     return now > PROGRAM_BYTES ? now : PROGRAM_BYTES;
 }
 
-static size_t weights_bytes(const struct model *m, bool trainable) {
-    return (size_t)m->n_params * sizeof(float) + model_packed_bytes(m, trainable);
-}
-
 size_t memory_generation(const struct model *m, const struct generator_limits *limits, int32_t prompt) {
-    return resident() + PRODUCTS_BYTES + weights_bytes(m, false) + generator_filled(m, limits, 1, prompt);
+    return resident() + PRODUCTS_BYTES + model_bytes(m, false) + generator_filled(m, limits, 1, prompt);
 }
 
 static struct generator_limits rollout_limits(const struct memory_job *job) {
@@ -121,13 +116,13 @@ void memory_need(struct memory_need *need, const struct memory_job *job, enum ac
     const struct run_config *c = job->config;
     const struct model *m = job->sizes;
     *need = (struct memory_need){.keep = keep, .rows = memory_rows(job)};
-    need->weights = weights_bytes(m, true);
-    need->gradients = (size_t)m->n_params * sizeof(float) + optim_bytes(m->n_params);
+    need->weights = model_bytes(m, true);
+    need->gradients = 3 * parameters_bytes(&m->params);
     need->activations = activations_bytes(m, need->rows, keep);
     if (!job->supervised) {
         size_t copies =
             (size_t)(opsm_objective_needs_reference(&c->objective) != 0) + (size_t)(c->rollout.weights != WEIGHTS_SAME);
-        need->copies = copies * weights_bytes(m, false);
+        need->copies = copies * model_bytes(m, false);
     }
     struct generator_limits limits = rollout_limits(job);
     if (!job->supervised || c->train.eval_every > 0) {
@@ -305,7 +300,7 @@ size_t memory_least(const struct run_config *config) {
 static uint64_t saved_bytes(const struct memory_job *job) {
     static const double per_weight[] = {[SAVE_F32] = 4, [SAVE_F16] = 2, [SAVE_BF16] = 2, [SAVE_Q8_0] = 34.0 / 32};
     enum { METADATA = 1 << 16, TOKEN = 40 };
-    return (uint64_t)((double)job->sizes->n_weights * per_weight[job->config->train.save_type]) + METADATA +
+    return (uint64_t)((double)job->sizes->params.n_weights * per_weight[job->config->train.save_type]) + METADATA +
            (uint64_t)TOKEN * (uint64_t)job->sizes->config.n_vocab;
 }
 
@@ -316,7 +311,7 @@ void memory_disk_need(struct disk_need *need, const struct memory_job *job) {
     int64_t made = c->train.checkpoint_every > 0 ? iterations / c->train.checkpoint_every + 1 : 1;
     need->held = made < c->train.keep + 1 ? made : c->train.keep + 1;
     uint64_t queue = job->supervised ? 0 : (uint64_t)c->schedule.staleness * batch_bytes_at_most(job);
-    need->checkpoints = (uint64_t)need->held * (3 * sizeof(float) * (uint64_t)job->sizes->n_params + queue);
+    need->checkpoints = (uint64_t)need->held * (3 * (uint64_t)parameters_bytes(&job->sizes->params) + queue);
     need->model = saved_bytes(job);
 }
 

@@ -38,7 +38,8 @@ static void log_memory(const struct run *run) {
     const struct memory_need *n = &run->need;
     const double mb = 1e-6;
     log_line(LOG_INFO, "model %s: %lld weights, %s (%s)", run->config->model ? run->config->model : "(fresh)",
-             (long long)m->n_weights, m->precision == DTYPE_BF16 ? "bf16" : "f32", gemm_implementation(m->precision));
+             (long long)m->params.n_weights, m->precision == DTYPE_BF16 ? "bf16" : "f32",
+             gemm_implementation(m->precision));
     log_line(LOG_INFO,
              "memory: %.0f MB = weights and their layouts %.0f, gradients and moments %.0f, copies %.0f, activations "
              "%.0f (%d tokens%s), generation %.0f, batches %.0f, others %.0f",
@@ -190,8 +191,7 @@ static struct checkpoint as_checkpoint(struct run *run) {
     return (struct checkpoint){.position = &run->position,
                                .config = run->config_text,
                                .inputs = &run->inputs,
-                               .model = run->model,
-                               .optim = &run->trainer.optim,
+                               .params = run->model->trained,
                                .threshold = &run->trainer.threshold,
                                .queue = run->queue,
                                .n_queue = run->n_queue,

@@ -127,7 +127,7 @@ static opsm_status accumulate(struct sft *s, double *loss, opsm_error *err) {
     double *tally = s->run.position.tallies;
     int64_t n = rollouts_tokens(r);
     for (int64_t i = 0; i < n; i++) s->coef[i] = -1.0f / (float)n;
-    memset(t->grads, 0, (size_t)t->model->n_params * sizeof *t->grads);
+    parameters_zero_grads(t->model->trained);
     opsm_status status = OPSM_OK;
     for (int32_t next = 0; status == OPSM_OK && next < r->n_sequences;) {
         double start = clock_seconds();
@@ -139,7 +139,7 @@ static opsm_status accumulate(struct sft *s, double *loss, opsm_error *err) {
         double middle = clock_seconds();
         packer_select(p, s->coef);
         request = packer_request(p, r);
-        if (status == OPSM_OK) status = model_backward(t->grads, t->acts, t->model, &p->pack, &request, p->coef, err);
+        if (status == OPSM_OK) status = model_backward(t->acts, t->model, &p->pack, &request, p->coef, err);
         tally[SUM_FORWARD] += middle - start;
         tally[SUM_BACKWARD] += clock_seconds() - middle;
     }
@@ -155,7 +155,7 @@ static opsm_status sft_step(struct sft *s, opsm_error *err) {
     if (status == OPSM_OK) status = accumulate(s, &loss, err);
     if (status != OPSM_OK) return status;
     double start = clock_seconds();
-    struct optim_report report = optim_step(&t->optim, &t->optim_config, t->model, t->grads, 1);
+    struct optim_report report = optim_step(t->model->trained, &t->optim_config, 1);
     if (report.skipped)
         log_line(LOG_WARN, "step %" PRId64 ": the gradient is not finite; the step is skipped", at->steps);
     else
@@ -180,10 +180,10 @@ static opsm_status write_line(struct run *run, opsm_error *err) {
     metrics_begin(m, METRICS_ITERATION, at->iteration, at->steps);
     metrics_number(m, "loss", tally[SUM_LOSS] / n);
     metrics_number(m, "grad_norm", tally[SUM_GRAD_NORM] / n);
-    metrics_number(m, "lr", optim_lr(&run->trainer.optim, &run->trainer.optim_config));
+    metrics_number(m, "lr", optim_lr(run->model->trained, &run->trainer.optim_config));
     metrics_number(m, "tokens", tally[SUM_TOKENS]);
     metrics_number(m, "trained_per_second", tally[SUM_TOKENS] / busy);
-    metrics_integer(m, "nonfinite_steps", run->trainer.optim.nonfinite);
+    metrics_integer(m, "nonfinite_steps", run->model->trained->nonfinite);
     if (!data_task(run->problems.source)) metrics_integer(m, "rows_skipped", problem_rows_skipped(&run->problems));
     metrics_group(m, "seconds");
     metrics_number(m, "forward", tally[SUM_FORWARD]);

@@ -16,23 +16,19 @@ opsm_status trainer_create(struct trainer *t, struct model *model, const opsm_ob
     *t = (struct trainer){.model = model, .objective = objective, .optim_config = *optim_config};
     t->micro_batch = limits->micro_batch < limits->rows ? limits->micro_batch : limits->rows;
     opsm_status status = opsm_threshold_start(objective, &t->threshold, err);
-    if (status == OPSM_OK) status = optim_create(&t->optim, model->n_params, err);
+    if (status == OPSM_OK) status = parameters_begin(model->trained, err);
     if (status == OPSM_OK) status = activations_create(&t->acts, model, limits->rows, limits->keep, err);
     if (status == OPSM_OK) status = packer_reserve(&t->packer, 2 * (int64_t)limits->rows, err);
     if (status == OPSM_OK)
         status = minibatch_reserve(&t->mb, limits->minibatch_sequences, limits->minibatch_tokens, err);
-    if (status == OPSM_OK && !(t->grads = mem_zalloc((size_t)model->n_params, sizeof *t->grads)))
-        status = mem_exhausted(err, "gradients", (size_t)model->n_params * sizeof *t->grads);
     if (status != OPSM_OK) trainer_free(t);
     return status;
 }
 
 void trainer_free(struct trainer *t) {
-    optim_free(&t->optim);
     activations_free(t->acts);
     packer_free(&t->packer);
     minibatch_free(&t->mb);
-    mem_free(t->grads);
     *t = (struct trainer){0};
 }
 
@@ -155,7 +151,7 @@ static opsm_status evaluate(struct trainer *t, int64_t number, struct step_repor
 static opsm_status backward_packed(struct trainer *t, const struct rollouts *rollouts, opsm_error *err) {
     packer_select(&t->packer, t->mb.dlogp);
     struct head_request request = packer_request(&t->packer, rollouts);
-    return model_backward(t->grads, t->acts, t->model, &t->packer.pack, &request, t->packer.coef, err);
+    return model_backward(t->acts, t->model, &t->packer.pack, &request, t->packer.coef, err);
 }
 
 /* Row invariance makes the second forward pass give the bits of the first, whatever shares the micro-batch now. */
@@ -163,7 +159,7 @@ static opsm_status backward_pass(struct trainer *t, const struct batch *batch, b
                                  opsm_error *err) {
     struct minibatch *mb = &t->mb;
     double start = clock_seconds();
-    memset(t->grads, 0, (size_t)t->model->n_params * sizeof *t->grads);
+    parameters_zero_grads(t->model->trained);
     opsm_status status = OPSM_OK;
     if (reuse) {
         report->reused = true;
@@ -191,7 +187,7 @@ static opsm_status backward_pass(struct trainer *t, const struct batch *batch, b
 
 static opsm_status update(struct trainer *t, struct step_report *report, opsm_error *err) {
     double start = clock_seconds();
-    struct optim_report result = optim_step(&t->optim, &t->optim_config, t->model, t->grads, report->guard);
+    struct optim_report result = optim_step(t->model->trained, &t->optim_config, report->guard);
     report->grad_norm = result.grad_norm;
     report->lr = result.lr;
     report->outcome = result.skipped ? STEP_NONFINITE : STEP_APPLIED;
@@ -232,7 +228,7 @@ opsm_status train_step(struct trainer *t, struct batch *batch, const int32_t *id
 
     status = evaluate(t, number, report, err);
     if (status == OPSM_NONFINITE) {
-        t->optim.nonfinite++;
+        t->model->trained->nonfinite++;
         report->outcome = STEP_NONFINITE;
         return OPSM_OK;
     }

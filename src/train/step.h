@@ -7,6 +7,7 @@
  */
 #ifndef OPSM_TRAIN_STEP_H
 #define OPSM_TRAIN_STEP_H
+#include "model/forward.h"
 #include "optim/optim.h"
 #include "train/minibatch.h"
 #include "train/packer.h"
@@ -22,14 +23,12 @@ struct trainer_limits {
 
 /* What turns a minibatch into new weights. */
 struct trainer {
-    struct model *model;             /* borrowed */
+    struct model *model;             /* borrowed; its trained block is updated */
     const opsm_objective *objective; /* borrowed */
     struct optim_config optim_config;
-    struct optim optim;
     opsm_threshold threshold;
     struct activations *acts;
     int32_t micro_batch;
-    float *grads; /* [n_params] */
     struct packer packer;
     struct minibatch mb;
 };

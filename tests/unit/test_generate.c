@@ -306,7 +306,7 @@ static void interruption_and_bad_requests_leave_nothing(void **state) {
     assert_int_equal(generate(generator, &request, &r, NULL, &err), OPSM_INVALID);
     generator_free(generator);
 
-    for (int64_t i = 0; i < model->n_params; i++) model->params[i] = NAN;
+    for (int64_t i = 0; i < model->params.size; i++) model->params.values[i] = NAN;
     assert_ok(model_publish(model, &err));
     assert_ok(generator_create(&generator, model, &limits, &err));
     request = make_request((struct sampling){1, 1, 0, 0});

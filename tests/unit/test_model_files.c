@@ -48,8 +48,8 @@ static void check_round_trip(struct model_config config) {
     assert_memory_equal(found, wanted, offsetof(struct model_config, tied)); /* no padding up to there */
     assert_true(found->tied == wanted->tied && found->qkv_bias == wanted->qkv_bias);
     assert_true(found->qk_norm == wanted->qk_norm);
-    assert_int_equal(back->n_params, m->n_params);
-    assert_memory_equal(back->params, m->params, (size_t)m->n_params * sizeof(float));
+    assert_int_equal(back->params.size, m->params.size);
+    assert_memory_equal(back->params.values, m->params.values, (size_t)m->params.size * sizeof(float));
     assert_memory_equal(back->inv_freq, m->inv_freq, (size_t)config.head_dim / 2 * sizeof(float));
     assert_int_equal(tokenizer_size(back->tokenizer), TINY_VOCAB);
     /* And once more: the second file is the first, byte for byte. */
@@ -100,23 +100,25 @@ static void narrow_files_round_once(void **state) {
         assert_int_equal(file_type, cases[i].file_type);
         assert_int_equal(gguf_find_tensor(once->file, "blk.1.ffn_up.weight")->type, cases[i].type);
         assert_int_equal(gguf_find_tensor(once->file, "blk.1.ffn_norm.weight")->type, QUANT_F32);
-        for (int32_t t = 0; t < m->n_tensors; t++) {
-            const float *a = m->params + m->tensors[t].offset, *b = once->params + m->tensors[t].offset;
+        for (int32_t t = 0; t < m->params.n_tensors; t++) {
+            const float *a = m->params.values + m->params.tensors[t].offset,
+                        *b = once->params.values + m->params.tensors[t].offset;
             double top = 0;
-            for (int64_t j = 0; j < m->tensors[t].rows * m->tensors[t].cols; j++) top = fmax(top, fabs((double)a[j]));
-            for (int64_t j = 0; j < m->tensors[t].rows * m->tensors[t].cols; j++)
-                assert_near(b[j], a[j], m->tensors[t].decay ? cases[i].tolerance * top : 0);
+            for (int64_t j = 0; j < m->params.tensors[t].rows * m->params.tensors[t].cols; j++)
+                top = fmax(top, fabs((double)a[j]));
+            for (int64_t j = 0; j < m->params.tensors[t].rows * m->params.tensors[t].cols; j++)
+                assert_near(b[j], a[j], m->params.tensors[t].decay ? cases[i].tolerance * top : 0);
         }
         struct model *rounded;
         assert_ok(model_clone(&rounded, m, DTYPE_F32, false, &err));
         m->version = 7;
         assert_ok(model_round(rounded, m, cases[i].type, &err));
-        assert_memory_equal(rounded->params, once->params, (size_t)m->n_params * sizeof(float));
+        assert_memory_equal(rounded->params.values, once->params.values, (size_t)m->params.size * sizeof(float));
         assert_int_equal(rounded->version, 7);
         model_free(rounded);
         assert_ok(model_save(once, in_scratch("m.gguf"), cases[i].type, &err));
         assert_ok(model_load(&twice, in_scratch("m.gguf"), DTYPE_F32, false, &err));
-        assert_memory_equal(once->params, twice->params, (size_t)m->n_params * sizeof(float));
+        assert_memory_equal(once->params.values, twice->params.values, (size_t)m->params.size * sizeof(float));
         model_free(once);
         model_free(twice);
     }
@@ -132,9 +134,9 @@ static void clones_are_independent(void **state) {
     opsm_error err = {0};
     struct model *m = random_model(tiny_config("qwen3")), *copy;
     assert_ok(model_clone(&copy, m, DTYPE_BF16, true, &err));
-    float first = m->params[0];
-    copy->params[0] += 1;
-    assert_true(m->params[0] == first);
+    float first = m->params.values[0];
+    copy->params.values[0] += 1;
+    assert_true(m->params.values[0] == first);
     model_free(m); /* the clone keeps what they shared */
     assert_int_equal(tokenizer_size(copy->tokenizer), TINY_VOCAB);
     assert_ok(model_save(copy, in_scratch("clone.gguf"), QUANT_F32, &err));

@@ -74,7 +74,7 @@ static void close_golden(struct golden *g) {
 }
 
 /* |ours - theirs| / |theirs| for one tensor, theirs in the file's row order. */
-static double gradient_error(const struct golden *g, const struct model_tensor *t, const float *grads) {
+static double gradient_error(const struct golden *g, const struct parameter *t, const float *grads) {
     opsm_error err = {0};
     const struct gguf_tensor *theirs = gguf_find_tensor(g->expected, t->name);
     assert_non_null(theirs);
@@ -106,18 +106,17 @@ static void check(const char *name, enum dtype precision, double logp_tolerance,
     for (int64_t i = 0; i < g.request.n; i++) gap += fabs((double)g.logp[i] - g.expected_logp[i]);
     assert_int_equal(g.request.n, 45);
     assert_near(gap / (double)g.request.n, 0, logp_tolerance);
-    float *grads = mem_zalloc((size_t)g.model->n_params, sizeof *grads);
-    assert_ok(model_backward(grads, acts, g.model, &g.pack, &g.request, g.coef, &err));
+    assert_ok(model_backward(acts, g.model, &g.pack, &g.request, g.coef, &err));
     double worst = 0;
-    for (int32_t i = 0; i < g.model->n_tensors; i++) {
-        double error = gradient_error(&g, &g.model->tensors[i], grads);
+    for (int32_t i = 0; i < g.model->params.n_tensors; i++) {
+        double error = gradient_error(&g, &g.model->params.tensors[i], g.model->params.grads);
         if (!(error <= worst)) worst = error;
-        if (!(error <= gradient_tolerance)) print_error("%s: gradient off by %g\n", g.model->tensors[i].name, error);
+        if (!(error <= gradient_tolerance))
+            print_error("%s: gradient off by %g\n", g.model->params.tensors[i].name, error);
     }
     print_message("%s %s: log-probs off by %.2g nats on average, gradients by at most %.2g\n", name,
                   precision == DTYPE_F32 ? "f32" : "bf16", gap / (double)g.request.n, worst);
     assert_near(worst, 0, gradient_tolerance);
-    mem_free(grads);
     activations_free(acts);
     close_golden(&g);
 }

@@ -24,7 +24,7 @@ static void open_fixture(struct fixture *f, const struct model_config *config, e
     assert_ok(tiny_model(&f->model, config, precision, true, 1, &err));
     assert_ok(tiny_randomise(f->model, 5, 0.7f, &err));
     assert_ok(activations_create(&f->acts, f->model, ROOM, keep, &err));
-    f->grads = mem_zalloc((size_t)f->model->n_params, sizeof(float));
+    f->grads = mem_zalloc((size_t)f->model->params.size, sizeof(float));
     assert_non_null(f->grads);
     tiny_two_groups(&f->batch);
     assert_ok(tiny_pack(&f->packed, &f->batch, 0, f->batch.n, true, &err));
@@ -46,14 +46,18 @@ static double loss(struct fixture *f, struct tiny_packed *p) {
     return sum;
 }
 
+/* Adds the gradient to `grads`, which stands in for the model's own. */
 static void backward(struct fixture *f, struct tiny_packed *p, float *grads) {
     opsm_error err = {0};
+    float *own = f->model->params.grads;
     loss(f, p);
-    assert_ok(model_backward(grads, f->acts, f->model, &p->pack, &p->request, p->coef, &err));
+    f->model->params.grads = grads;
+    assert_ok(model_backward(f->acts, f->model, &p->pack, &p->request, p->coef, &err));
+    f->model->params.grads = own;
 }
 
 static float *zeros(const struct fixture *f) {
-    float *x = mem_zalloc((size_t)f->model->n_params, sizeof(float));
+    float *x = mem_zalloc((size_t)f->model->params.size, sizeof(float));
     assert_non_null(x);
     return x;
 }
@@ -70,10 +74,10 @@ static double distance(const float *a, const float *b, int64_t n) {
 }
 
 /* The loss with tensor t moved by h along `direction`. */
-static double moved(struct fixture *f, const struct model_tensor *t, const float *direction, double h) {
+static double moved(struct fixture *f, const struct parameter *t, const float *direction, double h) {
     opsm_error err = {0};
     int64_t n = t->rows * t->cols;
-    float *w = f->model->params + t->offset, *saved = mem_alloc((size_t)n, sizeof *saved);
+    float *w = f->model->params.values + t->offset, *saved = mem_alloc((size_t)n, sizeof *saved);
     memcpy(saved, w, (size_t)n * sizeof *w);
     for (int64_t i = 0; i < n; i++) w[i] = (float)(w[i] + h * direction[i]);
     assert_ok(model_publish(f->model, &err));
@@ -84,7 +88,7 @@ static double moved(struct fixture *f, const struct model_tensor *t, const float
 }
 
 /* Central differences of fourth order along one direction. */
-static double derivative(struct fixture *f, const struct model_tensor *t, const float *direction, double h) {
+static double derivative(struct fixture *f, const struct parameter *t, const float *direction, double h) {
     double near_by = moved(f, t, direction, h) - moved(f, t, direction, -h);
     double far = moved(f, t, direction, 2 * h) - moved(f, t, direction, -2 * h);
     return (8 * near_by - far) / (12 * h);
@@ -92,7 +96,7 @@ static double derivative(struct fixture *f, const struct model_tensor *t, const 
 
 /* Along random signs every element of the gradient counts with equal weight: a missing, doubled or misplaced one shows.
  * The derivative is then of the size of the gradient's norm, which is what the error is relative to. */
-static void check_tensor(struct fixture *f, const struct model_tensor *t, int directions) {
+static void check_tensor(struct fixture *f, const struct parameter *t, int directions) {
     int64_t n = t->rows * t->cols;
     float *direction = mem_alloc((size_t)n, sizeof *direction);
     const float *g = f->grads + t->offset;
@@ -122,7 +126,7 @@ static void check_model(struct model_config config, int directions) {
     config.ffn_dim = 40;
     open_fixture(&f, &config, DTYPE_F32, ACTIVATIONS_ALL);
     backward(&f, &f.packed, f.grads);
-    for (int32_t i = 0; i < f.model->n_tensors; i++) check_tensor(&f, &f.model->tensors[i], directions);
+    for (int32_t i = 0; i < f.model->params.n_tensors; i++) check_tensor(&f, &f.model->params.tensors[i], directions);
     close_fixture(&f);
 }
 
@@ -173,7 +177,7 @@ static void shared_prompt_equals_copies(void **state) {
         float *other = zeros(&f);
         backward(&f, &f.packed, f.grads);
         backward(&f, &copies, other);
-        assert_near(distance(f.grads, other, f.model->n_params), 0, 1e-5);
+        assert_near(distance(f.grads, other, f.model->params.size), 0, 1e-5);
         /* The forward pass does not even differ in the last bit. */
         assert_memory_equal(f.packed.logp, copies.logp, (size_t)copies.request.n * sizeof(float));
         assert_memory_equal(f.packed.entropy, copies.entropy, (size_t)copies.request.n * sizeof(float));
@@ -191,7 +195,7 @@ static void threads_and_recomputation_change_no_bit(void **state) {
         struct fixture f, again;
         open_fixture(&f, &config, precision ? DTYPE_BF16 : DTYPE_F32, ACTIVATIONS_ALL);
         open_fixture(&again, &config, precision ? DTYPE_BF16 : DTYPE_F32, ACTIVATIONS_RECOMPUTE);
-        size_t bytes = (size_t)f.model->n_params * sizeof(float);
+        size_t bytes = (size_t)f.model->params.size * sizeof(float);
         float *other = zeros(&f);
         threads_set(1);
         backward(&f, &f.packed, f.grads);
@@ -225,7 +229,7 @@ static void micro_batches_add_up(void **state) {
         assert_ok(tiny_pack(&part, &f.batch, first, n, true, &err));
         backward(&f, &part, sum);
     }
-    assert_near(distance(sum, f.grads, f.model->n_params), 0, 1e-6);
+    assert_near(distance(sum, f.grads, f.model->params.size), 0, 1e-6);
     mem_free(sum);
     pack_free(&part.pack);
     close_fixture(&f);
@@ -254,12 +258,12 @@ static void dead_sequences_are_left_out(void **state) {
         backward(&f, &f.packed, f.grads);
         assert_int_equal(activations_backward_rows(f.acts), less.pack.n_tokens);
         assert_true(less.pack.n_tokens < f.packed.pack.n_tokens);
-        assert_memory_equal(f.grads, expected, (size_t)f.model->n_params * sizeof(float));
+        assert_memory_equal(f.grads, expected, (size_t)f.model->params.size * sizeof(float));
         /* Nothing at all: no gradient, no work. */
         memset(f.packed.coef, 0, sizeof f.packed.coef);
         backward(&f, &f.packed, f.grads);
         assert_int_equal(activations_backward_rows(f.acts), 0);
-        assert_memory_equal(f.grads, expected, (size_t)f.model->n_params * sizeof(float));
+        assert_memory_equal(f.grads, expected, (size_t)f.model->params.size * sizeof(float));
         mem_free(expected);
         pack_free(&less.pack);
         close_fixture(&f);
@@ -274,7 +278,7 @@ static void bf16_gradient_points_the_same_way(void **state) {
     open_fixture(&g, &config, DTYPE_BF16, ACTIVATIONS_ALL);
     backward(&f, &f.packed, f.grads);
     backward(&g, &g.packed, g.grads);
-    assert_near(distance(g.grads, f.grads, f.model->n_params), 0, 0.03);
+    assert_near(distance(g.grads, f.grads, f.model->params.size), 0, 0.03);
     close_fixture(&f);
     close_fixture(&g);
 }
@@ -286,7 +290,7 @@ static void misuse_is_refused(void **state) {
     opsm_error err = {0};
     open_fixture(&f, &config, DTYPE_F32, ACTIVATIONS_ALL);
     struct pack *p = &f.packed.pack;
-    assert_int_equal(model_backward(f.grads, f.acts, f.model, p, &f.packed.request, f.packed.coef, &err), OPSM_INVALID);
+    assert_int_equal(model_backward(f.acts, f.model, p, &f.packed.request, f.packed.coef, &err), OPSM_INVALID);
     p->tokens[3] = TINY_VOCAB;
     assert_int_equal(model_forward(f.acts, f.model, p, &err), OPSM_INVALID);
     p->tokens[3] = 1;

@@ -10,29 +10,25 @@ static const struct optim_config PLAIN = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.9
 
 struct fixture {
     struct model *model;
-    struct optim optim;
-    float *grads, *before;
+    float *before;
 };
 
 static void setup(struct fixture *f) {
     struct model_config config = tiny_config("qwen2");
     assert_ok(tiny_model(&f->model, &config, DTYPE_F32, true, 1, &err));
     assert_ok(tiny_randomise(f->model, 1, 0.5f, &err));
-    assert_ok(optim_create(&f->optim, f->model->n_params, &err));
-    size_t n = (size_t)f->model->n_params;
-    f->grads = mem_zalloc(n, sizeof(float));
+    assert_ok(parameters_begin(&f->model->params, &err));
+    size_t n = (size_t)f->model->params.size;
     f->before = mem_alloc(n, sizeof(float));
-    memcpy(f->before, f->model->params, n * sizeof(float));
-    for (int32_t i = 0; i < f->model->n_tensors; i++) {
-        const struct model_tensor *t = &f->model->tensors[i];
+    memcpy(f->before, f->model->params.values, n * sizeof(float));
+    for (int32_t i = 0; i < f->model->params.n_tensors; i++) {
+        const struct parameter *t = &f->model->params.tensors[i];
         struct rng r = rng_make(2, RNG_TEST, (uint32_t)i, 0, 0);
-        for (int64_t j = 0; j < t->rows * t->cols; j++) f->grads[t->offset + j] = (float)rng_normal(&r);
+        for (int64_t j = 0; j < t->rows * t->cols; j++) f->model->params.grads[t->offset + j] = (float)rng_normal(&r);
     }
 }
 
 static void teardown(struct fixture *f) {
-    optim_free(&f->optim);
-    mem_free(f->grads);
     mem_free(f->before);
     model_free(f->model);
 }
@@ -46,21 +42,21 @@ static void updates_follow_the_definition(void **state) {
     config.weight_decay = 0.1;
     config.clip_norm = 1;
     config.warmup = 4;
-    int64_t n = f.model->n_params;
+    int64_t n = f.model->params.size;
     double *w = mem_alloc((size_t)n, sizeof *w), *m = mem_zalloc((size_t)n, sizeof *m),
            *v = mem_zalloc((size_t)n, sizeof *v), norm = 0;
     for (int64_t j = 0; j < n; j++) w[j] = (double)f.before[j];
-    for (int64_t j = 0; j < n; j++) norm += (double)f.grads[j] * (double)f.grads[j];
+    for (int64_t j = 0; j < n; j++) norm += (double)f.model->params.grads[j] * (double)f.model->params.grads[j];
     norm = sqrt(norm);
     for (int t = 1; t <= 6; t++) {
-        struct optim_report report = optim_step(&f.optim, &config, f.model, f.grads, 0.5);
+        struct optim_report report = optim_step(&f.model->params, &config, 0.5);
         double lr = 0.5 * 0.01 * (t < 4 ? t / 4.0 : 1);
         assert_near(report.lr, lr, 1e-12);
         assert_near(report.grad_norm, norm, 1e-6 * norm);
-        for (int32_t i = 0; i < f.model->n_tensors; i++) {
-            const struct model_tensor *x = &f.model->tensors[i];
+        for (int32_t i = 0; i < f.model->params.n_tensors; i++) {
+            const struct parameter *x = &f.model->params.tensors[i];
             for (int64_t j = x->offset; j < x->offset + x->rows * x->cols; j++) {
-                double g = (double)f.grads[j] / norm;
+                double g = (double)f.model->params.grads[j] / norm;
                 m[j] = 0.9 * m[j] + 0.1 * g;
                 v[j] = 0.99 * v[j] + 0.01 * g * g;
                 if (x->decay) w[j] -= lr * 0.1 * w[j];
@@ -69,7 +65,7 @@ static void updates_follow_the_definition(void **state) {
         }
     }
     double worst = 0;
-    for (int64_t j = 0; j < n; j++) worst = fmax(worst, fabs(w[j] - (double)f.model->params[j]));
+    for (int64_t j = 0; j < n; j++) worst = fmax(worst, fabs(w[j] - (double)f.model->params.values[j]));
     assert_true(worst < 2e-5);
     mem_free(w);
     mem_free(m);
@@ -84,9 +80,9 @@ static void small_gradients_are_not_scaled_up(void **state) {
     setup(&g);
     struct optim_config clipped = PLAIN;
     clipped.clip_norm = 1e6;
-    optim_step(&f.optim, &PLAIN, f.model, f.grads, 1);
-    optim_step(&g.optim, &clipped, g.model, g.grads, 1);
-    assert_memory_equal(f.model->params, g.model->params, (size_t)f.model->n_params * sizeof(float));
+    optim_step(&f.model->params, &PLAIN, 1);
+    optim_step(&g.model->params, &clipped, 1);
+    assert_memory_equal(f.model->params.values, g.model->params.values, (size_t)f.model->params.size * sizeof(float));
     teardown(&f);
     teardown(&g);
 }
@@ -97,13 +93,14 @@ static void a_gradient_that_is_not_finite_is_never_applied(void **state) {
     for (int i = 0; i < 3; i++) {
         struct fixture f;
         setup(&f);
-        f.grads[f.model->tensors[3].offset + 5] = bad[i];
-        struct optim_report report = optim_step(&f.optim, &PLAIN, f.model, f.grads, 1);
+        f.model->params.grads[f.model->params.tensors[3].offset + 5] = bad[i];
+        struct optim_report report = optim_step(&f.model->params, &PLAIN, 1);
         assert_true(report.skipped && !isfinite(report.grad_norm) && report.lr == 0);
-        assert_int_equal(f.optim.updates, 0);
-        assert_int_equal(f.optim.nonfinite, 1);
-        assert_memory_equal(f.before, f.model->params, (size_t)f.model->n_params * sizeof(float));
-        for (int64_t j = 0; j < f.model->n_params; j++) assert_true(f.optim.m[j] == 0 && f.optim.v[j] == 0);
+        assert_int_equal(f.model->params.updates, 0);
+        assert_int_equal(f.model->params.nonfinite, 1);
+        assert_memory_equal(f.before, f.model->params.values, (size_t)f.model->params.size * sizeof(float));
+        for (int64_t j = 0; j < f.model->params.size; j++)
+            assert_true(f.model->params.m[j] == 0 && f.model->params.v[j] == 0);
         teardown(&f);
     }
 }
@@ -114,13 +111,13 @@ static void padding_stays_zero(void **state) {
     setup(&f);
     struct optim_config config = PLAIN;
     config.weight_decay = 0.5;
-    for (int i = 0; i < 3; i++) optim_step(&f.optim, &config, f.model, f.grads, 1);
-    bool *used = mem_zalloc((size_t)f.model->n_params, sizeof *used);
-    for (int32_t i = 0; i < f.model->n_tensors; i++)
-        memset(used + f.model->tensors[i].offset, 1,
-               (size_t)(f.model->tensors[i].rows * f.model->tensors[i].cols) * sizeof *used);
-    for (int64_t j = 0; j < f.model->n_params; j++)
-        if (!used[j]) assert_true(f.model->params[j] == 0);
+    for (int i = 0; i < 3; i++) optim_step(&f.model->params, &config, 1);
+    bool *used = mem_zalloc((size_t)f.model->params.size, sizeof *used);
+    for (int32_t i = 0; i < f.model->params.n_tensors; i++)
+        memset(used + f.model->params.tensors[i].offset, 1,
+               (size_t)(f.model->params.tensors[i].rows * f.model->params.tensors[i].cols) * sizeof *used);
+    for (int64_t j = 0; j < f.model->params.size; j++)
+        if (!used[j]) assert_true(f.model->params.values[j] == 0);
     mem_free(used);
     teardown(&f);
 }

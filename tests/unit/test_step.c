@@ -82,9 +82,9 @@ static void teardown(struct fixture *f) {
 
 /* Moves the weights, so that the batch is off-policy. */
 static void drift_away(struct fixture *f, float amount) {
-    for (int64_t i = 0; i < f->model->n_params; i++) {
+    for (int64_t i = 0; i < f->model->params.size; i++) {
         struct rng r = rng_make(9, RNG_TEST, (uint32_t)i, 4, 0);
-        if (f->model->params[i] != 0) f->model->params[i] *= 1 + amount * (float)rng_normal(&r);
+        if (f->model->params.values[i] != 0) f->model->params.values[i] *= 1 + amount * (float)rng_normal(&r);
     }
     assert_ok(model_publish(f->model, &err));
 }
@@ -104,13 +104,13 @@ static void set(struct fixture *f, const char *key, const char *value) {
 static void gradient_matches_differences_of_the_loss(struct fixture *f) {
     struct step_report at = step(f);
     assert_int_equal(at.outcome, STEP_APPLIED); /* with learning rate 0: nothing moves */
-    float *grads = mem_alloc((size_t)f->model->n_params, sizeof *grads);
-    memcpy(grads, f->trainer.grads, (size_t)f->model->n_params * sizeof *grads);
+    float *grads = mem_alloc((size_t)f->model->params.size, sizeof *grads);
+    memcpy(grads, f->model->params.grads, (size_t)f->model->params.size * sizeof *grads);
     int checked = 0;
-    for (int32_t i = 0; i < f->model->n_tensors; i++) {
-        const struct model_tensor *t = &f->model->tensors[i];
+    for (int32_t i = 0; i < f->model->params.n_tensors; i++) {
+        const struct parameter *t = &f->model->params.tensors[i];
         int64_t n = t->rows * t->cols;
-        float *w = f->model->params + t->offset, *keep = mem_alloc((size_t)n, sizeof *keep);
+        float *w = f->model->params.values + t->offset, *keep = mem_alloc((size_t)n, sizeof *keep);
         memcpy(keep, w, (size_t)n * sizeof *w);
         /* Along the gradient itself, where the slope is its norm: differences are least noisy there. */
         double norm = 0, loss[2], h = 5e-3;
@@ -204,9 +204,9 @@ static void micro_batches_change_nothing_but_rounding(void **state) {
     uint64_t version = f.model->version;
     struct step_report whole = step(&f);
     assert_true(whole.metrics.dropped > 0);
-    size_t n = (size_t)f.model->n_params;
+    size_t n = (size_t)f.model->params.size;
     float *grads = mem_alloc(n, sizeof *grads);
-    memcpy(grads, f.trainer.grads, n * sizeof *grads);
+    memcpy(grads, f.model->params.grads, n * sizeof *grads);
     for (int32_t micro_batch = 16; micro_batch < 200; micro_batch += 37) {
         make_trainer(&f, micro_batch, 0);
         f.model->version = version; /* a step with learning rate 0 counts as a new version too */
@@ -214,7 +214,7 @@ static void micro_batches_change_nothing_but_rounding(void **state) {
         assert_memory_equal(&cut.metrics, &whole.metrics, sizeof cut.metrics); /* losses, drifts: to the bit */
         double difference = 0, norm = 0;
         for (size_t i = 0; i < n; i++) {
-            difference += pow((double)f.trainer.grads[i] - (double)grads[i], 2);
+            difference += pow((double)f.model->params.grads[i] - (double)grads[i], 2);
             norm += pow((double)grads[i], 2);
         }
         assert_true(sqrt(difference / norm) < 1e-5);
@@ -265,14 +265,14 @@ static void masked_truncated_responses_take_no_part(void **state) {
     int32_t cut = 0;
     for (int32_t i = 0; i < N; i++) cut += f.batch.rollouts.finish[i] = i % 3 ? FINISH_END : FINISH_LENGTH;
     assert_int_equal(FINISH_LENGTH * (N / 3), cut);
-    size_t size = (size_t)f.model->n_params * sizeof(float);
+    size_t size = (size_t)f.model->params.size * sizeof(float);
     float *with = mem_alloc(1, size), *masked = mem_alloc(1, size);
     make_trainer(&f, 4096, 0);
     struct step_report all = step(&f);
-    memcpy(with, f.trainer.grads, size);
+    memcpy(with, f.model->params.grads, size);
     f.batch.mask_truncated = true;
     struct step_report report = step(&f);
-    memcpy(masked, f.trainer.grads, size);
+    memcpy(masked, f.model->params.grads, size);
     assert_true(memcmp(with, masked, size) != 0);
     assert_true(report.sequences_forward < all.sequences_forward);
     assert_int_equal(report.metrics.sequences, N);
@@ -284,12 +284,12 @@ static void masked_truncated_responses_take_no_part(void **state) {
         f.batch.rollouts.advantage[i] = 17;
     }
     step(&f);
-    assert_memory_equal(f.trainer.grads, masked, size);
+    assert_memory_equal(f.model->params.grads, masked, size);
     /* the same as having no advantage at all: the mean is over all sequences */
     f.batch.mask_truncated = false;
     for (int32_t i = 0; i < N; i += 3) f.batch.rollouts.advantage[i] = 0;
     step(&f);
-    for (int64_t i = 0; i < f.model->n_params; i++) assert_near(f.trainer.grads[i], masked[i], 1e-6);
+    for (int64_t i = 0; i < f.model->params.size; i++) assert_near(f.model->params.grads[i], masked[i], 1e-6);
     mem_free(with);
     mem_free(masked);
     teardown(&f);
@@ -337,17 +337,17 @@ static void a_step_without_gradient_is_skipped_not_applied(void **state) {
     make_trainer(&f, 4096, 0.1);
     for (int32_t i = 0; i < N; i++)
         if (f.batch.rollouts.advantage[i] > 0) f.batch.rollouts.advantage[i] = -f.batch.rollouts.advantage[i];
-    size_t size = (size_t)f.model->n_params * sizeof(float);
+    size_t size = (size_t)f.model->params.size * sizeof(float);
     float *before = mem_alloc(size, 1);
-    memcpy(before, f.model->params, size);
+    memcpy(before, f.model->params.values, size);
     uint64_t version = f.model->version;
     struct step_report report = step(&f);
     assert_int_equal(report.outcome, STEP_NOTHING);
     assert_int_equal(report.tokens_backward, 0);
     assert_true(isnan(report.grad_norm));
-    assert_int_equal(f.trainer.optim.updates, 0);
+    assert_int_equal(f.model->params.updates, 0);
     assert_int_equal(f.model->version, version);
-    assert_memory_equal(before, f.model->params, size);
+    assert_memory_equal(before, f.model->params.values, size);
     mem_free(before);
     teardown(&f);
 }
@@ -358,17 +358,17 @@ static void logprobs_that_are_not_finite_never_reach_the_weights(void **state) {
     struct fixture f;
     setup(&f);
     make_trainer(&f, 4096, 0.1);
-    f.model->params[f.model->layers[1].w_down] = NAN;
+    f.model->params.values[f.model->layers[1].down->weight] = NAN;
     assert_ok(model_publish(f.model, &err));
-    size_t size = (size_t)f.model->n_params * sizeof(float);
+    size_t size = (size_t)f.model->params.size * sizeof(float);
     float *before = mem_alloc(size, 1);
-    memcpy(before, f.model->params, size);
+    memcpy(before, f.model->params.values, size);
     struct step_report report = step(&f);
     assert_int_equal(report.outcome, STEP_NONFINITE);
-    assert_int_equal(f.trainer.optim.nonfinite, 1);
-    assert_int_equal(f.trainer.optim.updates, 0);
+    assert_int_equal(f.model->params.nonfinite, 1);
+    assert_int_equal(f.model->params.updates, 0);
     assert_int_equal(report.tokens_backward, 0);
-    assert_memory_equal(before, f.model->params, size);
+    assert_memory_equal(before, f.model->params.values, size);
     mem_free(before);
     teardown(&f);
 }
@@ -383,7 +383,7 @@ static void an_applied_step_lowers_the_loss(void **state) {
     for (int i = 0; i < 5; i++) last = step(&f);
     assert_int_equal(last.outcome, STEP_APPLIED);
     assert_true(last.metrics.loss < first.metrics.loss - 0.01);
-    assert_int_equal(f.trainer.optim.updates, 6);
+    assert_int_equal(f.model->params.updates, 6);
     assert_true(last.metrics.lag_max == 5);
     teardown(&f);
 }

@@ -678,7 +678,7 @@ static void changed_data_is_refused(void **state) {
     struct model *m;
     config = rl_config("data", LONG, more, 6);
     assert_ok(model_load(&m, config.model, DTYPE_F32, false, &err));
-    m->params[0] += 1;
+    m->params.values[0] += 1;
     assert_ok(model_save(m, config.model, QUANT_F32, &err));
     model_free(m);
     assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID);
