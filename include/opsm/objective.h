@@ -137,6 +137,25 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
     X(TRUST, "trust", "learning rate times trust^(1/4), 0.32 to 1, whatever the threshold policy")                     \
     X(KEPT, "kept", "control: learning rate times the share of sequences that rule opsm would keep")
 
+/* Why a sequence was dropped, or some of its tokens: not keys of the configuration, but what the records say. */
+#define OPSM_REASON_LIST(X)                                                                                            \
+    X(UNKNOWN, "unknown", "no evaluation has looked at it")                                                            \
+    X(KEPT, "kept", "not dropped, no token of it")                                                                     \
+    X(EMPTY, "empty", "no token of it is in the loss")                                                                 \
+    X(TRUNCATED, "truncated", "it was cut off and is in no loss (said by the trainer, whose mask it is)")              \
+    X(NONFINITE, "nonfinite", "A < 0 and a log-prob is not finite")                                                    \
+    X(OPSM, "opsm", "A < 0 and drift > delta")                                                                         \
+    X(DRIFT, "drift", "drift > delta, whatever A is (mask.sign any)")                                                  \
+    X(POSITIVES, "positives", "A > 0 and drift > delta")                                                               \
+    X(NEGATIVES, "negatives", "A < 0")                                                                                 \
+    X(RANDOM, "random", "A < 0, drawn at random")                                                                      \
+    X(GEOMETRIC, "geometric", "exp(-drift) is outside the band")                                                       \
+    X(OUTLIER, "outlier", "exp(c - b) of a token is outside the band")                                                 \
+    X(ICEPOP, "icepop", "its tokens with exp(c - b) outside the band")                                                 \
+    X(TOKEN_K2, "token_k2", "its tokens with (b - c)^2 / 2 > delta")                                                   \
+    X(TOKEN, "token", "its tokens whose drift exceeds delta")                                                          \
+    X(TV, "tv", "its tokens whose probability has moved too far")
+
 /* For every list: the enum, its name ("?" when out of range) and the way back. Parsing an unknown name gives
  * OPSM_INVALID and a sentence with the names that exist. */
 #define OPSM_ENUM(Type, TYPE)                                                                                          \
@@ -159,6 +178,7 @@ OPSM_API const char *opsm_version(void); /* "major.minor.patch" of the library t
 #define OPSM_X_BAND(C, name, doc)        OPSM_BAND_##C,
 #define OPSM_X_POINT(C, name, doc)       OPSM_POINT_##C,
 #define OPSM_X_WEIGHT(C, name, doc)      OPSM_WEIGHT_##C,
+#define OPSM_X_REASON(C, name, doc)      OPSM_REASON_##C,
 OPSM_ENUM(advantage, ADVANTAGE);
 OPSM_ENUM(surrogate, SURROGATE);
 OPSM_ENUM(rule, RULE);
@@ -174,6 +194,7 @@ OPSM_ENUM(guard, GUARD);
 OPSM_ENUM(band, BAND);
 OPSM_ENUM(point, POINT);
 OPSM_ENUM(weight, WEIGHT);
+OPSM_ENUM(reason, REASON);
 
 /* ---- Configuration ---- */
 
@@ -384,7 +405,8 @@ typedef struct opsm_sequence {
     uint8_t nonfinite;      /* a value at a loss token is not finite */
     uint8_t needs_backward; /* some d loss / d logp is not zero */
     uint8_t positive_logp;  /* some c, b, p or f at a loss token is above 0: not a log-prob */
-    uint8_t reserved[4];
+    uint8_t reason;         /* opsm_reason: what dropped it, or its first dropped token */
+    uint8_t reserved[3];
 } opsm_sequence;
 
 /* The denominators of one optimiser step, over all micro-batches and ranks: additive, except max_length (the maximum).

@@ -307,6 +307,8 @@ static void put_sequence(struct audit *audit, const struct audit_group *group, c
     put_field(text, "advantage", record->advantage);
     put_field(text, "drift", record->drift);
     put_flag(text, "keep", record->keep);
+    put_key(text, "reason");
+    text_printf(text, "\"%s\"", opsm_reason_name((opsm_reason)record->reason));
     put_field(text, "loss", record->loss);
     put_field(text, "surrogate", record->surrogate);
     put_field(text, "penalty", record->penalty);

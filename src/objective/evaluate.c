@@ -33,20 +33,21 @@ static struct token_facts look_at(const struct looks *looks, int k) {
     return (struct token_facts){looks->a[k], looks->d[k], looks->b[k]};
 }
 
-/* Loss tokens that a decision by token takes out of the surrogate. */
-static int64_t count_dropped(const struct plan *plan, int64_t i, const struct decision *decision, double advantage,
-                             struct block *block) {
+/* Loss tokens that a decision by token takes out of the surrogate, and why the first of them. */
+static void count_dropped(const struct plan *plan, int64_t i, const struct decision *decision, struct block *block,
+                          opsm_sequence *record) {
     struct walk walk = walk_sequence(&plan->batch, i);
     struct looks looks;
-    int64_t dropped = 0;
+    record->dropped_tokens = 0;
+    record->reason = OPSM_REASON_KEPT;
     while (walk_next(&walk, block)) {
-        load_looks(plan, block, advantage, &looks);
+        load_looks(plan, block, record->advantage, &looks);
         for (int k = 0; k < block->n; k++) {
             struct token_facts token = look_at(&looks, k);
-            dropped += mask_drops_token(plan, decision, &token);
+            uint8_t reason = mask_drops_token(plan, decision, &token);
+            if (reason && record->dropped_tokens++ == 0) record->reason = reason;
         }
     }
-    return dropped;
 }
 
 static bool has_outlier(const struct plan *plan, int64_t i, struct block *block) {
@@ -63,15 +64,16 @@ static bool has_outlier(const struct plan *plan, int64_t i, struct block *block)
 static struct decision decide(const struct plan *plan, int64_t i, double random_cut, struct tokens *tokens,
                               opsm_sequence *record) {
     struct decision decision = mask_decide(plan, record, batch_id(&plan->batch, i), random_cut);
-    if (decision.outlier && has_outlier(plan, i, &tokens->block))
-        decision = (struct decision){.hit = true, .side = SIDE_ANY};
+    if (decision.outlier && has_outlier(plan, i, &tokens->block)) decision = mask_whole(OPSM_REASON_OUTLIER);
     if (decision.by_token) {
-        record->dropped_tokens = count_dropped(plan, i, &decision, record->advantage, &tokens->block);
+        count_dropped(plan, i, &decision, &tokens->block, record);
         record->keep = record->tokens == 0 || record->dropped_tokens < record->tokens;
     } else {
         record->dropped_tokens = decision.hit ? record->tokens : 0;
         record->keep = !decision.hit;
+        record->reason = decision.hit ? decision.reason : OPSM_REASON_KEPT;
     }
+    if (record->tokens == 0) record->reason = OPSM_REASON_EMPTY;
     return decision;
 }
 

@@ -31,24 +31,31 @@ static struct decision decide_rule(const struct plan *plan, const opsm_sequence 
     switch (config->mask_rule) {
     case OPSM_RULE_OPSM:
         decision.hit = record->drift > record->delta;
-        if (config->mask_sign == OPSM_SIGN_ANY) decision.side = SIDE_ANY;
+        decision.reason = OPSM_REASON_OPSM;
+        if (config->mask_sign != OPSM_SIGN_ANY) break;
+        decision.side = SIDE_ANY;
+        decision.reason = OPSM_REASON_DRIFT;
         break;
     case OPSM_RULE_GEOMETRIC:
         decision.hit = sequence_outside(record->drift, plan->log_low, plan->log_high);
         decision.side = SIDE_ANY;
+        decision.reason = OPSM_REASON_GEOMETRIC;
         break;
     case OPSM_RULE_OUTLIER:
         decision.outlier = true;
         break;
     case OPSM_RULE_NEGATIVES:
         decision.hit = true;
+        decision.reason = OPSM_REASON_NEGATIVES;
         break;
     case OPSM_RULE_RANDOM:
         decision.hit = mask_random_unit(config->mask_seed, plan->batch.step, id) < random_cut;
+        decision.reason = OPSM_REASON_RANDOM;
         break;
     case OPSM_RULE_POSITIVES:
         decision.hit = record->drift > record->delta;
         decision.side = SIDE_POSITIVE;
+        decision.reason = OPSM_REASON_POSITIVES;
         break;
     default:
         break;
@@ -65,14 +72,17 @@ static struct decision decide_rule(const struct plan *plan, const opsm_sequence 
     return decision;
 }
 
+struct decision mask_whole(opsm_reason reason) {
+    return (struct decision){.hit = true, .side = SIDE_ANY, .reason = (uint8_t)reason};
+}
+
 struct decision mask_decide(const struct plan *plan, const opsm_sequence *record, int64_t id, double random_cut) {
-    const struct decision whole = {.hit = true, .side = SIDE_ANY};
-    if (record->nonfinite && record->advantage < 0) return whole;
+    if (record->nonfinite && record->advantage < 0) return mask_whole(OPSM_REASON_NONFINITE);
     struct decision decision = decide_rule(plan, record, id, random_cut);
-    if (decision.hit && !decision.by_token) return whole;
+    if (decision.hit && !decision.by_token) return mask_whole((opsm_reason)decision.reason);
     switch (plan->config.mask_also) {
     case OPSM_BAND_GEOMETRIC:
-        if (sequence_outside(record->drift, plan->also_low, plan->also_high)) return whole;
+        if (sequence_outside(record->drift, plan->also_low, plan->also_high)) return mask_whole(OPSM_REASON_GEOMETRIC);
         break;
     case OPSM_BAND_ICEPOP:
         decision.by_token = true;
@@ -109,22 +119,23 @@ static bool moved_too_far(const opsm_objective *config, const struct token_facts
     return token->advantage > 0 ? up : down;
 }
 
-bool mask_drops_token(const struct plan *plan, const struct decision *decision, const struct token_facts *token) {
+uint8_t mask_drops_token(const struct plan *plan, const struct decision *decision, const struct token_facts *token) {
     const opsm_objective *config = &plan->config;
-    if (!decision->by_token) return decision->hit;
+    if (!decision->by_token) return decision->hit ? decision->reason : 0;
     if (config->mask_also == OPSM_BAND_ICEPOP && token_outside(token->log_ratio, plan->also_low, plan->also_high))
-        return true;
+        return OPSM_REASON_ICEPOP;
     switch (config->mask_rule) {
     case OPSM_RULE_ICEPOP:
-        return token_outside(token->log_ratio, plan->log_low, plan->log_high);
+        return token_outside(token->log_ratio, plan->log_low, plan->log_high) ? OPSM_REASON_ICEPOP : 0;
     case OPSM_RULE_TOKEN_K2:
-        return !(token_drift(OPSM_ESTIMATOR_K2, token->log_ratio) <= config->mask_delta);
+        return token_drift(OPSM_ESTIMATOR_K2, token->log_ratio) <= config->mask_delta ? 0 : OPSM_REASON_TOKEN_K2;
     case OPSM_RULE_TOKEN:
-        return !(token_drift(config->mask_estimator, token->log_ratio) <= config->mask_delta);
+        return token_drift(config->mask_estimator, token->log_ratio) <= config->mask_delta ? 0 : OPSM_REASON_TOKEN;
     case OPSM_RULE_TV:
-        return moved_too_far(config, token);
+        return moved_too_far(config, token) ? OPSM_REASON_TV : 0;
     default:
-        return decision->hit && (decision->side == SIDE_NEGATIVE ? token->advantage < 0 : token->advantage > 0);
+        if (!decision->hit) return 0;
+        return (decision->side == SIDE_NEGATIVE ? token->advantage < 0 : token->advantage > 0) ? decision->reason : 0;
     }
 }
 

@@ -35,6 +35,7 @@ NAMES(guard, OPSM_GUARD_LIST)
 NAMES(band, OPSM_BAND_LIST)
 NAMES(point, OPSM_POINT_LIST)
 NAMES(weight, OPSM_WEIGHT_LIST)
+NAMES(reason, OPSM_REASON_LIST)
 
 const char *names_name(const struct name_list *list, int value) {
     return value >= 0 && value < list->count ? list->names[value] : "?";

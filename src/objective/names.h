@@ -14,7 +14,7 @@ struct name_list {
 };
 extern const struct name_list names_advantage, names_surrogate, names_rule, names_policy, names_estimator, names_reduce,
     names_source, names_sign, names_penalty, names_aggregation, names_denominator, names_guard, names_band, names_point,
-    names_weight;
+    names_weight, names_reason;
 
 const char *names_name(const struct name_list *list, int value);
 opsm_status names_parse(const struct name_list *list, const char *name, int *value, opsm_error *err);

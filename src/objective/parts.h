@@ -81,6 +81,7 @@ struct decision {
     bool by_token; /* the decision differs between tokens: ask mask_drops_token for each */
     bool outlier;  /* still open: one token that mask_is_outlier names takes the whole sequence */
     enum side side;
+    uint8_t reason; /* opsm_reason of a hit */
 };
 
 /* What a rule by token looks at. */
@@ -89,8 +90,10 @@ struct token_facts {
     double log_ratio; /* c - b, held within ratio_clamp */
     double behavior;  /* b */
 };
+struct decision mask_whole(opsm_reason reason); /* the whole sequence goes */
 struct decision mask_decide(const struct plan *plan, const opsm_sequence *record, int64_t id, double random_cut);
-bool mask_drops_token(const struct plan *plan, const struct decision *decision, const struct token_facts *token);
+/* The opsm_reason for which the token leaves the surrogate; 0: it stays. */
+uint8_t mask_drops_token(const struct plan *plan, const struct decision *decision, const struct token_facts *token);
 bool mask_is_outlier(const struct plan *plan, double log_ratio);
 double mask_random_unit(int64_t seed, int64_t step, int64_t id); /* [0, 1), a function of its arguments */
 

@@ -21,14 +21,6 @@ opsm_status batch_add_columns(struct batch *batch, bool keep_current, opsm_error
     return status;
 }
 
-opsm_status batch_add_verdicts(struct batch *batch, opsm_error *err) {
-    struct rollouts *r = &batch->rollouts;
-    if (r->verdict) return OPSM_OK;
-    opsm_status status = rollouts_add(r, COLUMN_verdict, err);
-    for (int32_t i = 0; status == OPSM_OK && i < r->n_sequences; i++) r->verdict[i].tokens = -1;
-    return status;
-}
-
 /* ---- checkpoint ---- */
 
 static const int64_t LARGEST = (int64_t)1 << 40; /* far beyond any real batch; keeps products within 63 bits */

@@ -38,9 +38,6 @@ static inline int64_t batch_group_name(const struct batch *batch, int32_t i) {
  * with the behaviour log-probs. */
 opsm_status batch_add_columns(struct batch *batch, bool keep_current, opsm_error *err);
 
-/* Allocates verdict, without one yet, unless it is there. */
-opsm_status batch_add_verdicts(struct batch *batch, opsm_error *err);
-
 /* As part of a checkpoint: every column that is there. A file of a program with other columns is refused
  * (OPSM_UNSUPPORTED). After a failed read the batch is empty. */
 void batch_write(const struct batch *batch, struct record_out *out);

@@ -22,26 +22,49 @@ void samples_note(struct batch *batch, const int32_t *ids, int32_t n, const opsm
 
 /* ---- why --------------------------------------------------------------------------------------------------------- */
 
-static void reason_dropped(const opsm_objective *o, const opsm_sequence *r, char *text, size_t size) {
-    const char *sign = o->mask_sign == OPSM_SIGN_ANY ? "" : r->advantage < 0 ? "A < 0 and " : "A > 0 and ";
-    if (r->nonfinite)
+static void reason_dropped(const opsm_sequence *r, char *text, size_t size) {
+    const char *name = opsm_reason_name((opsm_reason)r->reason);
+    switch ((opsm_reason)r->reason) {
+    case OPSM_REASON_UNKNOWN:
+        snprintf(text, size, "no optimiser step measured it");
+        break;
+    case OPSM_REASON_TRUNCATED:
+        snprintf(text, size, "cut off: it is in no loss");
+        break;
+    case OPSM_REASON_EMPTY:
+        snprintf(text, size, "no token of it is in the loss");
+        break;
+    case OPSM_REASON_NONFINITE:
         snprintf(text, size, "A < 0 and a log-prob is not finite");
-    else if ((o->mask_rule == OPSM_RULE_OPSM || o->mask_rule == OPSM_RULE_POSITIVES) && r->drift > r->delta)
-        snprintf(text, size, "%sdrift %.3g > %.3g", sign, r->drift, r->delta);
-    else if (o->mask_rule == OPSM_RULE_NEGATIVES)
+        break;
+    case OPSM_REASON_OPSM:
+        snprintf(text, size, "A < 0 and drift %.3g > %.3g", r->drift, r->delta);
+        break;
+    case OPSM_REASON_DRIFT:
+        snprintf(text, size, "drift %.3g > %.3g", r->drift, r->delta);
+        break;
+    case OPSM_REASON_POSITIVES:
+        snprintf(text, size, "A > 0 and drift %.3g > %.3g", r->drift, r->delta);
+        break;
+    case OPSM_REASON_NEGATIVES:
         snprintf(text, size, "A < 0: the rule drops all of them");
-    else if (o->mask_rule == OPSM_RULE_RANDOM)
+        break;
+    case OPSM_REASON_RANDOM:
         snprintf(text, size, "A < 0, drawn at random");
-    else
-        snprintf(text, size, "dropped by rule %s at drift %.3g", opsm_rule_name(o->mask_rule), r->drift);
+        break;
+    case OPSM_REASON_GEOMETRIC:
+    case OPSM_REASON_OUTLIER:
+        snprintf(text, size, "dropped by rule %s at drift %.3g", name, r->drift);
+        break;
+    default:
+        snprintf(text, size, "%" PRId64 " of %" PRId64 " tokens dropped by rule %s", r->dropped_tokens, r->tokens,
+                 name);
+    }
 }
 
 static void reason_kept(const opsm_objective *o, const opsm_sequence *r, char *text, size_t size) {
     const char *rule = opsm_rule_name(o->mask_rule);
-    if (r->dropped_tokens > 0)
-        snprintf(text, size, "%" PRId64 " of %" PRId64 " tokens dropped by rule %s", r->dropped_tokens, r->tokens,
-                 rule);
-    else if (r->advantage == 0)
+    if (r->advantage == 0)
         snprintf(text, size, "A = 0: no better and no worse than its group");
     else if (o->mask_rule == OPSM_RULE_NONE)
         snprintf(text, size, "no mask");
@@ -56,18 +79,16 @@ static void reason_kept(const opsm_objective *o, const opsm_sequence *r, char *t
 }
 
 void samples_reason(const opsm_objective *objective, const opsm_sequence *record, char *text, size_t size) {
-    if (record->tokens < 0)
-        snprintf(text, size, "no optimiser step measured it");
-    else if (!record->keep)
-        reason_dropped(objective, record, text, size);
-    else
+    if (record->reason == OPSM_REASON_KEPT)
         reason_kept(objective, record, text, size);
+    else
+        reason_dropped(record, text, size);
 }
 
 /* ---- which ------------------------------------------------------------------------------------------------------- */
 
 static bool is_dropped(const struct rollouts *r, int32_t i) {
-    return r->verdict[i].tokens >= 0 && !r->verdict[i].keep;
+    return r->verdict[i].reason != OPSM_REASON_UNKNOWN && !r->verdict[i].keep;
 }
 
 static bool has_signal(const struct rollouts *r, int32_t i) {
@@ -166,7 +187,7 @@ static void put_sequence(struct text *line, const struct run_config *config, con
     const struct rollouts *r = &batch->rollouts;
     const opsm_sequence *record = &r->verdict[i];
     const int64_t *prompt = r->prompt_offset + r->group_of[i];
-    bool measured = record->tokens >= 0;
+    bool measured = record->reason != OPSM_REASON_UNKNOWN;
     char reason[160];
     samples_reason(&config->objective, record, reason, sizeof reason);
     text_printf(line, "{\"iteration\":%" PRId64 ",\"group\":%" PRId64 ",\"sample\":%" PRId32, iteration,

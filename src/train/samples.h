@@ -38,7 +38,7 @@ opsm_status samples_write_eval(const char *path, const struct tokenizer *tokeniz
                                const struct asked *asked, const struct rollouts *rollouts, const float *rewards,
                                const float *scores, int32_t n_scores, opsm_error *err);
 
-/* Why the mask kept or dropped a sequence, in words; record->tokens < 0: no step measured it. */
+/* Why the mask kept or dropped a sequence, in words: what the record says. */
 void samples_reason(const opsm_objective *objective, const opsm_sequence *record, char *text, size_t size);
 
 #endif

@@ -125,7 +125,14 @@ static void forget_unmeasured(struct minibatch *mb) {
     }
 }
 
-static opsm_status evaluate(struct trainer *t, int64_t number, struct step_report *report, opsm_error *err) {
+/* The objective sees that no token is in the loss; why, it cannot know. */
+static void name_truncated(struct minibatch *mb, const struct batch *batch) {
+    for (int32_t i = 0; i < mb->n; i++)
+        if (!batch_in_loss(batch, mb->ids[i])) mb->records[i].reason = OPSM_REASON_TRUNCATED;
+}
+
+static opsm_status evaluate(struct trainer *t, const struct batch *batch, int64_t number, struct step_report *report,
+                            opsm_error *err) {
     struct minibatch *mb = &t->mb;
     opsm_batch view = minibatch_view(mb, number);
     opsm_result result;
@@ -137,6 +144,7 @@ static opsm_status evaluate(struct trainer *t, int64_t number, struct step_repor
                                                  mb->workspace_size, err);
     if (status != OPSM_OK) return status;
     forget_unmeasured(mb);
+    name_truncated(mb, batch);
     report->sequences_backward = result.needs_backward;
     report->metrics.size = sizeof report->metrics;
     status = opsm_metrics_compute(t->objective, mb->records, mb->n, &report->metrics, mb->workspace, mb->workspace_size,
@@ -226,7 +234,7 @@ opsm_status train_step(struct trainer *t, struct batch *batch, const int32_t *id
     measure_parity(mb, &batch->rollouts, report);
     keep_current(mb, batch);
 
-    status = evaluate(t, number, report, err);
+    status = evaluate(t, batch, number, report, err);
     if (status == OPSM_NONFINITE) {
         t->model->trained->nonfinite++;
         report->outcome = STEP_NONFINITE;

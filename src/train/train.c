@@ -204,7 +204,7 @@ static opsm_status prepare_batch(struct training *t, struct batch *batch, opsm_e
     if (status == OPSM_OK && opsm_objective_needs_trainer(o))
         status = add_logprobs(t, t->run.model, batch, COLUMN_logp_trainer, err);
     if (status == OPSM_OK && samples_due(t->run.config, t->run.position.iteration))
-        status = batch_add_verdicts(batch, err);
+        status = rollouts_add(&batch->rollouts, COLUMN_verdict, err);
     t->run.position.tallies[TALLY_SECONDS_LOGPROBS] += clock_seconds() - start;
     return status;
 }

@@ -54,7 +54,7 @@ static struct batch make_batch(bool kept, bool extra) {
     if (extra) {
         assert_ok(rollouts_add(&b.rollouts, COLUMN_logp_trainer, &err));
         for (int64_t t = 0; t < tokens; t++) b.rollouts.logp_trainer[t] = -(float)rng_unit(&r);
-        assert_ok(batch_add_verdicts(&b, &err));
+        assert_ok(rollouts_add(&b.rollouts, COLUMN_verdict, &err));
         for (int i = 1; i < N; i++)
             b.rollouts.verdict[i] = (opsm_sequence){.tokens = i, .drift = rng_normal(&r), .keep = i % 2};
     }

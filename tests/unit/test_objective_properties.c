@@ -162,6 +162,22 @@ static void gradient_is_central_difference(struct fixture *x) {
     }
 }
 
+/* Why a sequence lost tokens is said where it did, and nowhere else. */
+static void reasons_are_given(struct fixture *x) {
+    fixture_ok(x);
+    for (int64_t i = 0; i < x->batch.n_sequences; i++) {
+        const opsm_sequence *r = &x->records[i];
+        assert_true(r->reason != OPSM_REASON_UNKNOWN && r->reason != OPSM_REASON_TRUNCATED);
+        assert_int_equal(r->reason == OPSM_REASON_EMPTY, r->tokens == 0);
+        if (r->tokens > 0) assert_int_equal(r->reason != OPSM_REASON_KEPT, r->dropped_tokens > 0);
+    }
+}
+
+static void reasons(void **state) {
+    (void)state;
+    for_every_combination(reasons_are_given, 6);
+}
+
 static void gradients(void **state) {
     (void)state;
     for_every_combination(gradient_is_central_difference, 5);
@@ -406,6 +422,7 @@ static void advantages_follow_their_sequence(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reasons),
         cmocka_unit_test(gradients),
         cmocka_unit_test(infinite_delta),
         cmocka_unit_test(scaling),

@@ -354,6 +354,50 @@ static void contradictions(void **state) {
     }
 }
 
+/* c - b of the three tokens: -0.5, -0.5, +0.1. Drift 0.3; ratios 0.61, 0.61, 1.11; b = -2. */
+static void every_drop_has_its_reason(void **state) {
+    (void)state;
+    const struct {
+        opsm_reason reason;
+        double advantage;
+        const char *keys[3][2];
+    } rows[] = {
+        {OPSM_REASON_OPSM, -1, {{"mask.delta", "0.2"}}},
+        {OPSM_REASON_KEPT, 1, {{"mask.delta", "0.2"}}},
+        {OPSM_REASON_KEPT, -1, {{"mask.delta", "0.4"}}},
+        {OPSM_REASON_DRIFT, 1, {{"mask.delta", "0.2"}, {"mask.sign", "any"}}},
+        {OPSM_REASON_DRIFT, -1, {{"mask.delta", "0.2"}, {"mask.sign", "any"}}},
+        {OPSM_REASON_POSITIVES, 1, {{"mask.rule", "positives"}, {"mask.delta", "0.2"}}},
+        {OPSM_REASON_NEGATIVES, -1, {{"mask.rule", "negatives"}}},
+        {OPSM_REASON_RANDOM, -1, {{"mask.rule", "random"}, {"mask.delta", "0.2"}}},
+        {OPSM_REASON_GEOMETRIC, 1, {{"mask.rule", "geometric"}, {"mask.low", "0.8"}, {"mask.high", "1.2"}}},
+        {OPSM_REASON_GEOMETRIC, 1, {{"mask.also", "geometric"}, {"mask.low", "0.8"}, {"mask.high", "1.2"}}},
+        {OPSM_REASON_OUTLIER, 1, {{"mask.rule", "outlier"}, {"mask.low", "0.8"}, {"mask.high", "1.2"}}},
+        {OPSM_REASON_OUTLIER, 1, {{"mask.also", "outlier"}, {"mask.low", "0.8"}, {"mask.high", "1.2"}}},
+        {OPSM_REASON_ICEPOP, 1, {{"mask.rule", "icepop"}, {"mask.low", "0.8"}, {"mask.high", "1.2"}}},
+        {OPSM_REASON_ICEPOP, 1, {{"mask.also", "icepop"}, {"mask.low", "0.8"}, {"mask.high", "1.2"}}},
+        {OPSM_REASON_OPSM, -1, {{"mask.delta", "0.2"}, {"mask.also", "icepop"}}},
+        {OPSM_REASON_TOKEN_K2, 1, {{"mask.rule", "token_k2"}, {"mask.delta", "0.1"}}},
+        {OPSM_REASON_TOKEN, 1, {{"mask.rule", "token"}, {"mask.delta", "0.1"}}},
+        {OPSM_REASON_TV, -1, {{"mask.rule", "tv"}, {"mask.delta", "0.05"}}},
+        {OPSM_REASON_KEPT, -1, {{"mask.rule", "none"}}},
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        struct fixture *x = three(rows[k].advantage, -0.5f, -0.5f, 0.1f);
+        for (int j = 0; j < 3 && rows[k].keys[j][0]; j++) fixture_set(x, rows[k].keys[j][0], rows[k].keys[j][1]);
+        fixture_ok(x);
+        assert_string_equal(opsm_reason_name((opsm_reason)x->records[0].reason), opsm_reason_name(rows[k].reason));
+        free(x);
+    }
+    struct fixture *x = three(-1, NAN, 0, 0);
+    fixture_ok(x);
+    assert_int_equal(x->records[0].reason, OPSM_REASON_NONFINITE);
+    memset(x->mask, 0, 3);
+    fixture_ok(x);
+    assert_int_equal(x->records[0].reason, OPSM_REASON_EMPTY);
+    free(x);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_drift),
@@ -371,6 +415,7 @@ int main(void) {
         cmocka_unit_test(clamp_on_both_sides),
         cmocka_unit_test(denominators),
         cmocka_unit_test(contradictions),
+        cmocka_unit_test(every_drop_has_its_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

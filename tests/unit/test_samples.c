@@ -51,21 +51,27 @@ static struct batch make_batch(void) {
         b.rollouts.prompt_tokens[2 * g + 1] = tokenizer_find(tokenizer, "=");
     }
     assert_ok(batch_add_columns(&b, false, &err));
-    assert_ok(batch_add_verdicts(&b, &err));
+    assert_ok(rollouts_add(&b.rollouts, COLUMN_verdict, &err));
     for (int i = 0; i < N; i++) {
         char digit[2] = {(char)('0' + i % SIZE), 0};
         for (int t = 0; t < LENGTH; t++) b.rollouts.tokens[LENGTH * i + t] = tokenizer_find(tokenizer, digit);
         b.rollouts.group_of[i] = i / SIZE;
         b.rollouts.finish[i] = FINISH_END;
         b.rollouts.advantage[i] = (float)(i % 3 - 1);
-        opsm_sequence record = {.advantage = i % 3 - 1, .tokens = LENGTH, .drift = 0.01, .delta = 0.05, .keep = 1};
+        opsm_sequence record = {.advantage = i % 3 - 1,
+                                .tokens = LENGTH,
+                                .drift = 0.01,
+                                .delta = 0.05,
+                                .keep = 1,
+                                .reason = OPSM_REASON_KEPT};
         samples_note(&b, (const int32_t[]){i}, 1, &record);
     }
     return b;
 }
 
 static void drop(struct batch *b, int32_t i) {
-    opsm_sequence record = {.advantage = -1, .tokens = LENGTH, .drift = 0.31, .delta = 0.05};
+    opsm_sequence record = {
+        .advantage = -1, .tokens = LENGTH, .drift = 0.31, .delta = 0.05, .reason = OPSM_REASON_OPSM};
     b->rollouts.advantage[i] = -1;
     samples_note(b, &i, 1, &record);
 }
@@ -214,7 +220,7 @@ static void more_groups_than_there_are(void **state) {
 static void unmeasured_sequences_say_so(void **state) {
     (void)state;
     struct batch b = make_batch();
-    for (int i = 0; i < N; i++) b.rollouts.verdict[i].tokens = -1;
+    for (int i = 0; i < N; i++) b.rollouts.verdict[i].reason = OPSM_REASON_UNKNOWN;
     struct run_config config = config_for(1, 24);
     json_t *rows[64];
     int n = read_back(&b, &config, rows);
@@ -239,8 +245,8 @@ static void reasons_follow_the_rule(void **state) {
     (void)state;
     opsm_objective o;
     opsm_objective_defaults(&o);
-    const opsm_sequence dropped = {.advantage = -1, .drift = 0.5, .delta = 0.25};
-    const opsm_sequence kept = {.advantage = -1, .drift = 0.125, .delta = 0.25, .keep = 1};
+    const opsm_sequence dropped = {.advantage = -1, .drift = 0.5, .delta = 0.25, .reason = OPSM_REASON_OPSM};
+    const opsm_sequence kept = {.advantage = -1, .drift = 0.125, .delta = 0.25, .keep = 1, .reason = OPSM_REASON_KEPT};
     opsm_sequence other = kept;
     assert_string_equal(reason(&o, dropped), "A < 0 and drift 0.5 > 0.25");
     assert_string_equal(reason(&o, kept), "drift 0.125 <= 0.25");
@@ -249,19 +255,22 @@ static void reasons_follow_the_rule(void **state) {
     other.advantage = 0;
     assert_non_null(strstr(reason(&o, other), "A = 0"));
     other = dropped;
-    other.nonfinite = 1;
+    other.reason = OPSM_REASON_NONFINITE;
     other.drift = NAN;
     assert_non_null(strstr(reason(&o, other), "not finite"));
-    assert_ok(opsm_objective_set(&o, "mask.sign", "any", &err));
-    assert_string_equal(reason(&o, dropped), "drift 0.5 > 0.25");
-    opsm_objective_defaults(&o);
+    other = dropped;
+    other.reason = OPSM_REASON_DRIFT;
+    assert_string_equal(reason(&o, other), "drift 0.5 > 0.25");
+    other.reason = OPSM_REASON_TRUNCATED;
+    assert_non_null(strstr(reason(&o, other), "cut off"));
     assert_ok(opsm_objective_set(&o, "mask.rule", "none", &err));
     assert_string_equal(reason(&o, kept), "no mask");
-    assert_ok(opsm_objective_set(&o, "mask.rule", "negatives", &err));
-    assert_non_null(strstr(reason(&o, dropped), "all of them"));
-    assert_ok(opsm_objective_set(&o, "mask.rule", "icepop", &err));
+    other = dropped;
+    other.reason = OPSM_REASON_NEGATIVES;
+    assert_non_null(strstr(reason(&o, other), "all of them"));
     other = kept;
     other.dropped_tokens = 3;
+    other.reason = OPSM_REASON_ICEPOP;
     assert_string_equal(reason(&o, other), "3 of 10 tokens dropped by rule icepop");
 }
 
