@@ -41,9 +41,11 @@ static int64_t table_fingerprint(void) {
 void batch_write(const struct batch *batch, struct record_out *out) {
     const struct rollouts *r = &batch->rollouts;
     struct rollout_sizes sizes = rollouts_sizes(r);
-    const int64_t header[] = {table_fingerprint(), batch->index,        batch->mask_truncated, sizes.n_prompts,
-                              sizes.n_sequences,   sizes.prompt_tokens, sizes.tokens,          sizes.kept};
+    const int64_t header[] = {table_fingerprint(),   batch->index,    batch->made,
+                              batch->mask_truncated, sizes.n_prompts, sizes.n_sequences,
+                              sizes.prompt_tokens,   sizes.tokens,    sizes.kept};
     record_write(out, header, sizeof header);
+    record_write(out, &batch->stats, sizeof batch->stats);
     record_write(out, &r->inv_temperature, sizeof r->inv_temperature);
     for (int id = 0; id < COLUMN_COUNT; id++) {
         const void *data = rollouts_column(r, id);
@@ -62,12 +64,14 @@ static opsm_status read_header(struct batch *batch, struct record_in *in, struct
                          "or take another output",
                          in->path);
     if (status == OPSM_OK) status = record_read_i64(in, 0, INT64_MAX, &batch->index, err);
+    if (status == OPSM_OK) status = record_read_i64(in, 0, INT64_MAX, &batch->made, err);
     if (status == OPSM_OK) status = record_read_i64(in, 0, 1, &masked, err);
     if (status == OPSM_OK) status = record_read_i64(in, 1, INT32_MAX, &prompts, err);
     if (status == OPSM_OK) status = record_read_i64(in, 1, INT32_MAX, &sequences, err);
     if (status == OPSM_OK) status = record_read_i64(in, 1, LARGEST, &sizes->prompt_tokens, err);
     if (status == OPSM_OK) status = record_read_i64(in, 1, LARGEST, &sizes->tokens, err);
     if (status == OPSM_OK) status = record_read_i64(in, -1, LARGEST, &sizes->kept, err);
+    if (status == OPSM_OK) status = record_read(in, &batch->stats, sizeof batch->stats, err);
     if (status != OPSM_OK) return status;
     batch->mask_truncated = masked != 0;
     batch->rollouts.n_prompts = sizes->n_prompts = (int32_t)prompts;

@@ -6,14 +6,27 @@
 #ifndef OPSM_TRAIN_BATCH_H
 #define OPSM_TRAIN_BATCH_H
 #include "io/record.h"
+#include "reward/verifier.h"
 #include "rollout/rollouts.h"
 #include <opsm/objective.h>
 #include <stdbool.h>
 
+/* What its rollouts came to and what they took. Plain numbers, saved as bytes. */
+struct batch_stats {
+    double reward_mean, reward_std;
+    double length_mean, finished; /* tokens; share that ended by itself */
+    double scores[VERIFIERS_MAX]; /* mean of each verifier */
+    int64_t zero_groups;          /* groups whose rewards are all equal */
+    int64_t tokens;               /* in responses */
+    double seconds_rollout, seconds_reward;
+};
+
 /* Owned; zero-initialise, release with batch_free. */
 struct batch {
     int64_t index;       /* counts batches from the start of the run; keys the random numbers */
+    int64_t made;        /* the trainer's iteration then */
     bool mask_truncated; /* responses that were cut off are in their group's mean, but in no loss */
+    struct batch_stats stats;
     struct rollouts rollouts;
 };
 

@@ -33,8 +33,8 @@ static opsm_status write_queue(const char *path, const struct checkpoint *c, ops
     struct record_out out;
     opsm_status status = record_create(&out, path, QUEUE_MAGIC, FORMAT_VERSION, err);
     if (status != OPSM_OK) return status;
-    record_write_i64(&out, c->n_queue);
-    for (int32_t i = 0; i < c->n_queue; i++) batch_write(&c->queue[i], &out);
+    record_write_i64(&out, c->position->steps);
+    if (c->source) source_write(c->source, &out);
     return record_commit(&out, err);
 }
 
@@ -231,35 +231,20 @@ static opsm_status read_position(const char *dir, struct run_position *position,
     return status;
 }
 
-static opsm_status read_queue(const char *path, struct checkpoint *c, opsm_error *err) {
-    struct record_in in;
-    opsm_status status = record_open(&in, path, QUEUE_MAGIC, FORMAT_VERSION, err);
-    if (status != OPSM_OK) return status;
-    int64_t count = 0;
-    status = record_read_i64(&in, 0, c->queue_room, &count, err);
-    c->n_queue = 0;
-    for (int64_t i = 0; status == OPSM_OK && i < count; i++) {
-        status = batch_read(&c->queue[i], &in, err);
-        c->n_queue += status == OPSM_OK;
-    }
-    if (status == OPSM_OK) status = record_finish(&in, err);
-    for (int32_t i = 0; status != OPSM_OK && i < c->n_queue; i++) batch_free(&c->queue[i]);
-    if (status != OPSM_OK) c->n_queue = 0;
-    record_close(&in);
-    return status;
-}
-
-static opsm_status restore_queue(const char *dir, struct checkpoint *c, const struct run_position *at,
-                                 opsm_error *err) {
+static opsm_status read_queue(const char *dir, int64_t number, const struct checkpoint *c, opsm_error *err) {
     char *path = file_join(dir, "queue.bin");
-    opsm_status status = path ? read_queue(path, c, err) : mem_exhausted(err, "a file name", strlen(dir));
+    struct record_in in = {0};
+    int64_t steps;
+    opsm_status status = path ? OPSM_OK : mem_exhausted(err, "a file name", strlen(dir));
+    if (status == OPSM_OK) status = record_open(&in, path, QUEUE_MAGIC, FORMAT_VERSION, err);
+    if (status == OPSM_OK) status = record_read_i64(&in, 0, INT64_MAX, &steps, err);
+    if (status == OPSM_OK && steps != number)
+        status = opsm_fail(err, OPSM_FORMAT, "its queue.bin is that of checkpoint-%" PRId64, steps);
+    if (status == OPSM_OK && c->source) status = source_read(c->source, &in, err);
+    if (status == OPSM_OK) status = record_finish(&in, err);
+    record_close(&in);
     mem_free(path);
-    bool fits = status == OPSM_OK;
-    for (int32_t i = 0; fits && i < c->n_queue; i++) fits = c->queue[i].index == at->generated - c->n_queue + i;
-    if (status != OPSM_OK || fits) return status;
-    for (int32_t i = 0; i < c->n_queue; i++) batch_free(&c->queue[i]);
-    c->n_queue = 0;
-    return opsm_fail(err, OPSM_FORMAT, "its queue.bin is that of another checkpoint");
+    return status;
 }
 
 /* The state's version first: a checkpoint of another version is not a damaged one. */
@@ -270,7 +255,7 @@ static opsm_status restore_one(const char *run, const char *dir, int64_t number,
     if (status == OPSM_OK && at.steps != number)
         status = opsm_fail(err, OPSM_FORMAT, "its state.bin is that of checkpoint-%" PRId64, at.steps);
     if (status == OPSM_OK) status = read_inputs(run, dir, c, err);
-    if (status == OPSM_OK) status = restore_queue(dir, c, &at, err);
+    if (status == OPSM_OK) status = read_queue(dir, number, c, err);
     return status == OPSM_OK ? in_directory(dir, "state.bin", c, read_state, err) : status;
 }
 

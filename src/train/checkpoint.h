@@ -6,7 +6,7 @@
  *   config.yaml   the configuration in force
  *   inputs.bin    hashes of the starting model, the data and config.yaml          (inputs.h)
  *   state.bin     counters, threshold, weights, moments            (record.h: checksummed)
- *   queue.bin     the rollout batches that are still to be trained on
+ *   queue.bin     what the source of batches holds: those that are still to be trained on
  *
  * Random numbers are counter-based: the counters are all of their state. A checkpoint is written under a temporary
  * name, made durable, and renamed: it is whole or it is not there. One that was damaged later is recognised by its
@@ -16,9 +16,9 @@
 #define OPSM_TRAIN_CHECKPOINT_H
 #include "base/sink.h"
 #include "model/parameters.h"
-#include "train/batch.h"
 #include "train/drift_histogram.h"
 #include "train/inputs.h"
+#include "train/source.h"
 #include <opsm/objective.h>
 
 enum { POSITION_TALLIES = 64 };
@@ -29,7 +29,6 @@ struct run_position {
     int64_t iteration_steps;          /* optimiser steps of the iteration in progress */
     int64_t steps;                    /* optimiser steps over the run, skipped ones included */
     int64_t skipped;                  /* of these, not applied */
-    int64_t generated;                /* rollout batches */
     int64_t evaluated;                /* 1 + the iteration of the last evaluation, 0: none yet */
     uint64_t version;                 /* of the weights */
     struct sink_mark mark;            /* of the record: what lies beyond is cut off on resume */
@@ -46,15 +45,14 @@ struct checkpoint {
     const struct inputs *inputs; /* what the run learns from */
     struct parameters *params;   /* what is trained */
     opsm_threshold *threshold;
-    struct batch *queue; /* [queue_room], the first n_queue are filled */
-    int32_t n_queue, queue_room;
+    struct source *source; /* NULL: supervised */
 };
 
 /* Writes RUN/checkpoint-<steps>, then removes all but the newest `keep`. Does nothing if it is there already. On
  * failure the earlier ones are intact. */
 opsm_status checkpoint_save(const char *run, const struct checkpoint *checkpoint, int32_t keep, opsm_error *err);
 
-/* Loads the newest whole checkpoint of RUN into position, params (not published), threshold and queue; *found
+/* Loads the newest whole checkpoint of RUN into position, params (not published), threshold and source; *found
  * tells whether there was one. A damaged one is passed over with a warning and moved out of the way; OPSM_FORMAT when
  * there are only damaged ones. OPSM_INVALID when it belongs to another configuration, another model or other data. */
 opsm_status checkpoint_restore(const char *run, struct checkpoint *checkpoint, bool *found, opsm_error *err);

@@ -193,9 +193,7 @@ static struct checkpoint as_checkpoint(struct run *run) {
                                .inputs = &run->inputs,
                                .params = run->model->trained,
                                .threshold = &run->trainer.threshold,
-                               .queue = run->queue,
-                               .n_queue = run->n_queue,
-                               .queue_room = run->queue_room};
+                               .source = run->source};
 }
 
 static opsm_status write_config(const struct run *run, opsm_error *err) {
@@ -236,7 +234,6 @@ opsm_status run_resume(struct run *run, opsm_error *err) {
     bool found;
     opsm_status status = checkpoint_restore(run->config->output, &checkpoint, &found, err);
     if (status != OPSM_OK) return status;
-    run->n_queue = checkpoint.n_queue;
     if (found) {
         log_line(LOG_INFO, "going on from %s/checkpoint-%" PRId64 " (iteration %" PRId64 ")", run->config->output,
                  run->position.steps, run->position.iteration);
@@ -354,8 +351,6 @@ static opsm_status write_model(struct run *run, opsm_error *err) {
 }
 
 static void run_close(struct run *run) {
-    for (int32_t i = 0; i < run->n_queue; i++) batch_free(&run->queue[i]);
-    mem_free(run->queue);
     generator_free(run->generator);
     trainer_free(&run->trainer);
     problems_close(&run->problems);

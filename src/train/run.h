@@ -23,8 +23,7 @@ struct run {
     struct trainer trainer;
     struct generator *generator; /* NULL: nothing is generated */
     int32_t room;                /* sequences that it takes at once */
-    struct batch *queue;         /* [queue_room] oldest first; supervised: none */
-    int32_t n_queue, queue_room;
+    struct source *source;       /* of batches, borrowed; NULL: supervised */
     struct run_position position;
     int lock;       /* file descriptor that keeps a second process out of the directory */
     double started; /* clock_seconds() */

@@ -13,29 +13,6 @@ void tallies_clear(struct run_position *at) {
     at->tallies[TALLY_PARITY_MAX] = -1;
 }
 
-void record_rollout(struct run_position *at, const struct batch *batch, const opsm_group_stats *groups,
-                    const struct generate_stats *stats, double reward_seconds) {
-    const struct rollouts *r = &batch->rollouts;
-    double *tally = at->tallies, finished = 0;
-    for (int32_t i = 0; i < r->n_sequences; i++) finished += r->finish[i] != FINISH_LENGTH;
-    tally[TALLY_REWARD_MEAN] = groups->reward_mean;
-    tally[TALLY_REWARD_STD] = groups->reward_std;
-    tally[TALLY_LENGTH_MEAN] = (double)stats->tokens / r->n_sequences;
-    tally[TALLY_FINISHED] = finished / r->n_sequences;
-    tally[TALLY_ZERO_GROUPS] = (double)groups->zero_groups;
-    tally[TALLY_TOKENS] += (double)stats->tokens;
-    tally[TALLY_SECONDS_ROLLOUT] += stats->seconds;
-    tally[TALLY_SECONDS_REWARD] += reward_seconds;
-}
-
-void record_scores(struct run_position *at, const float *scores, int32_t n, int32_t n_scores) {
-    for (int32_t k = 0; k < n_scores; k++) {
-        double sum = 0;
-        for (int32_t i = 0; i < n; i++) sum += (double)scores[i * n_scores + k];
-        at->tallies[TALLY_SCORES + k] = sum / n;
-    }
-}
-
 static void add_mean(double *sum, double *steps, double value) {
     if (!isfinite(value)) return;
     *sum += value;
@@ -114,20 +91,20 @@ static double mean_dropped(const double *tally) {
     return steps > 0 ? tally[TALLY_DROPPED_SUM] / steps : NAN;
 }
 
-opsm_status write_iteration(const struct sink *sink, const struct run_position *at, const struct problems *problems,
-                            opsm_error *err) {
+opsm_status write_iteration(const struct sink *sink, const struct run_position *at, const struct batch_stats *fresh,
+                            const struct problems *problems, opsm_error *err) {
     const struct reward *reward = problems->reward;
     const double *tally = at->tallies;
     double train = tally[TALLY_SECONDS_FORWARD] + tally[TALLY_SECONDS_BACKWARD] + tally[TALLY_SECONDS_OPTIM];
     struct metrics_line line, *m = &line;
     metrics_begin(m, METRICS_ITERATION, at->iteration, at->steps);
-    metrics_number(m, "reward_mean", tally[TALLY_REWARD_MEAN]);
-    metrics_number(m, "reward_std", tally[TALLY_REWARD_STD]);
-    metrics_number(m, "length_mean", tally[TALLY_LENGTH_MEAN]);
-    metrics_number(m, "finished", tally[TALLY_FINISHED]);
-    metrics_number(m, "truncated", 1 - tally[TALLY_FINISHED]);
-    metrics_number(m, "skipped_groups", tally[TALLY_ZERO_GROUPS]);
-    metrics_number(m, "tokens", tally[TALLY_TOKENS]);
+    metrics_number(m, "reward_mean", fresh->reward_mean);
+    metrics_number(m, "reward_std", fresh->reward_std);
+    metrics_number(m, "length_mean", fresh->length_mean);
+    metrics_number(m, "finished", fresh->finished);
+    metrics_number(m, "truncated", 1 - fresh->finished);
+    metrics_number(m, "skipped_groups", (double)fresh->zero_groups);
+    metrics_number(m, "tokens", (double)fresh->tokens);
     metrics_number(m, "drift_negative_mean", step_mean(tally, TALLY_DRIFT_NEGATIVE_SUM));
     metrics_number(m, "drift_positive_mean", step_mean(tally, TALLY_DRIFT_POSITIVE_SUM));
     metrics_number(m, "dropped", mean_dropped(tally));
@@ -141,18 +118,18 @@ opsm_status write_iteration(const struct sink *sink, const struct run_position *
     metrics_number(m, "tokens_forward", tally[TALLY_TOKENS_FORWARD]);
     metrics_number(m, "tokens_backward", tally[TALLY_TOKENS_BACKWARD]);
     if (!(tally[TALLY_PARITY_MAX] < 0)) metrics_number(m, "parity_gap_max", tally[TALLY_PARITY_MAX]);
-    metrics_number(m, "generated_per_second", tally[TALLY_TOKENS] / tally[TALLY_SECONDS_ROLLOUT]);
+    metrics_number(m, "generated_per_second", (double)fresh->tokens / fresh->seconds_rollout);
     metrics_number(m, "trained_per_second", train > 0 ? tally[TALLY_TOKENS_FORWARD] / train : NAN);
     metrics_group(m, "seconds");
-    metrics_number(m, "rollout", tally[TALLY_SECONDS_ROLLOUT]);
-    metrics_number(m, "reward", tally[TALLY_SECONDS_REWARD]);
+    metrics_number(m, "rollout", fresh->seconds_rollout);
+    metrics_number(m, "reward", fresh->seconds_reward);
     metrics_number(m, "logprobs", tally[TALLY_SECONDS_LOGPROBS]);
     metrics_number(m, "forward", tally[TALLY_SECONDS_FORWARD]);
     metrics_number(m, "backward", tally[TALLY_SECONDS_BACKWARD]);
     metrics_number(m, "optim", tally[TALLY_SECONDS_OPTIM]);
     metrics_group_end(m);
     metrics_group(m, "rewards");
-    for (int i = 0; i < reward_count(reward); i++) metrics_number(m, reward_name(reward, i), tally[TALLY_SCORES + i]);
+    for (int i = 0; i < reward_count(reward); i++) metrics_number(m, reward_name(reward, i), fresh->scores[i]);
     metrics_group_end(m);
     if (!data_task(problems->source)) metrics_integer(m, "rows_skipped", problem_rows_skipped(problems));
     metrics_integers(m, "drift_negative_histogram", at->drift.negative, DRIFT_BINS);

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What a training run writes down: the lines of metrics.jsonl (keys: docs of the objective, section 8, and of the
- * formats), and the tallies from which an iteration's line is made. Tallies are part of a checkpoint.
+ * formats), and the tallies of its steps from which an iteration's line is made. Tallies are part of a checkpoint.
  */
 #ifndef OPSM_TRAIN_TRAIN_RECORD_H
 #define OPSM_TRAIN_TRAIN_RECORD_H
 #include "base/sink.h"
 #include "environment/problems.h"
-#include "reward/verifier.h"
-#include "rollout/generate.h"
 #include "train/checkpoint.h"
 #include "train/step.h"
 
@@ -22,15 +20,9 @@
     X(ESS, metrics.ess)                                                                                                \
     X(GRAD_NORM, grad_norm)
 
-/* Sums over the iteration in progress, unless said otherwise. */
+/* Sums over the steps of the iteration in progress, unless said otherwise. */
 enum tally {
-    TALLY_REWARD_MEAN, /* of the fresh rollouts, likewise the next five */
-    TALLY_REWARD_STD,
-    TALLY_LENGTH_MEAN,
-    TALLY_FINISHED,    /* share that ended by itself */
-    TALLY_ZERO_GROUPS, /* groups whose rewards are all equal */
-    TALLY_TOKENS,      /* response tokens */
-    TALLY_STEPS,       /* applied */
+    TALLY_STEPS, /* applied */
     TALLY_SKIPPED,
     TALLY_TOKENS_FORWARD,
     TALLY_TOKENS_BACKWARD,
@@ -39,10 +31,6 @@ enum tally {
     TALLY_MEANS(TALLY_MEAN)
 #undef TALLY_MEAN
         TALLY_PARITY_MAX, /* largest; -1: not measured */
-    TALLY_SCORES,         /* means over the fresh rollouts, one for each verifier */
-    TALLY_SCORES_LAST = TALLY_SCORES + VERIFIERS_MAX - 1,
-    TALLY_SECONDS_ROLLOUT,
-    TALLY_SECONDS_REWARD,
     TALLY_SECONDS_LOGPROBS,
     TALLY_SECONDS_FORWARD,
     TALLY_SECONDS_BACKWARD,
@@ -52,18 +40,15 @@ enum tally {
 _Static_assert((int)TALLY_COUNT <= (int)POSITION_TALLIES, "tallies must fit into a checkpoint");
 
 void tallies_clear(struct run_position *at);
-void record_rollout(struct run_position *at, const struct batch *batch, const opsm_group_stats *groups,
-                    const struct generate_stats *stats, double reward_seconds);
-/* scores [n x n_scores]: what each verifier says of each fresh rollout. */
-void record_scores(struct run_position *at, const float *scores, int32_t n, int32_t n_scores);
 /* records [n]: the sequences of the step. */
 void record_step(struct run_position *at, const struct step_report *report, const opsm_sequence *records, int32_t n);
 
 /* One line each; `at` is already past the step. */
 opsm_status write_step(const struct sink *sink, const struct run_position *at, const struct batch *batch,
                        const int32_t *ids, int32_t n, const struct step_report *report, opsm_error *err);
-opsm_status write_iteration(const struct sink *sink, const struct run_position *at, const struct problems *problems,
-                            opsm_error *err);
+/* fresh: what came in during the iteration; its steps were on an older batch where the schedule says so. */
+opsm_status write_iteration(const struct sink *sink, const struct run_position *at, const struct batch_stats *fresh,
+                            const struct problems *problems, opsm_error *err);
 
 /* OUTPUT/rollouts/INDEX.jsonl */
 opsm_status dump_batch(const char *output, const struct batch *batch, opsm_error *err);
