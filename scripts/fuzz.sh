@@ -24,22 +24,20 @@ flags=(-std=c17 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -Wno-unknown-pragmas 
 base=(src/base/status.c src/base/mem.c src/base/file.c src/base/clock.c src/base/log.c)
 for target in "${targets[@]}"; do
   case $target in
-    gguf) sources=(src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c src/io/quote.c src/io/name_map.c src/io/quant*.c)
+    gguf) sources=(src/io/{tensor_source,gguf_read,metadata,cursor,quote,name_map}.c src/io/quant*.c)
           libraries=(-lm) ;;
     jsonl) sources=(src/io/json*.c src/base/text.c)
            libraries=($(pkg-config --libs jansson)) ;;
     verifier) sources=(src/reward/verifier*.c src/reward/{answer,expression,number,number_read,number_alone,span}.c
                        src/data/problem.c src/base/text.c src/text/unicode.c)
               libraries=($(pkg-config --libs libpcre2-8) -lm) ;;
-    tokenizer) sources=(src/text/{tokenizer,decode,vocab,bpe,special,pretokenize,unicode}.c src/io/gguf_read.c
-                        src/io/gguf_get.c src/io/cursor.c src/io/quote.c src/io/name_map.c src/io/quant*.c)
+    tokenizer) sources=(src/text/*.c src/io/{metadata,cursor,name_map}.c src/base/text.c)
                libraries=(-lm) ;;
-    chat) sources=(src/text/*.c src/base/text.c src/io/gguf_read.c src/io/gguf_get.c src/io/cursor.c
-                   src/io/quote.c src/io/name_map.c src/io/quant*.c)
+    chat) sources=(src/text/*.c src/io/{metadata,cursor,name_map}.c src/base/text.c)
           libraries=(-lm) ;;
     report) sources=(src/report/html*.c src/train/drift_histogram.c src/io/json*.c src/base/text.c)
             libraries=($(pkg-config --libs jansson yaml-0.1) -lm) ;;
-    audit) sources=(src/report/audit*.c src/objective/*.c src/io/json*.c src/base/text.c)
+    audit) sources=(src/audit/*.c src/objective/*.c src/io/json*.c src/base/text.c)
            libraries=($(pkg-config --libs jansson) -lm) ;;
     recorded) sources=(src/reward/*.c src/data/problem.c src/data/dataset_row.c src/io/json*.c src/base/text.c
                        src/text/unicode.c)

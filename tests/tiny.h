@@ -12,10 +12,8 @@
 #include "base/rng.h"
 #include "model/model.h"
 #include "text/vocab.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { TINY_EOS = 0, TINY_START = 1, TINY_END = 2, TINY_BYTES = 3, TINY_VOCAB = TINY_BYTES + 256 + 3 };
 
@@ -23,50 +21,40 @@ enum { TINY_EOS = 0, TINY_START = 1, TINY_END = 2, TINY_BYTES = 3, TINY_VOCAB = 
 static const int32_t *tiny_types;
 
 /* The metadata that every tiny model carries: three special tokens, 256 bytes, three merges. */
-static inline opsm_status tiny_write_tokenizer(struct gguf_writer *w, opsm_error *err) {
+static inline opsm_status tiny_set_tokenizer(struct metadata *m, opsm_error *err) {
     static const char *const special[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
     static const char *const merged[] = {"th", "the", "\xc4\xa0the"};
-    static const struct gguf_string merges[] = {{"t h", 3}, {"th e", 4}, {"\xc4\xa0 the", 6}};
+    static const struct text_view merges[] = {{"t h", 3}, {"th e", 4}, {"\xc4\xa0 the", 6}};
     char symbols[256][5];
-    struct gguf_string tokens[TINY_VOCAB];
+    struct text_view tokens[TINY_VOCAB];
     int32_t types[TINY_VOCAB];
     for (int i = 0; i < TINY_VOCAB; i++) types[i] = tiny_types ? tiny_types[i] : i < TINY_BYTES ? 3 : 1;
-    for (int i = 0; i < TINY_BYTES; i++) tokens[i] = (struct gguf_string){special[i], strlen(special[i])};
+    for (int i = 0; i < TINY_BYTES; i++) tokens[i] = (struct text_view){special[i], strlen(special[i])};
     for (int b = 0; b < 256; b++) {
         vocab_byte_symbol((uint8_t)b, symbols[b]);
-        tokens[TINY_BYTES + b] = (struct gguf_string){symbols[b], strlen(symbols[b])};
+        tokens[TINY_BYTES + b] = (struct text_view){symbols[b], strlen(symbols[b])};
     }
-    for (int i = 0; i < 3; i++) tokens[TINY_BYTES + 256 + i] = (struct gguf_string){merged[i], strlen(merged[i])};
-    opsm_status s = gguf_writer_set_string(w, "tokenizer.ggml.model", "gpt2", err);
-    if (s == OPSM_OK) s = gguf_writer_set_string(w, "tokenizer.ggml.pre", "smollm", err);
-    if (s == OPSM_OK) s = gguf_writer_set_strings(w, "tokenizer.ggml.tokens", tokens, TINY_VOCAB, err);
-    if (s == OPSM_OK) s = gguf_writer_set_i32s(w, "tokenizer.ggml.token_type", types, TINY_VOCAB, err);
-    if (s == OPSM_OK) s = gguf_writer_set_strings(w, "tokenizer.ggml.merges", merges, 3, err);
-    if (s == OPSM_OK) s = gguf_writer_set_u32(w, "tokenizer.ggml.bos_token_id", TINY_START, err);
-    if (s == OPSM_OK) s = gguf_writer_set_u32(w, "tokenizer.ggml.eos_token_id", TINY_END, err);
-    if (s == OPSM_OK) s = gguf_writer_set_bool(w, "tokenizer.ggml.add_bos_token", false, err);
+    for (int i = 0; i < 3; i++) tokens[TINY_BYTES + 256 + i] = (struct text_view){merged[i], strlen(merged[i])};
+    opsm_status s = metadata_set_string(m, "tokenizer.ggml.model", "gpt2", err);
+    if (s == OPSM_OK) s = metadata_set_string(m, "tokenizer.ggml.pre", "smollm", err);
+    if (s == OPSM_OK) s = metadata_set_strings(m, "tokenizer.ggml.tokens", tokens, TINY_VOCAB, err);
+    if (s == OPSM_OK) s = metadata_set_i32s(m, "tokenizer.ggml.token_type", types, TINY_VOCAB, err);
+    if (s == OPSM_OK) s = metadata_set_strings(m, "tokenizer.ggml.merges", merges, 3, err);
+    if (s == OPSM_OK) s = metadata_set_u32(m, "tokenizer.ggml.bos_token_id", TINY_START, err);
+    if (s == OPSM_OK) s = metadata_set_u32(m, "tokenizer.ggml.eos_token_id", TINY_END, err);
+    if (s == OPSM_OK) s = metadata_set_bool(m, "tokenizer.ggml.add_bos_token", false, err);
     return s;
 }
 
-/* An open GGUF file with that metadata and no tensors; its name is gone from the disk already. */
-static inline opsm_status tiny_file(struct gguf **file, const char *architecture, opsm_error *err) {
-    char path[] = "/tmp/opsm-tiny-XXXXXX";
-    int fd = mkstemp(path);
-    if (fd < 0) return opsm_fail(err, OPSM_IO, "cannot create %s", path);
-    close(fd);
-    struct gguf_writer *w;
-    opsm_status s = gguf_writer_create(&w, path, err);
-    if (s == OPSM_OK) {
-        s = gguf_writer_set_string(w, "general.architecture", architecture, err);
-        if (s == OPSM_OK) s = gguf_writer_set_string(w, "general.name", "tiny", err);
-        if (s == OPSM_OK) s = tiny_write_tokenizer(w, err);
-        if (s == OPSM_OK)
-            s = gguf_writer_commit(w, err);
-        else
-            gguf_writer_abort(w);
-    }
-    if (s == OPSM_OK) s = gguf_open(file, path, err);
-    unlink(path);
+/* That metadata and no tensors. */
+static inline opsm_status tiny_source(struct tensor_source **source, const char *architecture, opsm_error *err) {
+    opsm_status s = tensor_source_create(source, "tiny", err);
+    if (s != OPSM_OK) return s;
+    struct metadata *m = &(*source)->metadata;
+    s = metadata_set_string(m, "general.architecture", architecture, err);
+    if (s == OPSM_OK) s = metadata_set_string(m, "general.name", "tiny", err);
+    if (s == OPSM_OK) s = tiny_set_tokenizer(m, err);
+    if (s != OPSM_OK) tensor_source_close(*source);
     return s;
 }
 
@@ -91,10 +79,10 @@ static inline struct model_config tiny_config(const char *architecture) {
 
 static inline opsm_status tiny_model(struct model **model, const struct model_config *config, enum dtype precision,
                                      bool trainable, uint64_t seed, opsm_error *err) {
-    struct gguf *file;
+    struct tensor_source *source;
     *model = NULL;
-    opsm_status s = tiny_file(&file, config->architecture->name, err);
-    return s == OPSM_OK ? model_create(model, config, file, precision, trainable, seed, err) : s;
+    opsm_status s = tiny_source(&source, config->architecture->name, err);
+    return s == OPSM_OK ? model_create(model, config, source, precision, trainable, seed, err) : s;
 }
 
 /* Random everything: matrices with variance scale^2 / columns (the embedding: scale^2), norms around one, biases around

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Small helpers for text: a growing buffer to write into, and "did you mean" for names a person typed.
+ * Small helpers for text: views, a growing buffer to write into, and "did you mean" for names a person typed.
  */
 #ifndef OPSM_BASE_TEXT_H
 #define OPSM_BASE_TEXT_H
 #include <opsm/status.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Somebody else's bytes: no NUL behind them, and any inside. */
+struct text_view {
+    const char *data;
+    size_t length;
+};
 
 /* Text being built. Zero-initialise; release with text_free. Out of memory sticks: `failed` is set, later writes do
  * nothing, and the caller looks once at the end. `data` is NUL-terminated as soon as something was written. */

@@ -25,7 +25,7 @@ struct printer {
 static void print_token(void *user, int32_t prompt, int32_t sample, int32_t token) {
     (void)prompt, (void)sample;
     struct printer *p = user;
-    struct gguf_string text = tokenizer_text(p->tokenizer, token);
+    struct text_view text = tokenizer_text(p->tokenizer, token);
     char buffer[4096];
     for (size_t at = 0; at < text.length;) { /* the buffer holds four times what is fed */
         size_t n = text.length - at < 1000 ? text.length - at : 1000;

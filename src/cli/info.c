@@ -13,30 +13,30 @@
 
 enum { TYPES_MAX = 64 };
 
-static void print_string(const struct gguf *file, const char *key, const char *label) {
-    struct gguf_string s;
-    if (gguf_find(file, key) && gguf_get_string(file, key, &s, NULL) == OPSM_OK)
+static void print_string(const struct metadata *metadata, const char *key, const char *label) {
+    struct text_view s;
+    if (metadata_find(metadata, key) && metadata_get_string(metadata, key, &s, NULL) == OPSM_OK)
         printf("%-16s%.*s\n", label, (int)(s.length < 200 ? s.length : 200), s.data);
 }
 
-static void print_formats(const struct gguf *file) {
+static void print_formats(const struct tensor_source *source) {
     int64_t count[TYPES_MAX] = {0}, elements = 0, bytes = 0;
-    for (int64_t i = 0; i < gguf_tensor_count(file); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(file, i);
+    for (int64_t i = 0; i < source->n_tensors; i++) {
+        const struct tensor_info *t = &source->tensors[i];
         if ((unsigned)t->type < TYPES_MAX) count[t->type]++;
         elements += t->n_elements;
         bytes += (int64_t)t->size;
     }
-    printf("%-16s%lld tensors, %.1f M values, %.1f MB:", "file", (long long)gguf_tensor_count(file),
-           (double)elements / 1e6, (double)bytes / 1e6);
+    printf("%-16s%lld tensors, %.1f M values, %.1f MB:", "file", (long long)source->n_tensors, (double)elements / 1e6,
+           (double)bytes / 1e6);
     for (uint32_t type = 0; type < TYPES_MAX; type++)
         if (count[type]) printf(" %lld x %s", (long long)count[type], quant_traits(type)->name);
     putchar('\n');
 }
 
-static void print_tensors(const struct gguf *file) {
-    for (int64_t i = 0; i < gguf_tensor_count(file); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(file, i);
+static void print_tensors(const struct tensor_source *source) {
+    for (int64_t i = 0; i < source->n_tensors; i++) {
+        const struct tensor_info *t = &source->tensors[i];
         printf("  %-40s %-6s", t->name, quant_traits(t->type)->name);
         for (int d = 0; d < t->n_dims; d++) printf(d ? " x %lld" : " %lld", (long long)t->shape[d]);
         putchar('\n');
@@ -51,17 +51,17 @@ static void print_config(const struct model_config *c, int64_t n_weights) {
            c->tied ? "tied" : "untied");
 }
 
-static void print_text(const struct gguf *file) {
+static void print_text(const struct tensor_source *source) {
     struct tokenizer *tokenizer;
     struct chat_template chat = {0};
     opsm_error err = {0};
-    if (tokenizer_load(&tokenizer, file, &err) == OPSM_OK) {
+    if (tokenizer_load(&tokenizer, &source->metadata, &err) == OPSM_OK) {
         printf("%-16s%s, %d tokens\n", "tokenizer", tokenizer_name(tokenizer), tokenizer_size(tokenizer));
         tokenizer_free(tokenizer);
     } else {
         printf("%-16s%s\n", "tokenizer", err.text);
     }
-    if (chat_template_load(&chat, file, &err) == OPSM_OK)
+    if (chat_template_load(&chat, &source->metadata, &err) == OPSM_OK)
         printf("%-16s%s\n", "chat template", chat_kind_name(chat.kind));
     else
         printf("%-16s%s\n", "chat template", err.text);
@@ -95,31 +95,31 @@ static opsm_status print_memory(const struct model_config *c, opsm_error *err) {
     return status;
 }
 
-static opsm_status print_info(const struct gguf *file, bool tensors, opsm_error *err) {
+static opsm_status print_info(const struct tensor_source *source, bool tensors, opsm_error *err) {
     struct model_config config;
     int64_t n_weights;
-    printf("%-16s%s\n", "model", gguf_path(file));
-    print_string(file, "general.name", "name");
-    print_string(file, "general.architecture", "architecture");
-    print_string(file, "general.license", "licence");
-    print_formats(file);
-    print_text(file);
-    opsm_status status = model_inspect(file, &config, &n_weights, err);
+    printf("%-16s%s\n", "model", tensor_source_path(source));
+    print_string(&source->metadata, "general.name", "name");
+    print_string(&source->metadata, "general.architecture", "architecture");
+    print_string(&source->metadata, "general.license", "licence");
+    print_formats(source);
+    print_text(source);
+    opsm_status status = model_inspect(source, &config, &n_weights, err);
     if (status == OPSM_OK) {
         print_config(&config, n_weights);
         status = print_memory(&config, err);
     }
     if (status == OPSM_OK) printf("%-16sgenerate, score, eval, train, sft\n", "opsm can");
-    if (tensors) print_tensors(file);
+    if (tensors) print_tensors(source);
     return status;
 }
 
 static opsm_status info_file(const char *path, bool tensors, opsm_error *err) {
-    struct gguf *file;
-    opsm_status status = gguf_open(&file, path, err);
+    struct tensor_source *source;
+    opsm_status status = tensor_source_open(&source, path, err);
     if (status != OPSM_OK) return status;
-    status = print_info(file, tensors, err);
-    gguf_close(file);
+    status = print_info(source, tensors, err);
+    tensor_source_close(source);
     return status;
 }
 

@@ -109,7 +109,7 @@ static opsm_status score(const struct model *model, int64_t context, const struc
 }
 
 static void print_piece(const struct options *o, const struct model *model, int32_t id, float logp, struct text *line) {
-    struct gguf_string piece = tokenizer_piece(model->tokenizer, id);
+    struct text_view piece = tokenizer_piece(model->tokenizer, id);
     text_clear(line);
     text_json_string(line, piece.data, piece.length);
     const char *text = line->data ? line->data : "\"\"";

@@ -52,4 +52,14 @@ static inline uint64_t load_u64(const uint8_t *p) {
     return (uint64_t)load_u32(p) | (uint64_t)load_u32(p + 4) << 32;
 }
 
+/* And stores; each returns where the next byte goes. */
+static inline uint8_t *store_u32(uint8_t *p, uint32_t x) {
+    for (int i = 0; i < 4; i++) *p++ = (uint8_t)(x >> 8 * i);
+    return p;
+}
+
+static inline uint8_t *store_u64(uint8_t *p, uint64_t x) {
+    return store_u32(store_u32(p, (uint32_t)x), (uint32_t)(x >> 32));
+}
+
 #endif

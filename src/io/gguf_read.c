@@ -8,6 +8,7 @@
 #include "io/cursor.h"
 #include "io/gguf_internal.h"
 #include "io/quote.h"
+#include "io/tensor_source.h"
 #include <string.h>
 
 enum {
@@ -16,25 +17,6 @@ enum {
     STRING_BYTES_MIN = 8,
     LOW_BYTES_OF_VERSION = 0xffff
 };
-
-static const struct {
-    const char *name;
-    size_t size;
-} types[GGUF_TYPE_COUNT] = {
-    [GGUF_U8] = {"u8", 1},         [GGUF_I8] = {"i8", 1},       [GGUF_U16] = {"u16", 2}, [GGUF_I16] = {"i16", 2},
-    [GGUF_U32] = {"u32", 4},       [GGUF_I32] = {"i32", 4},     [GGUF_F32] = {"f32", 4}, [GGUF_BOOL] = {"bool", 1},
-    [GGUF_STRING] = {"string", 0}, [GGUF_ARRAY] = {"array", 0}, [GGUF_U64] = {"u64", 8}, [GGUF_I64] = {"i64", 8},
-    [GGUF_F64] = {"f64", 8},
-};
-_Static_assert(GGUF_F64 == 12 && GGUF_TYPE_COUNT == 13, "type numbers are those of the file format");
-
-size_t gguf_type_size(uint32_t type) {
-    return type < GGUF_TYPE_COUNT ? types[type].size : 0;
-}
-
-const char *gguf_type_name(uint32_t type) {
-    return type < GGUF_TYPE_COUNT ? types[type].name : "unknown type";
-}
 
 /* ---- header ------------------------------------------------------------------------------------------------------ */
 
@@ -47,15 +29,15 @@ static void read_magic(struct cursor *c) {
                 quote(shown, (const char *)found, sizeof magic));
 }
 
-static void read_version(struct cursor *c, struct gguf *file) {
+static void read_version(struct cursor *c) {
     size_t at = c->at;
-    file->version = cursor_u32(c, "the format version");
+    uint32_t version = cursor_u32(c, "the format version");
     if (!cursor_ok(c)) return;
-    if ((file->version & LOW_BYTES_OF_VERSION) == 0 && file->version != 0)
+    if ((version & LOW_BYTES_OF_VERSION) == 0 && version != 0)
         cursor_fail(c, OPSM_UNSUPPORTED, at, "a big-endian GGUF file; convert it to little endian");
-    else if (file->version < GGUF_VERSION_MIN || file->version > GGUF_VERSION_MAX)
+    else if (version < GGUF_VERSION_MIN || version > GGUF_VERSION_MAX)
         cursor_fail(c, OPSM_UNSUPPORTED, at, "GGUF version %u; versions %d to %d can be read, convert the file again",
-                    file->version, GGUF_VERSION_MIN, GGUF_VERSION_MAX);
+                    version, GGUF_VERSION_MIN, GGUF_VERSION_MAX);
 }
 
 /* A count from the header, refused when so many entries of at least `entry_min` bytes cannot follow. The caller checks
@@ -74,34 +56,34 @@ static int64_t read_count(struct cursor *c, size_t entry_min, const char *what) 
 
 /* ---- metadata ---------------------------------------------------------------------------------------------------- */
 
-static struct gguf_string read_string(struct cursor *c, const char *what) {
+static struct text_view read_string(struct cursor *c, const char *what) {
     uint64_t length = cursor_u64(c, what);
     const uint8_t *text = cursor_take(c, length, what);
-    return text ? (struct gguf_string){.data = (const char *)text, .length = (size_t)length} : (struct gguf_string){0};
+    return text ? (struct text_view){.data = (const char *)text, .length = (size_t)length} : (struct text_view){0};
 }
 
-static void read_key(struct cursor *c, struct gguf_kv *kv) {
+static void read_key(struct cursor *c, struct metadata_value *kv) {
     size_t at = c->at;
     kv->key = read_string(c, "a metadata key");
     if (!cursor_ok(c)) return;
     if (kv->key.length == 0)
         cursor_fail(c, OPSM_FORMAT, at, "empty metadata key");
-    else if (kv->key.length > GGUF_KEY_LIMIT)
+    else if (kv->key.length > METADATA_KEY_MAX)
         cursor_fail(c, OPSM_FORMAT, at, "metadata key of %zu bytes, at most %d are allowed", kv->key.length,
-                    GGUF_KEY_LIMIT);
+                    METADATA_KEY_MAX);
 }
 
-static uint32_t read_type(struct cursor *c, const struct gguf_kv *kv, const char *what) {
+static uint32_t read_type(struct cursor *c, const struct metadata_value *kv, const char *what) {
     char shown[QUOTE_ROOM];
     size_t at = c->at;
     uint32_t type = cursor_u32(c, what);
-    if (cursor_ok(c) && type >= GGUF_TYPE_COUNT)
+    if (cursor_ok(c) && type >= METADATA_TYPE_COUNT)
         cursor_fail(c, OPSM_FORMAT, at, "key %s: %s is %u, known are 0 to %d",
-                    quote(shown, kv->key.data, kv->key.length), what, type, GGUF_TYPE_COUNT - 1);
+                    quote(shown, kv->key.data, kv->key.length), what, type, METADATA_TYPE_COUNT - 1);
     return type;
 }
 
-static void check_bools(struct cursor *c, const struct gguf_kv *kv) {
+static void check_bools(struct cursor *c, const struct metadata_value *kv) {
     char shown[QUOTE_ROOM];
     for (size_t i = 0; i < kv->size; i++)
         if (kv->data[i] > 1) {
@@ -112,98 +94,89 @@ static void check_bools(struct cursor *c, const struct gguf_kv *kv) {
 }
 
 /* `count` values of the element type, one after the other. */
-static void read_values(struct cursor *c, struct gguf_kv *kv) {
+static void read_values(struct cursor *c, struct metadata_value *kv) {
     size_t first = c->at;
     kv->data = c->data + first;
-    if (kv->element == GGUF_STRING) {
+    if (kv->element == METADATA_STRING) {
         for (uint64_t i = 0; i < kv->count && cursor_ok(c); i++) read_string(c, "a metadata string");
     } else {
-        cursor_take(c, kv->count * types[kv->element].size, "a metadata value");
+        cursor_take(c, kv->count * metadata_type_size(kv->element), "a metadata value");
     }
     kv->size = c->at - first;
-    if (cursor_ok(c) && kv->element == GGUF_BOOL) check_bools(c, kv);
+    if (cursor_ok(c) && kv->element == METADATA_BOOL) check_bools(c, kv);
 }
 
-static void read_array_header(struct cursor *c, struct gguf_kv *kv) {
+static void read_array_header(struct cursor *c, struct metadata_value *kv) {
     char shown[QUOTE_ROOM];
     size_t at = c->at;
-    kv->element = (enum gguf_type)read_type(c, kv, "the array's element type");
+    kv->element = (enum metadata_type)read_type(c, kv, "the array's element type");
     size_t count_at = c->at;
     kv->count = cursor_u64(c, "the array's length");
     if (!cursor_ok(c)) return;
-    if (kv->element == GGUF_ARRAY) {
+    if (kv->element == METADATA_ARRAY) {
         cursor_fail(c, OPSM_UNSUPPORTED, at, "key %s: an array of arrays; only flat arrays can be read",
                     quote(shown, kv->key.data, kv->key.length));
         return;
     }
-    size_t element_min = kv->element == GGUF_STRING ? STRING_BYTES_MIN : types[kv->element].size;
+    size_t element_min = kv->element == METADATA_STRING ? STRING_BYTES_MIN : metadata_type_size(kv->element);
     if (kv->count > cursor_left(c) / element_min)
         cursor_fail(c, OPSM_FORMAT, count_at,
                     "key %s: an array of %llu %s values, but only %zu bytes follow; the file is truncated or damaged",
                     quote(shown, kv->key.data, kv->key.length), (unsigned long long)kv->count,
-                    gguf_type_name(kv->element), cursor_left(c));
+                    metadata_type_name(kv->element), cursor_left(c));
 }
 
-static void read_kv(struct cursor *c, struct gguf_kv *kv) {
-    *kv = (struct gguf_kv){.count = 1};
+static void read_kv(struct cursor *c, struct metadata_value *kv) {
+    *kv = (struct metadata_value){.count = 1};
     read_key(c, kv);
     if (!cursor_ok(c)) return;
-    kv->type = (enum gguf_type)read_type(c, kv, "the value's type");
+    kv->type = (enum metadata_type)read_type(c, kv, "the value's type");
     if (!cursor_ok(c)) return;
     kv->element = kv->type;
-    if (kv->type == GGUF_ARRAY) read_array_header(c, kv);
+    if (kv->type == METADATA_ARRAY) read_array_header(c, kv);
     if (cursor_ok(c)) read_values(c, kv);
 }
 
-/* Enters a name that must be new. `at` is where its entry starts in the file. */
-static void enter_name(struct cursor *c, struct name_map *map, const char *name, size_t length, int64_t i, size_t at,
-                       const char *what) {
-    uint32_t index = (uint32_t)i;
+static void appears_twice(struct cursor *c, size_t at, const char *what, const char *name, size_t length, int64_t first,
+                          int64_t second) {
     char shown[QUOTE_ROOM];
-    if (name_map_add(map, name, length, &index) != OPSM_OK)
-        c->status = mem_exhausted(c->err, "the index of a GGUF file", map->capacity * 2 * sizeof *map->slots);
-    else if (index != (uint32_t)i)
-        cursor_fail(c, OPSM_FORMAT, at, "%s %s appears twice (entries %u and %lld)", what, quote(shown, name, length),
-                    index, (long long)i);
+    cursor_fail(c, OPSM_FORMAT, at, "%s %s appears twice (entries %lld and %lld)", what, quote(shown, name, length),
+                (long long)first, (long long)second);
 }
 
-static void read_metadata(struct cursor *c, struct gguf *file) {
-    if (!cursor_ok(c)) return;
-    file->kv = mem_alloc((size_t)file->n_kv, sizeof *file->kv);
-    if (!file->kv) {
-        c->status = mem_exhausted(c->err, "the metadata of a GGUF file", (size_t)file->n_kv * sizeof *file->kv);
-        return;
-    }
-    for (int64_t i = 0; i < file->n_kv && cursor_ok(c); i++) {
-        struct gguf_kv *kv = &file->kv[i];
+static void read_metadata(struct cursor *c, struct metadata *metadata, int64_t n) {
+    if (cursor_ok(c)) c->status = metadata_reserve(metadata, n, c->err);
+    for (int64_t i = 0; i < n && cursor_ok(c); i++) {
+        struct metadata_value kv;
         size_t at = c->at;
-        read_kv(c, kv);
-        if (cursor_ok(c)) enter_name(c, &file->keys, kv->key.data, kv->key.length, i, at, "metadata key");
+        int64_t index = i;
+        read_kv(c, &kv);
+        if (cursor_ok(c)) c->status = metadata_add(metadata, &kv, &index, c->err);
+        if (index != i) appears_twice(c, at, "metadata key", kv.key.data, kv.key.length, index, i);
     }
 }
 
-static void find_alignment(struct cursor *c, struct gguf *file) {
-    file->alignment = GGUF_ALIGNMENT_DEFAULT;
-    if (!cursor_ok(c)) return;
-    const struct gguf_kv *kv = gguf_find(file, GGUF_ALIGNMENT_KEY);
-    if (!kv) return;
+static uint32_t find_alignment(struct cursor *c, const struct metadata *metadata) {
+    const struct metadata_value *kv = cursor_ok(c) ? metadata_find(metadata, GGUF_ALIGNMENT_KEY) : NULL;
+    if (!kv) return GGUF_ALIGNMENT_DEFAULT;
     size_t at = (size_t)(kv->data - c->data);
-    if (kv->type != GGUF_U32) {
+    if (kv->type != METADATA_U32) {
         cursor_fail(c, OPSM_FORMAT, at, "'" GGUF_ALIGNMENT_KEY "' is of type %s, expected u32",
-                    gguf_type_name(kv->type));
-        return;
+                    metadata_type_name(kv->type));
+        return GGUF_ALIGNMENT_DEFAULT;
     }
-    file->alignment = load_u32(kv->data);
-    if (!gguf_alignment_valid(file->alignment))
-        cursor_fail(c, OPSM_FORMAT, at, "'" GGUF_ALIGNMENT_KEY "' is %u, expected a power of two", file->alignment);
+    uint32_t alignment = load_u32(kv->data);
+    if (!gguf_alignment_valid(alignment))
+        cursor_fail(c, OPSM_FORMAT, at, "'" GGUF_ALIGNMENT_KEY "' is %u, expected a power of two", alignment);
+    return alignment;
 }
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
-static void read_tensor_name(struct cursor *c, struct gguf_tensor *t) {
+static void read_tensor_name(struct cursor *c, struct tensor_info *t) {
     char shown[QUOTE_ROOM];
     size_t at = c->at;
-    struct gguf_string name = read_string(c, "a tensor name");
+    struct text_view name = read_string(c, "a tensor name");
     if (!cursor_ok(c)) return;
     if (name.length == 0 || name.length >= sizeof t->name) {
         cursor_fail(c, OPSM_FORMAT, at, "tensor name %s has %zu bytes, expected 1 to %zu",
@@ -217,7 +190,7 @@ static void read_tensor_name(struct cursor *c, struct gguf_tensor *t) {
     memcpy(t->name, name.data, name.length);
 }
 
-static void read_shape(struct cursor *c, struct gguf_tensor *t) {
+static void read_shape(struct cursor *c, struct tensor_info *t) {
     char shown[QUOTE_ROOM];
     size_t at = c->at;
     uint32_t n_dims = cursor_u32(c, "a tensor's number of dimensions");
@@ -246,7 +219,7 @@ static void read_shape(struct cursor *c, struct gguf_tensor *t) {
 }
 
 /* Sets type and size. A size beyond the file is refused here, so that later sums cannot overflow. */
-static void read_tensor_type(struct cursor *c, struct gguf_tensor *t) {
+static void read_tensor_type(struct cursor *c, struct tensor_info *t) {
     char shown[QUOTE_ROOM];
     size_t at = c->at;
     uint32_t type = cursor_u32(c, "a tensor's type");
@@ -275,7 +248,7 @@ static void read_tensor_type(struct cursor *c, struct gguf_tensor *t) {
 
 /* ggml's reader demands that tensor data follow the order of the descriptions without gaps. Demanding the same here
  * rules out overlaps, and no file that llama.cpp reads is lost. *running is the offset that must come next. */
-static void read_offset(struct cursor *c, const struct gguf *file, const struct gguf_tensor *t, uint64_t *running) {
+static void read_offset(struct cursor *c, const struct tensor_info *t, uint32_t alignment, uint64_t *running) {
     char shown[QUOTE_ROOM];
     size_t at = c->at;
     uint64_t offset = cursor_u64(c, "a tensor's offset");
@@ -286,20 +259,20 @@ static void read_offset(struct cursor *c, const struct gguf *file, const struct 
             "tensor %s lies at offset %llu of the data, expected %llu: tensors must follow each other in order, "
             "aligned to %u, without gaps or overlaps",
             quote(shown, t->name, strlen(t->name)), (unsigned long long)offset, (unsigned long long)*running,
-            file->alignment);
+            alignment);
         return;
     }
-    *running += gguf_align_up(t->size, file->alignment);
+    *running += gguf_align_up(t->size, alignment);
 }
 
-static void read_tensor(struct cursor *c, const struct gguf *file, struct gguf_tensor *t, uint64_t *running) {
-    *t = (struct gguf_tensor){0};
+static void read_tensor(struct cursor *c, struct tensor_info *t, uint32_t alignment, uint64_t *running) {
+    *t = (struct tensor_info){0};
     size_t at = c->at;
     read_tensor_name(c, t);
     read_shape(c, t);
     read_tensor_type(c, t);
-    read_offset(c, file, t, running);
-    if (cursor_ok(c) && *running > gguf_align_up(c->size, file->alignment)) {
+    read_offset(c, t, alignment, running);
+    if (cursor_ok(c) && *running > gguf_align_up(c->size, alignment)) {
         char shown[QUOTE_ROOM];
         cursor_fail(
             c, OPSM_FORMAT, at,
@@ -309,11 +282,11 @@ static void read_tensor(struct cursor *c, const struct gguf *file, struct gguf_t
 }
 
 /* Points every tensor at its data, which starts at the first aligned byte after the descriptions. */
-static void place_tensors(struct cursor *c, struct gguf *file) {
+static void place_tensors(struct cursor *c, struct tensor_source *source, uint32_t alignment) {
     char shown[QUOTE_ROOM];
-    uint64_t at = gguf_align_up(c->at, file->alignment);
-    for (int64_t i = 0; i < file->n_tensors; i++) {
-        struct gguf_tensor *t = &file->tensors[i];
+    uint64_t at = gguf_align_up(c->at, alignment);
+    for (int64_t i = 0; i < source->n_tensors; i++) {
+        struct tensor_info *t = &source->tensors[i];
         if (at > c->size || t->size > c->size - at) {
             cursor_fail(c, OPSM_FORMAT, c->size,
                         "the file ends here, but tensor %s takes bytes %llu to %llu; the file is truncated or damaged",
@@ -322,105 +295,49 @@ static void place_tensors(struct cursor *c, struct gguf *file) {
             return;
         }
         t->data = c->data + at;
-        at += gguf_align_up(t->size, file->alignment);
+        at += gguf_align_up(t->size, alignment);
     }
 }
 
-static void read_tensors(struct cursor *c, struct gguf *file) {
+static void read_tensors(struct cursor *c, struct tensor_source *source, int64_t n, uint32_t alignment) {
     if (!cursor_ok(c)) return;
-    if ((uint64_t)file->n_tensors > cursor_left(c) / TENSOR_BYTES_MIN) {
+    if ((uint64_t)n > cursor_left(c) / TENSOR_BYTES_MIN) {
         cursor_fail(
             c, OPSM_FORMAT, c->at,
             "%lld tensor descriptions should follow, but the file ends after %zu more bytes; it is truncated or "
             "damaged",
-            (long long)file->n_tensors, cursor_left(c));
+            (long long)n, cursor_left(c));
         return;
     }
-    file->tensors = mem_alloc((size_t)file->n_tensors, sizeof *file->tensors);
-    if (!file->tensors) {
-        c->status =
-            mem_exhausted(c->err, "the tensor table of a GGUF file", (size_t)file->n_tensors * sizeof *file->tensors);
-        return;
-    }
+    source->tensors = mem_alloc((size_t)n, sizeof *source->tensors);
+    if (!source->tensors)
+        c->status = mem_exhausted(c->err, "the tensor table of a GGUF file", (size_t)n * sizeof *source->tensors);
     uint64_t running = 0;
-    for (int64_t i = 0; i < file->n_tensors && cursor_ok(c); i++) {
-        struct gguf_tensor *t = &file->tensors[i];
+    for (int64_t i = 0; i < n && cursor_ok(c); i++) {
+        struct tensor_info *t = &source->tensors[i];
         size_t at = c->at;
-        read_tensor(c, file, t, &running);
-        if (cursor_ok(c)) enter_name(c, &file->names, t->name, strlen(t->name), i, at, "tensor");
+        uint32_t index = (uint32_t)i;
+        read_tensor(c, t, alignment, &running);
+        if (!cursor_ok(c)) return;
+        if (name_map_add(&source->names, t->name, strlen(t->name), &index) != OPSM_OK)
+            c->status = mem_exhausted(c->err, "the index of a GGUF file",
+                                      source->names.capacity * 2 * sizeof *source->names.slots);
+        else if (index != (uint32_t)i)
+            appears_twice(c, at, "tensor", t->name, strlen(t->name), index, i);
     }
-    if (cursor_ok(c)) place_tensors(c, file);
+    source->n_tensors = n;
+    if (cursor_ok(c)) place_tensors(c, source, alignment);
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------------------- */
-
-static opsm_status parse(struct gguf *file, opsm_error *err) {
-    struct cursor c = cursor_make(file->bytes, file->size, file->path, err);
+opsm_status gguf_read(struct tensor_source *source, const void *data, size_t size, opsm_error *err) {
+    struct cursor c = cursor_make(data, size, source->metadata.where, err);
+    source->metadata.origin = data;
     read_magic(&c);
-    read_version(&c, file);
-    file->n_tensors = read_count(&c, TENSOR_BYTES_MIN, "the number of tensors");
-    file->n_kv = read_count(&c, KV_BYTES_MIN, "the number of metadata entries");
-    read_metadata(&c, file);
-    find_alignment(&c, file);
-    read_tensors(&c, file);
+    read_version(&c);
+    int64_t n_tensors = read_count(&c, TENSOR_BYTES_MIN, "the number of tensors");
+    int64_t n_keys = read_count(&c, KV_BYTES_MIN, "the number of metadata entries");
+    read_metadata(&c, &source->metadata, n_keys);
+    uint32_t alignment = find_alignment(&c, &source->metadata);
+    read_tensors(&c, source, n_tensors, alignment);
     return c.status;
-}
-
-static struct gguf *create(const char *name, opsm_error *err) {
-    struct gguf *file = mem_zalloc(1, sizeof *file);
-    if (file) file->path = mem_strdup(name);
-    if (!file || !file->path) {
-        mem_free(file);
-        mem_exhausted(err, "a GGUF file", sizeof *file);
-        return NULL;
-    }
-    file->keys = name_map_make();
-    file->names = name_map_make();
-    return file;
-}
-
-opsm_status gguf_open(struct gguf **result, const char *path, opsm_error *err) {
-    *result = NULL;
-    struct gguf *file = create(path, err);
-    if (!file) return OPSM_NOMEM;
-    opsm_status status = file_map_open(&file->map, path, err);
-    if (status == OPSM_OK) {
-        file->bytes = file->map.data;
-        file->size = file->map.size;
-        status = parse(file, err);
-    }
-    if (status != OPSM_OK)
-        gguf_close(file);
-    else
-        *result = file;
-    return status;
-}
-
-opsm_status gguf_open_memory(struct gguf **result, const void *data, size_t size, const char *name, opsm_error *err) {
-    *result = NULL;
-    struct gguf *file = create(name, err);
-    if (!file) return OPSM_NOMEM;
-    file->bytes = data;
-    file->size = size;
-    opsm_status status = parse(file, err);
-    if (status != OPSM_OK)
-        gguf_close(file);
-    else
-        *result = file;
-    return status;
-}
-
-void gguf_drop_pages(const struct gguf *file) {
-    file_map_drop(&file->map);
-}
-
-void gguf_close(struct gguf *file) {
-    if (!file) return;
-    name_map_free(&file->keys);
-    name_map_free(&file->names);
-    mem_free(file->kv);
-    mem_free(file->tensors);
-    mem_free(file->path);
-    file_map_close(&file->map);
-    mem_free(file);
 }

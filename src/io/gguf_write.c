@@ -3,23 +3,17 @@
  * Writing GGUF version 3 in the strict form that ggml's reader demands: unique keys and names, names below 64 bytes,
  * data in the order of the descriptions, every tensor (the last one too) padded to the alignment.
  *
- * Metadata and descriptions are collected in memory and go out when the first tensor arrives; tensor data streams.
+ * Descriptions are collected in memory and go out with the metadata when the first tensor arrives; tensor data streams.
  */
 #include "base/mem.h"
 #include "io/cursor.h"
 #include "io/gguf_internal.h"
 #include "io/quote.h"
+#include "io/tensor_source.h"
 #include <math.h>
 #include <string.h>
 
 enum { CHUNK_BLOCKS = 4096, CHUNK_BYTES_MAX = CHUNK_BLOCKS * 34, FIRST_ROOM = 32 };
-
-struct entry {
-    char *key;
-    size_t key_length;
-    uint8_t *bytes; /* type, for arrays element type and count, value: all that follows the key in the file */
-    size_t size;
-};
 
 struct planned_tensor {
     char *name;
@@ -33,11 +27,10 @@ struct planned_tensor {
 struct gguf_writer {
     struct file_out *out;
     char *path;
-    struct entry *entries;
-    size_t n_entries, entries_room;
+    const struct metadata *metadata; /* borrowed */
     struct planned_tensor *tensors;
     size_t n_tensors, tensors_room;
-    struct name_map keys, names;
+    struct name_map names;
     size_t next;   /* tensor whose data comes next */
     bool data_now; /* header written, only tensor data may follow */
     uint32_t alignment;
@@ -47,25 +40,20 @@ struct gguf_writer {
 /* ---- life cycle -------------------------------------------------------------------------------------------------- */
 
 static void free_writer(struct gguf_writer *w) {
-    name_map_free(&w->keys);
     name_map_free(&w->names);
-    for (size_t i = 0; i < w->n_entries; i++) {
-        mem_free(w->entries[i].key);
-        mem_free(w->entries[i].bytes);
-    }
     for (size_t i = 0; i < w->n_tensors; i++) mem_free(w->tensors[i].name);
-    mem_free(w->entries);
     mem_free(w->tensors);
     mem_free(w->path);
     mem_free(w->chunk);
     mem_free(w);
 }
 
-opsm_status gguf_writer_create(struct gguf_writer **result, const char *path, opsm_error *err) {
+opsm_status gguf_writer_create(struct gguf_writer **result, const char *path, const struct metadata *metadata,
+                               opsm_error *err) {
     *result = NULL;
     struct gguf_writer *w = mem_zalloc(1, sizeof *w);
     if (!w) return mem_exhausted(err, "a GGUF writer", sizeof *w);
-    w->keys = name_map_make();
+    w->metadata = metadata;
     w->names = name_map_make();
     w->path = mem_strdup(path);
     w->chunk = mem_alloc(CHUNK_BYTES_MAX, 1);
@@ -82,184 +70,6 @@ void gguf_writer_abort(struct gguf_writer *w) {
     if (!w) return;
     file_abort(w->out);
     free_writer(w);
-}
-
-/* Grows a table so that one more entry fits. */
-static opsm_status make_room(void **table, size_t used, size_t *room, size_t size, opsm_error *err) {
-    if (used < *room) return OPSM_OK;
-    size_t more = *room ? *room * 2 : FIRST_ROOM;
-    void *bigger = mem_resize(*table, used, more, size);
-    if (!bigger) return mem_exhausted(err, "the tables of a GGUF writer", more * size);
-    *table = bigger;
-    *room = more;
-    return OPSM_OK;
-}
-
-/* ---- metadata ---------------------------------------------------------------------------------------------------- */
-
-static uint8_t *store_u16(uint8_t *p, uint16_t x) {
-    p[0] = (uint8_t)x;
-    p[1] = (uint8_t)(x >> 8);
-    return p + 2;
-}
-
-static uint8_t *store_u32(uint8_t *p, uint32_t x) {
-    return store_u16(store_u16(p, (uint16_t)x), (uint16_t)(x >> 16));
-}
-
-static uint8_t *store_u64(uint8_t *p, uint64_t x) {
-    return store_u32(store_u32(p, (uint32_t)x), (uint32_t)(x >> 32));
-}
-
-static uint8_t *store_bytes(uint8_t *p, const void *data, size_t size) {
-    if (size > 0) memcpy(p, data, size);
-    return p + size;
-}
-
-static opsm_status check_key(const struct gguf_writer *w, const char *key, size_t length, opsm_error *err) {
-    char shown[QUOTE_ROOM];
-    if (w->data_now)
-        return opsm_fail(err, OPSM_INVALID, "'%.150s': metadata key %s set after tensor data was written", w->path,
-                         quote(shown, key, length));
-    if (length == 0 || length > GGUF_KEY_LIMIT)
-        return opsm_fail(err, OPSM_INVALID, "'%.150s': a metadata key of %zu bytes, expected 1 to %d", w->path, length,
-                         GGUF_KEY_LIMIT);
-    return OPSM_OK;
-}
-
-static opsm_status check_length(const struct gguf_writer *w, const char *key, uint64_t length, opsm_error *err) {
-    if (length <= GGUF_LENGTH_LIMIT) return OPSM_OK;
-    return opsm_fail(err, OPSM_INVALID, "'%.150s': metadata key '%.150s' has length %llu, ggml's reader takes up to %d",
-                     w->path, key, (unsigned long long)length, GGUF_LENGTH_LIMIT);
-}
-
-/* The entry of a new key, its value still empty; NULL when out of memory. */
-static struct entry *append_entry(struct gguf_writer *w, const char *key, size_t length) {
-    void *table = w->entries;
-    opsm_status status = make_room(&table, w->n_entries, &w->entries_room, sizeof *w->entries, NULL);
-    w->entries = table;
-    if (status != OPSM_OK) return NULL;
-    char *copy = mem_strndup(key, length);
-    uint32_t index = (uint32_t)w->n_entries;
-    if (!copy || name_map_add(&w->keys, copy, length, &index) != OPSM_OK) {
-        mem_free(copy);
-        return NULL;
-    }
-    struct entry *entry = &w->entries[w->n_entries++];
-    *entry = (struct entry){.key = copy, .key_length = length};
-    return entry;
-}
-
-/* Takes `bytes` (of mem_alloc, NULL when that failed) as what follows the key; replaces the value of a known key. */
-static opsm_status take_value(struct gguf_writer *w, const char *key, size_t length, uint8_t *bytes, size_t size,
-                              opsm_error *err) {
-    struct entry *entry = NULL;
-    if (bytes) {
-        int64_t known = name_map_find(&w->keys, key, length);
-        entry = known >= 0 ? &w->entries[known] : append_entry(w, key, length);
-    }
-    if (!entry) {
-        mem_free(bytes);
-        return mem_exhausted(err, "the metadata of a GGUF writer", size);
-    }
-    mem_free(entry->bytes);
-    entry->bytes = bytes;
-    entry->size = size;
-    return OPSM_OK;
-}
-
-/* A value of `size` bytes, little endian as they lie. */
-static opsm_status set_scalar(struct gguf_writer *w, const char *key, enum gguf_type type, uint32_t bits, size_t size,
-                              opsm_error *err) {
-    opsm_status status = check_key(w, key, strlen(key), err);
-    if (status != OPSM_OK) return status;
-    uint8_t value[4];
-    store_u32(value, bits);
-    uint8_t *bytes = mem_alloc(4 + size, 1);
-    if (bytes) store_bytes(store_u32(bytes, type), value, size);
-    return take_value(w, key, strlen(key), bytes, 4 + size, err);
-}
-
-opsm_status gguf_writer_set_u32(struct gguf_writer *w, const char *key, uint32_t value, opsm_error *err) {
-    return set_scalar(w, key, GGUF_U32, value, 4, err);
-}
-
-opsm_status gguf_writer_set_f32(struct gguf_writer *w, const char *key, float value, opsm_error *err) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return set_scalar(w, key, GGUF_F32, bits, 4, err);
-}
-
-opsm_status gguf_writer_set_bool(struct gguf_writer *w, const char *key, bool value, opsm_error *err) {
-    return set_scalar(w, key, GGUF_BOOL, value, 1, err);
-}
-
-opsm_status gguf_writer_set_string(struct gguf_writer *w, const char *key, const char *value, opsm_error *err) {
-    size_t length = strlen(value), size = 4 + 8 + length;
-    opsm_status status = check_key(w, key, strlen(key), err);
-    if (status == OPSM_OK) status = check_length(w, key, length, err);
-    if (status != OPSM_OK) return status;
-    uint8_t *bytes = mem_alloc(size, 1);
-    if (bytes) store_bytes(store_u64(store_u32(bytes, GGUF_STRING), length), value, length);
-    return take_value(w, key, strlen(key), bytes, size, err);
-}
-
-static uint8_t *store_array_header(uint8_t *p, enum gguf_type element, uint64_t count) {
-    return store_u64(store_u32(store_u32(p, GGUF_ARRAY), element), count);
-}
-
-enum { ARRAY_HEADER = 4 + 4 + 8 };
-
-opsm_status gguf_writer_set_strings(struct gguf_writer *w, const char *key, const struct gguf_string *values,
-                                    uint64_t count, opsm_error *err) {
-    opsm_status status = check_key(w, key, strlen(key), err);
-    if (status == OPSM_OK) status = check_length(w, key, count, err);
-    uint64_t size = ARRAY_HEADER;
-    for (uint64_t i = 0; i < count && status == OPSM_OK; i++) {
-        status = check_length(w, key, values[i].length, err);
-        size += 8 + values[i].length;
-    }
-    if (status != OPSM_OK) return status;
-    uint8_t *bytes = mem_alloc(size, 1), *p = bytes;
-    if (p) p = store_array_header(p, GGUF_STRING, count);
-    for (uint64_t i = 0; i < count && p; i++)
-        p = store_bytes(store_u64(p, values[i].length), values[i].data, values[i].length);
-    return take_value(w, key, strlen(key), bytes, size, err);
-}
-
-/* An array of 4-byte numbers. */
-static opsm_status set_words(struct gguf_writer *w, const char *key, enum gguf_type element, const void *values,
-                             uint64_t count, opsm_error *err) {
-    opsm_status status = check_key(w, key, strlen(key), err);
-    if (status == OPSM_OK) status = check_length(w, key, count, err);
-    if (status != OPSM_OK) return status;
-    size_t size = ARRAY_HEADER + (size_t)count * 4;
-    uint8_t *bytes = mem_alloc(size, 1);
-    if (bytes) store_bytes(store_array_header(bytes, element, count), values, (size_t)count * 4);
-    return take_value(w, key, strlen(key), bytes, size, err);
-}
-
-opsm_status gguf_writer_set_i32s(struct gguf_writer *w, const char *key, const int32_t *values, uint64_t count,
-                                 opsm_error *err) {
-    return set_words(w, key, GGUF_I32, values, count, err);
-}
-
-opsm_status gguf_writer_set_f32s(struct gguf_writer *w, const char *key, const float *values, uint64_t count,
-                                 opsm_error *err) {
-    return set_words(w, key, GGUF_F32, values, count, err);
-}
-
-opsm_status gguf_writer_copy(struct gguf_writer *w, const struct gguf_kv *kv, opsm_error *err) {
-    opsm_status status = check_key(w, kv->key.data, kv->key.length, err);
-    if (status != OPSM_OK) return status;
-    bool array = kv->type == GGUF_ARRAY;
-    size_t size = (array ? ARRAY_HEADER : 4) + kv->size;
-    uint8_t *bytes = mem_alloc(size, 1);
-    if (bytes) {
-        uint8_t *p = array ? store_array_header(bytes, kv->element, kv->count) : store_u32(bytes, kv->type);
-        store_bytes(p, kv->data, kv->size);
-    }
-    return take_value(w, kv->key.data, kv->key.length, bytes, size, err);
 }
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------- */
@@ -284,13 +94,22 @@ static opsm_status check_shape(const struct gguf_writer *w, const char *shown, i
     return OPSM_OK;
 }
 
+/* So that one more tensor fits. */
+static opsm_status make_room(struct gguf_writer *w, opsm_error *err) {
+    if (w->n_tensors < w->tensors_room) return OPSM_OK;
+    size_t more = w->tensors_room ? w->tensors_room * 2 : FIRST_ROOM;
+    struct planned_tensor *bigger = mem_resize(w->tensors, w->n_tensors, more, sizeof *bigger);
+    if (!bigger) return mem_exhausted(err, "the tensor table of a GGUF writer", more * sizeof *bigger);
+    w->tensors = bigger;
+    w->tensors_room = more;
+    return OPSM_OK;
+}
+
 static opsm_status append_tensor(struct gguf_writer *w, const char *name, const struct planned_tensor *tensor,
                                  opsm_error *err) {
     char shown[QUOTE_ROOM];
     size_t length = strlen(name);
-    void *table = w->tensors;
-    opsm_status status = make_room(&table, w->n_tensors, &w->tensors_room, sizeof *w->tensors, err);
-    w->tensors = table;
+    opsm_status status = make_room(w, err);
     if (status != OPSM_OK) return status;
     char *copy = mem_strndup(name, length);
     uint32_t index = (uint32_t)w->n_tensors;
@@ -310,7 +129,7 @@ static opsm_status append_tensor(struct gguf_writer *w, const char *name, const 
 
 opsm_status gguf_writer_add_tensor(struct gguf_writer *w, const char *name, int n_dims, const int64_t *shape,
                                    enum quant_type type, opsm_error *err) {
-    enum { NAME_LIMIT = sizeof((struct gguf_tensor *)0)->name - 1 };
+    enum { NAME_LIMIT = sizeof((struct tensor_info *)0)->name - 1 };
     char shown[QUOTE_ROOM];
     size_t length = strlen(name);
     quote(shown, name, length);
@@ -359,16 +178,23 @@ static void write_padding(struct gguf_writer *w, uint64_t size) {
 
 /* The alignment that the metadata announces, which may have been carried over from another file. */
 static opsm_status settle_alignment(struct gguf_writer *w, opsm_error *err) {
+    const struct metadata_value *value = metadata_find(w->metadata, GGUF_ALIGNMENT_KEY);
     w->alignment = GGUF_ALIGNMENT_DEFAULT;
-    int64_t i = name_map_find(&w->keys, GGUF_ALIGNMENT_KEY, strlen(GGUF_ALIGNMENT_KEY));
-    if (i < 0) return OPSM_OK;
-    const struct entry *entry = &w->entries[i];
-    if (entry->size == 8 && load_u32(entry->bytes) == GGUF_U32) {
-        w->alignment = load_u32(entry->bytes + 4);
-        if (gguf_alignment_valid(w->alignment)) return OPSM_OK;
-    }
+    if (value && value->type == METADATA_U32) w->alignment = load_u32(value->data);
+    if ((!value || value->type == METADATA_U32) && gguf_alignment_valid(w->alignment)) return OPSM_OK;
     return opsm_fail(err, OPSM_INVALID, "'%.150s': metadata key '" GGUF_ALIGNMENT_KEY "' must be a u32 power of two",
                      w->path);
+}
+
+static void write_value(struct gguf_writer *w, const struct metadata_value *value) {
+    write_u64(w, value->key.length);
+    file_write(w->out, value->key.data, value->key.length);
+    write_u32(w, value->type);
+    if (value->type == METADATA_ARRAY) {
+        write_u32(w, value->element);
+        write_u64(w, value->count);
+    }
+    file_write(w->out, value->data, value->size);
 }
 
 static void write_description(struct gguf_writer *w, const struct planned_tensor *t, uint64_t offset) {
@@ -389,12 +215,8 @@ static opsm_status write_header(struct gguf_writer *w, opsm_error *err) {
     file_write(w->out, "GGUF", 4);
     write_u32(w, GGUF_VERSION_MAX);
     write_u64(w, w->n_tensors);
-    write_u64(w, w->n_entries);
-    for (size_t i = 0; i < w->n_entries; i++) {
-        write_u64(w, w->entries[i].key_length);
-        file_write(w->out, w->entries[i].key, w->entries[i].key_length);
-        file_write(w->out, w->entries[i].bytes, w->entries[i].size);
-    }
+    write_u64(w, (uint64_t)w->metadata->n);
+    for (int64_t i = 0; i < w->metadata->n; i++) write_value(w, &w->metadata->values[i]);
     uint64_t offset = 0;
     for (size_t i = 0; i < w->n_tensors; i++) {
         write_description(w, &w->tensors[i], offset);

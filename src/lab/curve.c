@@ -2,8 +2,8 @@
 #include "lab/curve.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "io/gguf.h"
 #include "io/jsonl.h"
+#include "io/tensor_source.h"
 #include "train/diagnosis.h"
 #include <math.h>
 #include <string.h>
@@ -139,14 +139,14 @@ opsm_status lab_read_metrics(struct lab_seed *seed, const char *directory, int32
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 
-static opsm_status tensor_finite(const struct gguf *file, const struct gguf_tensor *tensor, bool *finite,
+static opsm_status tensor_finite(const struct tensor_source *source, const struct tensor_info *tensor, bool *finite,
                                  opsm_error *err) {
     enum { CHUNK = 1 << 14 }; /* a multiple of every format's block */
     float *values = mem_alloc(CHUNK, sizeof *values);
     opsm_status status = values ? OPSM_OK : mem_exhausted(err, "weights", CHUNK * sizeof *values);
     for (int64_t i = 0; status == OPSM_OK && *finite && i < tensor->n_elements; i += CHUNK) {
         int64_t n = tensor->n_elements - i < CHUNK ? tensor->n_elements - i : CHUNK;
-        status = gguf_dequantize(file, tensor, i, n, values, err);
+        status = tensor_source_read(source, tensor, i, n, values, err);
         for (int64_t k = 0; status == OPSM_OK && k < n; k++) *finite &= isfinite(values[k]) != 0;
     }
     mem_free(values);
@@ -154,12 +154,12 @@ static opsm_status tensor_finite(const struct gguf *file, const struct gguf_tens
 }
 
 opsm_status lab_weights_finite(const char *path, bool *finite, opsm_error *err) {
-    struct gguf *file;
-    opsm_status status = gguf_open(&file, path, err);
+    struct tensor_source *source;
+    opsm_status status = tensor_source_open(&source, path, err);
     if (status != OPSM_OK) return status;
     *finite = true;
-    for (int64_t i = 0; status == OPSM_OK && i < gguf_tensor_count(file); i++)
-        status = tensor_finite(file, gguf_tensor_at(file, i), finite, err);
-    gguf_close(file);
+    for (int64_t i = 0; status == OPSM_OK && i < source->n_tensors; i++)
+        status = tensor_finite(source, &source->tensors[i], finite, err);
+    tensor_source_close(source);
     return status;
 }

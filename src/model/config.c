@@ -49,52 +49,53 @@ static const char *key_name(char out[MODEL_KEY_MAX], const char *architecture, c
     return out;
 }
 
-static bool string_is(struct gguf_string s, const char *text) {
+static bool string_is(struct text_view s, const char *text) {
     return s.length == strlen(text) && memcmp(s.data, text, s.length) == 0;
 }
 
-static opsm_status read_architecture(struct model_config *config, const struct gguf *file, opsm_error *err) {
-    struct gguf_string name, type;
-    opsm_status status = gguf_get_string(file, "general.architecture", &name, err);
+static opsm_status read_architecture(struct model_config *config, const struct metadata *metadata, opsm_error *err) {
+    struct text_view name, type;
+    opsm_status status = metadata_get_string(metadata, "general.architecture", &name, err);
     if (status != OPSM_OK) return status;
     config->architecture = architecture_find(name.data, name.length);
     if (!config->architecture)
         return opsm_fail(err, OPSM_UNSUPPORTED, "%s: architecture '%.*s' is not supported; opsm knows %s",
-                         gguf_path(file), (int)(name.length < 60 ? name.length : 60), name.data, architecture_names());
-    if (gguf_find(file, "general.type")) {
-        if ((status = gguf_get_string(file, "general.type", &type, err)) != OPSM_OK) return status;
+                         metadata->where, (int)(name.length < 60 ? name.length : 60), name.data, architecture_names());
+    if (metadata_find(metadata, "general.type")) {
+        if ((status = metadata_get_string(metadata, "general.type", &type, err)) != OPSM_OK) return status;
         if (!string_is(type, "model"))
-            return opsm_fail(err, OPSM_UNSUPPORTED, "%s: general.type is '%.*s', expected 'model'", gguf_path(file),
+            return opsm_fail(err, OPSM_UNSUPPORTED, "%s: general.type is '%.*s', expected 'model'", metadata->where,
                              (int)(type.length < 60 ? type.length : 60), type.data);
     }
     uint32_t parts = 1;
-    if (gguf_find(file, "split.count") && (status = gguf_get_u32(file, "split.count", &parts, err)) != OPSM_OK)
+    if (metadata_find(metadata, "split.count") &&
+        (status = metadata_get_u32(metadata, "split.count", &parts, err)) != OPSM_OK)
         return status;
     if (parts > 1)
         return opsm_fail(err, OPSM_UNSUPPORTED,
                          "%s: the model is split over %u files; merge them first (llama-gguf-split --merge)",
-                         gguf_path(file), parts);
+                         metadata->where, parts);
     return OPSM_OK;
 }
 
-static opsm_status read_numbers(struct model_config *config, const struct gguf *file, opsm_error *err) {
+static opsm_status read_numbers(struct model_config *config, const struct metadata *metadata, opsm_error *err) {
     char key[MODEL_KEY_MAX];
     for (int i = 0; i < N_NUMBERS; i++) {
         const struct number *n = &numbers[i];
         key_name(key, config->architecture->name, n->key);
-        if (!n->required && !gguf_find(file, key)) continue;
+        if (!n->required && !metadata_find(metadata, key)) continue;
         uint32_t value;
-        opsm_status status = gguf_get_u32(file, key, &value, err);
+        opsm_status status = metadata_get_u32(metadata, key, &value, err);
         if (status != OPSM_OK) return status;
         if (value < (uint32_t)n->min || value > (uint32_t)n->max)
-            return opsm_fail(err, OPSM_FORMAT, "%s: %s is %u, expected %d to %d", gguf_path(file), key, value, n->min,
+            return opsm_fail(err, OPSM_FORMAT, "%s: %s is %u, expected %d to %d", metadata->where, key, value, n->min,
                              n->max);
         *number_at(config, n) = (int32_t)value;
     }
     if (config->n_kv_heads == 0) config->n_kv_heads = config->n_heads;
     if (config->head_dim == 0) {
         if (config->dim % config->n_heads != 0)
-            return opsm_fail(err, OPSM_FORMAT, "%s: embedding length %d is not a multiple of %d heads", gguf_path(file),
+            return opsm_fail(err, OPSM_FORMAT, "%s: embedding length %d is not a multiple of %d heads", metadata->where,
                              config->dim, config->n_heads);
         config->head_dim = config->dim / config->n_heads;
     }
@@ -102,63 +103,65 @@ static opsm_status read_numbers(struct model_config *config, const struct gguf *
 }
 
 /* A key that, where present, must repeat a number we already have. */
-static opsm_status expect_number(const struct model_config *config, const struct gguf *file, const char *suffix,
+static opsm_status expect_number(const struct model_config *config, const struct metadata *metadata, const char *suffix,
                                  int32_t expected, opsm_status failure, const char *because, opsm_error *err) {
     char key[MODEL_KEY_MAX];
     uint32_t value;
-    if (!gguf_find(file, key_name(key, config->architecture->name, suffix))) return OPSM_OK;
-    opsm_status status = gguf_get_u32(file, key, &value, err);
+    if (!metadata_find(metadata, key_name(key, config->architecture->name, suffix))) return OPSM_OK;
+    opsm_status status = metadata_get_u32(metadata, key, &value, err);
     if (status != OPSM_OK) return status;
     if (value == (uint32_t)expected) return OPSM_OK;
-    return opsm_fail(err, failure, "%s: %s is %u, expected %d (%s)", gguf_path(file), key, value, expected, because);
+    return opsm_fail(err, failure, "%s: %s is %u, expected %d (%s)", metadata->where, key, value, expected, because);
 }
 
-static opsm_status refuse_unsupported(const struct model_config *config, const struct gguf *file, opsm_error *err) {
+static opsm_status refuse_unsupported(const struct model_config *config, const struct metadata *metadata,
+                                      opsm_error *err) {
     char key[MODEL_KEY_MAX];
     for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
-        const struct gguf_kv *kv = gguf_find(file, key_name(key, config->architecture->name, unsupported[i].key));
+        const struct metadata_value *kv =
+            metadata_find(metadata, key_name(key, config->architecture->name, unsupported[i].key));
         if (!kv) continue;
         float value = 0;
         bool flag = false;
-        opsm_status status =
-            kv->type == GGUF_BOOL ? gguf_get_bool(file, key, &flag, err) : gguf_get_f32(file, key, &value, err);
+        opsm_status status = kv->type == METADATA_BOOL ? metadata_get_bool(metadata, key, &flag, err)
+                                                       : metadata_get_f32(metadata, key, &value, err);
         if (status != OPSM_OK) return status;
-        if (kv->type == GGUF_BOOL) value = flag ? 1 : 0;
+        if (kv->type == METADATA_BOOL) value = flag ? 1 : 0;
         if (!(value == unsupported[i].off))
-            return opsm_fail(err, OPSM_UNSUPPORTED, "%s: %s is %g, which opsm does not implement", gguf_path(file), key,
+            return opsm_fail(err, OPSM_UNSUPPORTED, "%s: %s is %g, which opsm does not implement", metadata->where, key,
                              (double)value);
     }
     /* A window as long as the context never cuts anything off. */
     uint32_t window = 0;
-    if (gguf_find(file, key_name(key, config->architecture->name, "attention.sliding_window"))) {
-        opsm_status status = gguf_get_u32(file, key, &window, err);
+    if (metadata_find(metadata, key_name(key, config->architecture->name, "attention.sliding_window"))) {
+        opsm_status status = metadata_get_u32(metadata, key, &window, err);
         if (status != OPSM_OK) return status;
     }
     if (window > 0 && window < (uint32_t)config->context)
         return opsm_fail(err, OPSM_UNSUPPORTED, "%s: sliding-window attention (%s = %u) is not supported",
-                         gguf_path(file), key, window);
+                         metadata->where, key, window);
     return OPSM_OK;
 }
 
-static opsm_status read_vocabulary(struct model_config *config, const struct gguf *file, opsm_error *err) {
-    const struct gguf_kv *tokens = gguf_find(file, "tokenizer.ggml.tokens");
-    if (!tokens) return opsm_fail(err, OPSM_MISSING, "%s: tokenizer.ggml.tokens is missing", gguf_path(file));
-    if (tokens->type != GGUF_ARRAY || tokens->count < 2 || tokens->count > VOCAB_MAX)
+static opsm_status read_vocabulary(struct model_config *config, const struct metadata *metadata, opsm_error *err) {
+    const struct metadata_value *tokens = metadata_find(metadata, "tokenizer.ggml.tokens");
+    if (!tokens) return opsm_fail(err, OPSM_MISSING, "%s: tokenizer.ggml.tokens is missing", metadata->where);
+    if (tokens->type != METADATA_ARRAY || tokens->count < 2 || tokens->count > VOCAB_MAX)
         return opsm_fail(err, OPSM_FORMAT, "%s: tokenizer.ggml.tokens should be an array of 2 to %d strings",
-                         gguf_path(file), VOCAB_MAX);
+                         metadata->where, VOCAB_MAX);
     config->n_vocab = (int32_t)tokens->count;
-    return expect_number(config, file, "vocab_size", config->n_vocab, OPSM_FORMAT,
+    return expect_number(config, metadata, "vocab_size", config->n_vocab, OPSM_FORMAT,
                          "the number of tokens in tokenizer.ggml.tokens", err);
 }
 
-static opsm_status read_floats(struct model_config *config, const struct gguf *file, opsm_error *err) {
+static opsm_status read_floats(struct model_config *config, const struct metadata *metadata, opsm_error *err) {
     char key[MODEL_KEY_MAX];
     key_name(key, config->architecture->name, "attention.layer_norm_rms_epsilon");
-    opsm_status status = gguf_get_f32(file, key, &config->norm_eps, err);
+    opsm_status status = metadata_get_f32(metadata, key, &config->norm_eps, err);
     if (status != OPSM_OK) return status;
     config->rope_base = 10000.0f;
-    if (!gguf_find(file, key_name(key, config->architecture->name, "rope.freq_base"))) return OPSM_OK;
-    return gguf_get_f32(file, key, &config->rope_base, err);
+    if (!metadata_find(metadata, key_name(key, config->architecture->name, "rope.freq_base"))) return OPSM_OK;
+    return metadata_get_f32(metadata, key, &config->rope_base, err);
 }
 
 opsm_status model_config_check(const struct model_config *config, const char *where, opsm_error *err) {
@@ -187,65 +190,66 @@ opsm_status model_config_check(const struct model_config *config, const char *wh
     return OPSM_OK;
 }
 
-static bool is_present(enum presence presence, const struct gguf *file, const char *tensor) {
-    return presence == PRESENCE_ALWAYS || (presence == PRESENCE_MAYBE && gguf_find_tensor(file, tensor));
+static bool is_present(enum presence presence, const struct tensor_source *source, const char *tensor) {
+    return presence == PRESENCE_ALWAYS || (presence == PRESENCE_MAYBE && tensor_source_find(source, tensor));
 }
 
-opsm_status model_config_read(struct model_config *config, const struct gguf *file, opsm_error *err) {
+opsm_status model_config_read(struct model_config *config, const struct tensor_source *source, opsm_error *err) {
+    const struct metadata *metadata = &source->metadata;
     *config = (struct model_config){0};
-    opsm_status status = read_architecture(config, file, err);
-    if (status == OPSM_OK) status = read_numbers(config, file, err);
-    if (status == OPSM_OK) status = read_floats(config, file, err);
-    if (status == OPSM_OK) status = read_vocabulary(config, file, err);
+    opsm_status status = read_architecture(config, metadata, err);
+    if (status == OPSM_OK) status = read_numbers(config, metadata, err);
+    if (status == OPSM_OK) status = read_floats(config, metadata, err);
+    if (status == OPSM_OK) status = read_vocabulary(config, metadata, err);
     if (status != OPSM_OK) return status;
-    config->tied = !gguf_find_tensor(file, "output.weight");
-    config->qkv_bias = is_present(config->architecture->qkv_bias, file, "blk.0.attn_q.bias");
-    config->qk_norm = is_present(config->architecture->qk_norm, file, "blk.0.attn_q_norm.weight");
-    status = model_config_check(config, gguf_path(file), err);
+    config->tied = !tensor_source_find(source, "output.weight");
+    config->qkv_bias = is_present(config->architecture->qkv_bias, source, "blk.0.attn_q.bias");
+    config->qk_norm = is_present(config->architecture->qk_norm, source, "blk.0.attn_q_norm.weight");
+    status = model_config_check(config, metadata->where, err);
     if (status == OPSM_INVALID) { /* an invalid argument in a configuration, a malformed file here */
         if (err) err->code = OPSM_FORMAT;
         status = OPSM_FORMAT;
     }
-    if (status == OPSM_OK) status = refuse_unsupported(config, file, err);
+    if (status == OPSM_OK) status = refuse_unsupported(config, metadata, err);
     if (status == OPSM_OK)
-        status = expect_number(config, file, "attention.value_length", config->head_dim, OPSM_UNSUPPORTED,
+        status = expect_number(config, metadata, "attention.value_length", config->head_dim, OPSM_UNSUPPORTED,
                                "keys and values of different sizes are not supported", err);
     if (status == OPSM_OK)
-        status = expect_number(config, file, "rope.dimension_count", config->head_dim, OPSM_UNSUPPORTED,
+        status = expect_number(config, metadata, "rope.dimension_count", config->head_dim, OPSM_UNSUPPORTED,
                                "partial rotary embedding is not supported", err);
     return status;
 }
 
-bool model_config_is_foreign_key(const struct model_config *config, struct gguf_string key) {
+bool model_config_is_foreign_key(const struct model_config *config, struct text_view key) {
     const struct architecture *owner = architecture_of_key(key.data, key.length);
     return owner && owner != config->architecture;
 }
 
-opsm_status model_config_write(struct gguf_writer *writer, const struct model_config *config, const struct gguf *file,
-                               opsm_error *err) {
+opsm_status model_config_write(struct metadata *metadata, const struct model_config *config,
+                               const struct metadata *original, opsm_error *err) {
     const char *architecture = config->architecture->name;
     char key[MODEL_KEY_MAX];
     bool plain_heads = config->head_dim * config->n_heads == config->dim;
-    opsm_status status = gguf_writer_set_string(writer, "general.architecture", architecture, err);
+    opsm_status status = metadata_set_string(metadata, "general.architecture", architecture, err);
     for (int i = 0; i < N_NUMBERS && status == OPSM_OK; i++) {
         key_name(key, architecture, numbers[i].key);
         bool implied = numbers[i].offset == offsetof(struct model_config, head_dim) && plain_heads;
-        if (implied && !(file && gguf_find(file, key))) continue;
+        if (implied && !metadata_find(original, key)) continue;
         uint32_t value = (uint32_t)*number_at((struct model_config *)config, &numbers[i]);
-        status = gguf_writer_set_u32(writer, key, value, err);
+        status = metadata_set_u32(metadata, key, value, err);
     }
     key_name(key, architecture, "attention.value_length");
-    if (status == OPSM_OK && (!plain_heads || (file && gguf_find(file, key))))
-        status = gguf_writer_set_u32(writer, key, (uint32_t)config->head_dim, err);
+    if (status == OPSM_OK && (!plain_heads || metadata_find(original, key)))
+        status = metadata_set_u32(metadata, key, (uint32_t)config->head_dim, err);
     if (status == OPSM_OK)
-        status = gguf_writer_set_u32(writer, key_name(key, architecture, "rope.dimension_count"),
-                                     (uint32_t)config->head_dim, err);
+        status = metadata_set_u32(metadata, key_name(key, architecture, "rope.dimension_count"),
+                                  (uint32_t)config->head_dim, err);
     if (status == OPSM_OK)
-        status = gguf_writer_set_u32(writer, key_name(key, architecture, "vocab_size"), (uint32_t)config->n_vocab, err);
+        status = metadata_set_u32(metadata, key_name(key, architecture, "vocab_size"), (uint32_t)config->n_vocab, err);
     if (status == OPSM_OK)
-        status = gguf_writer_set_f32(writer, key_name(key, architecture, "rope.freq_base"), config->rope_base, err);
+        status = metadata_set_f32(metadata, key_name(key, architecture, "rope.freq_base"), config->rope_base, err);
     if (status == OPSM_OK)
-        status = gguf_writer_set_f32(writer, key_name(key, architecture, "attention.layer_norm_rms_epsilon"),
-                                     config->norm_eps, err);
+        status = metadata_set_f32(metadata, key_name(key, architecture, "attention.layer_norm_rms_epsilon"),
+                                  config->norm_eps, err);
     return status;
 }

@@ -8,7 +8,7 @@
 #include "model/layout.h"
 #include "model/load.h"
 
-struct model *model_new(struct gguf *file, enum dtype precision, opsm_error *err) {
+struct model *model_new(struct tensor_source *source, enum dtype precision, opsm_error *err) {
     struct model *m = mem_zalloc(1, sizeof *m);
     int32_t *sharers = mem_alloc(1, sizeof *sharers);
     if (!m || !sharers) {
@@ -19,7 +19,7 @@ struct model *model_new(struct gguf *file, enum dtype precision, opsm_error *err
     }
     *sharers = 1;
     m->sharers = sharers;
-    m->file = file;
+    m->source = source;
     m->precision = precision;
     return m;
 }
@@ -51,13 +51,13 @@ opsm_status model_publish(struct model *m, opsm_error *err) {
 }
 
 opsm_status model_read_text(struct model *m, opsm_error *err) {
-    opsm_status status = tokenizer_load(&m->tokenizer, m->file, err);
+    opsm_status status = tokenizer_load(&m->tokenizer, &m->source->metadata, err);
     if (status != OPSM_OK) return status;
     if (tokenizer_size(m->tokenizer) != m->config.n_vocab)
-        return opsm_fail(err, OPSM_FORMAT, "%s: the tokenizer knows %d tokens, the model %d", gguf_path(m->file),
-                         tokenizer_size(m->tokenizer), m->config.n_vocab);
+        return opsm_fail(err, OPSM_FORMAT, "%s: the tokenizer knows %d tokens, the model %d",
+                         tensor_source_path(m->source), tokenizer_size(m->tokenizer), m->config.n_vocab);
     opsm_error why = {0};
-    status = chat_template_load(&m->chat, m->file, &why);
+    status = chat_template_load(&m->chat, &m->source->metadata, &why);
     if (status == OPSM_UNSUPPORTED) {
         m->chat_problem = mem_strdup(why.text);
         return m->chat_problem ? OPSM_OK : mem_exhausted(err, "a sentence", sizeof why.text);
@@ -93,24 +93,24 @@ static void initialise(struct model *m, uint64_t seed) {
 
 static opsm_status fill_fresh(struct model *m, const struct model_config *config, bool trainable, uint64_t seed,
                               opsm_error *err) {
-    opsm_status status = model_config_check(config, gguf_path(m->file), err);
+    opsm_status status = model_config_check(config, tensor_source_path(m->source), err);
     if (status != OPSM_OK) return status;
     m->config = *config;
     status = model_layout(m, err);
     if (status == OPSM_OK) status = model_read_text(m, err);
     if (status == OPSM_OK) status = model_allocate(m, trainable, err);
-    if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, config, m->file, err);
+    if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, config, m->source, err);
     if (status != OPSM_OK) return status;
     initialise(m, seed);
     return model_publish(m, err);
 }
 
-opsm_status model_create(struct model **model, const struct model_config *config, struct gguf *file,
+opsm_status model_create(struct model **model, const struct model_config *config, struct tensor_source *source,
                          enum dtype precision, bool trainable, uint64_t seed, opsm_error *err) {
     *model = NULL;
-    struct model *m = model_new(file, precision, err);
+    struct model *m = model_new(source, precision, err);
     if (!m) {
-        gguf_close(file);
+        tensor_source_close(source);
         return OPSM_NOMEM;
     }
     opsm_status status = fill_fresh(m, config, trainable, seed, err);
@@ -149,7 +149,7 @@ opsm_status model_clone(struct model **copy, const struct model *model, enum dty
     struct model *m = mem_zalloc(1, sizeof *m);
     if (!m) return mem_exhausted(err, "a model", sizeof *m);
     m->precision = precision;
-    m->file = model->file;
+    m->source = model->source;
     m->tokenizer = model->tokenizer;
     m->chat = model->chat;
     m->chat_problem = model->chat_problem;
@@ -170,7 +170,7 @@ void model_free(struct model *m) {
         chat_template_free(&m->chat);
         mem_free(m->chat_problem);
         tokenizer_free(m->tokenizer);
-        gguf_close(m->file);
+        tensor_source_close(m->source);
         mem_free(m->sharers);
     }
     model_layout_free(m);

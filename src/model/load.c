@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A model from a GGUF file: every tensor checked against the configuration before a byte is allocated for it, then
+ * A model from a file: every tensor checked against the configuration before a byte is allocated for it, then
  * de-quantised in parallel straight into the flat block, Q and K rows brought into rotate-half order on the way.
  */
 #include "model/load.h"
@@ -22,30 +22,32 @@ static void shape_text(char *out, size_t room, int n_dims, const int64_t *shape)
         used += (size_t)snprintf(out + used, room - used, i ? " x %" PRId64 : "%" PRId64, shape[i]);
 }
 
-static opsm_status check_tensor(const struct gguf *file, const struct parameter *t, opsm_error *err) {
-    const struct gguf_tensor *found = gguf_find_tensor(file, t->name);
+static opsm_status check_tensor(const struct tensor_source *source, const struct parameter *t, opsm_error *err) {
+    const struct tensor_info *found = tensor_source_find(source, t->name);
     int64_t shape[2] = {t->cols, t->rows};
     int n_dims = t->decay ? 2 : 1;
     char want[64], have[100];
     shape_text(want, sizeof want, n_dims, shape);
-    if (!found) return opsm_fail(err, OPSM_MISSING, "%s: tensor %s (%s) is missing", gguf_path(file), t->name, want);
+    if (!found)
+        return opsm_fail(err, OPSM_MISSING, "%s: tensor %s (%s) is missing", tensor_source_path(source), t->name, want);
     /* Trailing dimensions of 1 say nothing. */
     bool same = found->shape[0] == shape[0] && found->shape[1] == (n_dims == 2 ? shape[1] : 1) &&
                 found->shape[2] == 1 && found->shape[3] == 1;
     shape_text(have, sizeof have, found->n_dims, found->shape);
     if (!same)
-        return opsm_fail(err, OPSM_FORMAT, "%s: tensor %s is %s, expected %s", gguf_path(file), t->name, have, want);
+        return opsm_fail(err, OPSM_FORMAT, "%s: tensor %s is %s, expected %s", tensor_source_path(source), t->name,
+                         have, want);
     const struct quant_traits *traits = quant_traits(found->type);
     if (!traits->decode)
-        return opsm_fail(err, OPSM_UNSUPPORTED, "%s: tensor %s has type %s, which opsm cannot read", gguf_path(file),
-                         t->name, traits->name);
+        return opsm_fail(err, OPSM_UNSUPPORTED, "%s: tensor %s has type %s, which opsm cannot read",
+                         tensor_source_path(source), t->name, traits->name);
     return OPSM_OK;
 }
 
 /* A tensor that we would not use means a computation that we would get wrong. */
-static opsm_status check_nothing_else(const struct model *m, const struct gguf *file, opsm_error *err) {
-    for (int64_t i = 0; i < gguf_tensor_count(file); i++) {
-        const char *name = gguf_tensor_at(file, i)->name;
+static opsm_status check_nothing_else(const struct model *m, const struct tensor_source *source, opsm_error *err) {
+    for (int64_t i = 0; i < source->n_tensors; i++) {
+        const char *name = source->tensors[i].name;
         if (strcmp(name, "rope_freqs.weight") == 0) continue;
         bool known = false;
         for (int j = 0; j < m->params.n_tensors && !known; j++) known = strcmp(name, m->params.tensors[j].name) == 0;
@@ -53,51 +55,51 @@ static opsm_status check_nothing_else(const struct model *m, const struct gguf *
             return opsm_fail(err, OPSM_UNSUPPORTED,
                              "%s: tensor %s is not part of a %s model as opsm knows it (%d "
                              "layers%s)",
-                             gguf_path(file), name, m->config.architecture->name, m->config.n_layers,
+                             tensor_source_path(source), name, m->config.architecture->name, m->config.n_layers,
                              m->config.tied ? ", tied head" : "");
     }
     return OPSM_OK;
 }
 
-static opsm_status check_tensors(const struct model *m, const struct gguf *file, opsm_error *err) {
+static opsm_status check_tensors(const struct model *m, const struct tensor_source *source, opsm_error *err) {
     for (int i = 0; i < m->params.n_tensors; i++) {
-        opsm_status status = check_tensor(file, &m->params.tensors[i], err);
+        opsm_status status = check_tensor(source, &m->params.tensors[i], err);
         if (status != OPSM_OK) return status;
     }
-    return check_nothing_else(m, file, err);
+    return check_nothing_else(m, source, err);
 }
 
-static opsm_status check_finite(const struct gguf *file, const char *name, int64_t first, const float *x, int64_t n,
-                                opsm_error *err) {
+static opsm_status check_finite(const struct tensor_source *source, const char *name, int64_t first, const float *x,
+                                int64_t n, opsm_error *err) {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
             return opsm_fail(err, OPSM_NONFINITE,
                              "%s: tensor %s holds a value that is not finite (element %" PRId64
                              "); the file is damaged",
-                             gguf_path(file), name, first + i);
+                             tensor_source_path(source), name, first + i);
     return OPSM_OK;
 }
 
 /* Rows [first, first + n) of a matrix to where they belong. */
-static opsm_status read_rows(const struct model *m, const struct gguf *file, const struct gguf_tensor *source,
+static opsm_status read_rows(const struct model *m, const struct tensor_source *source, const struct tensor_info *from,
                              const struct parameter *t, int64_t first, int64_t n, opsm_error *err) {
     float *base = m->params.values + t->offset;
     if (!model_is_interleaved(m, t)) {
         float *out = base + first * t->cols;
-        opsm_status status = gguf_dequantize(file, source, first * t->cols, n * t->cols, out, err);
-        return status == OPSM_OK ? check_finite(file, t->name, first * t->cols, out, n * t->cols, err) : status;
+        opsm_status status = tensor_source_read(source, from, first * t->cols, n * t->cols, out, err);
+        return status == OPSM_OK ? check_finite(source, t->name, first * t->cols, out, n * t->cols, err) : status;
     }
     for (int64_t row = first; row < first + n; row++) {
         float *out = base + model_rotate_half_row(row, m->config.head_dim) * t->cols;
-        opsm_status status = gguf_dequantize(file, source, row * t->cols, t->cols, out, err);
-        if (status == OPSM_OK) status = check_finite(file, t->name, row * t->cols, out, t->cols, err);
+        opsm_status status = tensor_source_read(source, from, row * t->cols, t->cols, out, err);
+        if (status == OPSM_OK) status = check_finite(source, t->name, row * t->cols, out, t->cols, err);
         if (status != OPSM_OK) return status;
     }
     return OPSM_OK;
 }
 
-static opsm_status read_matrix(const struct model *m, const struct gguf *file, const struct gguf_tensor *source,
-                               const struct parameter *t, opsm_error *err) {
+static opsm_status read_matrix(const struct model *m, const struct tensor_source *source,
+                               const struct tensor_info *from, const struct parameter *t, opsm_error *err) {
     int64_t step = t->cols < TASK_FLOATS ? TASK_FLOATS / t->cols : 1;
     int64_t n_tasks = (t->rows + step - 1) / step, worst = n_tasks;
     opsm_status status = OPSM_OK;
@@ -105,7 +107,7 @@ static opsm_status read_matrix(const struct model *m, const struct gguf *file, c
     for (int64_t task = 0; task < n_tasks; task++) {
         int64_t first = task * step, n = t->rows - first < step ? t->rows - first : step;
         opsm_error here = {0};
-        opsm_status code = read_rows(m, file, source, t, first, n, &here);
+        opsm_status code = read_rows(m, source, from, t, first, n, &here);
         if (code == OPSM_OK) continue;
 #pragma omp critical(model_read_matrix)
         if (task < worst) { /* report the first bad place, whichever thread met it */
@@ -116,11 +118,11 @@ static opsm_status read_matrix(const struct model *m, const struct gguf *file, c
     return status;
 }
 
-static opsm_status read_vector(const struct model *m, const struct gguf *file, const struct gguf_tensor *source,
-                               const struct parameter *t, opsm_error *err) {
+static opsm_status read_vector(const struct model *m, const struct tensor_source *source,
+                               const struct tensor_info *from, const struct parameter *t, opsm_error *err) {
     float *out = m->params.values + t->offset;
-    opsm_status status = gguf_dequantize(file, source, 0, t->cols, out, err);
-    if (status == OPSM_OK) status = check_finite(file, t->name, 0, out, t->cols, err);
+    opsm_status status = tensor_source_read(source, from, 0, t->cols, out, err);
+    if (status == OPSM_OK) status = check_finite(source, t->name, 0, out, t->cols, err);
     if (status != OPSM_OK || !model_is_interleaved(m, t)) return status;
     float *ours = mem_alloc((size_t)t->cols, sizeof *ours);
     if (!ours) return mem_exhausted(err, t->name, (size_t)t->cols * sizeof *ours);
@@ -130,22 +132,23 @@ static opsm_status read_vector(const struct model *m, const struct gguf *file, c
     return OPSM_OK;
 }
 
-static opsm_status read_tensors(struct model *m, const struct gguf *file, opsm_error *err) {
+static opsm_status read_tensors(struct model *m, const struct tensor_source *source, opsm_error *err) {
     for (int i = 0; i < m->params.n_tensors; i++) {
         const struct parameter *t = &m->params.tensors[i];
-        const struct gguf_tensor *source = gguf_find_tensor(file, t->name);
+        const struct tensor_info *from = tensor_source_find(source, t->name);
         log_phase("loading", (double)i / m->params.n_tensors, 1);
-        opsm_status status = t->decay ? read_matrix(m, file, source, t, err) : read_vector(m, file, source, t, err);
+        opsm_status status = t->decay ? read_matrix(m, source, from, t, err) : read_vector(m, source, from, t, err);
         if (status != OPSM_OK) return status;
     }
     return OPSM_OK;
 }
 
-opsm_status model_inspect(const struct gguf *file, struct model_config *config, int64_t *n_weights, opsm_error *err) {
+opsm_status model_inspect(const struct tensor_source *source, struct model_config *config, int64_t *n_weights,
+                          opsm_error *err) {
     struct model m = {0};
-    opsm_status status = model_config_read(&m.config, file, err);
+    opsm_status status = model_config_read(&m.config, source, err);
     if (status == OPSM_OK) status = model_layout(&m, err);
-    if (status == OPSM_OK) status = check_tensors(&m, file, err);
+    if (status == OPSM_OK) status = check_tensors(&m, source, err);
     *config = m.config;
     *n_weights = m.params.n_weights;
     model_layout_free(&m);
@@ -154,17 +157,18 @@ opsm_status model_inspect(const struct gguf *file, struct model_config *config, 
 
 /* Everything but the weights. */
 static opsm_status read_header(struct model *m, opsm_error *err) {
-    opsm_status status = model_config_read(&m->config, m->file, err);
+    opsm_status status = model_config_read(&m->config, m->source, err);
     if (status == OPSM_OK) status = model_layout(m, err);
-    if (status == OPSM_OK) status = check_tensors(m, m->file, err);
+    if (status == OPSM_OK) status = check_tensors(m, m->source, err);
     return status == OPSM_OK ? model_read_text(m, err) : status;
 }
 
-opsm_status model_open_file(struct model **model, struct gguf *file, enum dtype precision, opsm_error *err) {
+opsm_status model_open_source(struct model **model, struct tensor_source *source, enum dtype precision,
+                              opsm_error *err) {
     *model = NULL;
-    struct model *m = model_new(file, precision, err);
+    struct model *m = model_new(source, precision, err);
     if (!m) {
-        gguf_close(file);
+        tensor_source_close(source);
         return OPSM_NOMEM;
     }
     opsm_status status = read_header(m, err);
@@ -178,25 +182,25 @@ opsm_status model_open_file(struct model **model, struct gguf *file, enum dtype 
 
 opsm_status model_open(struct model **model, const char *path, enum dtype precision, opsm_error *err) {
     *model = NULL;
-    struct gguf *file;
-    opsm_status status = gguf_open(&file, path, err);
-    return status == OPSM_OK ? model_open_file(model, file, precision, err) : status;
+    struct tensor_source *source;
+    opsm_status status = tensor_source_open(&source, path, err);
+    return status == OPSM_OK ? model_open_source(model, source, precision, err) : status;
 }
 
 opsm_status model_read(struct model *m, bool trainable, opsm_error *err) {
     size_t bytes = model_bytes(m, trainable) + (trainable ? parameters_bytes(&m->params) : 0);
     opsm_status status =
-        limits_check(gguf_path(m->file), bytes, bytes, 0, "take a smaller model or another precision", err);
+        limits_check(tensor_source_path(m->source), bytes, bytes, 0, "take a smaller model or another precision", err);
     if (status == OPSM_OK) status = model_allocate(m, trainable, err);
-    if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, &m->config, m->file, err);
-    if (status == OPSM_OK) status = read_tensors(m, m->file, err);
-    gguf_drop_pages(m->file); /* the weights are ours now: the map would count as memory of this process */
+    if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, &m->config, m->source, err);
+    if (status == OPSM_OK) status = read_tensors(m, m->source, err);
+    tensor_source_drop_pages(m->source); /* the weights are ours now: the map would count as memory of this process */
     return status == OPSM_OK ? model_publish(m, err) : status;
 }
 
-opsm_status model_load_file(struct model **model, struct gguf *file, enum dtype precision, bool trainable,
-                            opsm_error *err) {
-    opsm_status status = model_open_file(model, file, precision, err);
+opsm_status model_load_source(struct model **model, struct tensor_source *source, enum dtype precision, bool trainable,
+                              opsm_error *err) {
+    opsm_status status = model_open_source(model, source, precision, err);
     if (status == OPSM_OK) status = model_read(*model, trainable, err);
     if (status == OPSM_OK) return OPSM_OK;
     model_free(*model);
@@ -206,9 +210,9 @@ opsm_status model_load_file(struct model **model, struct gguf *file, enum dtype 
 
 opsm_status model_load(struct model **model, const char *path, enum dtype precision, bool trainable, opsm_error *err) {
     *model = NULL;
-    struct gguf *file;
-    opsm_status status = gguf_open(&file, path, err);
-    if (status == OPSM_OK) status = model_load_file(model, file, precision, trainable, err);
+    struct tensor_source *source;
+    opsm_status status = tensor_source_open(&source, path, err);
+    if (status == OPSM_OK) status = model_load_source(model, source, precision, trainable, err);
     log_phase(NULL, 0, 0);
     return status;
 }

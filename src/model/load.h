@@ -6,21 +6,22 @@
 #define OPSM_MODEL_LOAD_H
 #include "model/config.h"
 
-/* An empty model that owns `file`; NULL when out of memory (the file stays the caller's). */
-struct model *model_new(struct gguf *file, enum dtype precision, opsm_error *err);
+/* An empty model that owns `source`; NULL when out of memory (the source stays the caller's). */
+struct model *model_new(struct tensor_source *source, enum dtype precision, opsm_error *err);
 
 /* Memory for parameters, products and inv_freq, once the layout stands. */
 opsm_status model_allocate(struct model *model, bool trainable, opsm_error *err);
 
-/* Tokenizer and chat template from the model's file. A chat template that we do not know is kept as
+/* Tokenizer and chat template from the model's metadata. A chat template that we do not know is kept as
  * chat_problem. */
 opsm_status model_read_text(struct model *model, opsm_error *err);
 
-/* model_open from an open file, which is taken over, also on failure. */
-opsm_status model_open_file(struct model **model, struct gguf *file, enum dtype precision, opsm_error *err);
+/* model_open from an open source, which is taken over, also on failure. */
+opsm_status model_open_source(struct model **model, struct tensor_source *source, enum dtype precision,
+                              opsm_error *err);
 
-/* model_load from an open file, which is taken over, also on failure. */
-opsm_status model_load_file(struct model **model, struct gguf *file, enum dtype precision, bool trainable,
-                            opsm_error *err);
+/* model_load from an open source, which is taken over, also on failure. */
+opsm_status model_load_source(struct model **model, struct tensor_source *source, enum dtype precision, bool trainable,
+                              opsm_error *err);
 
 #endif

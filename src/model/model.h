@@ -12,7 +12,7 @@
  */
 #ifndef OPSM_MODEL_MODEL_H
 #define OPSM_MODEL_MODEL_H
-#include "io/gguf.h"
+#include "io/tensor_source.h"
 #include "kernels/attention.h"
 #include "model/architecture.h"
 #include "model/linear.h"
@@ -48,14 +48,14 @@ struct model {
     int64_t n_multiplied;           /* weights of all products */
     int64_t embedding, output_norm; /* offsets in params: [n_vocab, dim], [dim] */
     uint64_t version;               /* counts model_publish */
-    struct gguf *file;              /* metadata to carry over on export */
+    struct tensor_source *source;   /* metadata to carry over on export */
     struct tokenizer *tokenizer;
     struct chat_template chat; /* ask for it with model_chat */
     char *chat_problem;        /* why the file's chat template cannot be used, a sentence; NULL: it can */
-    int32_t *sharers;          /* models that share file, tokenizer and chat (clones); the last one frees them */
+    int32_t *sharers;          /* models that share source, tokenizer and chat (clones); the last one frees them */
 };
 
-/* Reads a GGUF file. `trainable`: with what the backward pass needs, gradients among it. Refuses other architectures by name, and
+/* Reads a model file. `trainable`: with what the backward pass needs, gradients among it. Refuses other architectures by name, and
  * files whose tensors are missing, misshapen, or contradict the metadata. */
 opsm_status model_load(struct model **model, const char *path, enum dtype precision, bool trainable, opsm_error *err);
 
@@ -66,15 +66,16 @@ opsm_status model_read(struct model *model, bool trainable, opsm_error *err);
 
 /* What model_load checks before it reads a weight: configuration and tensors. Fills *config and *n_weights as far as it
  * came. */
-opsm_status model_inspect(const struct gguf *file, struct model_config *config, int64_t *n_weights, opsm_error *err);
+opsm_status model_inspect(const struct tensor_source *source, struct model_config *config, int64_t *n_weights,
+                          opsm_error *err);
 
 /* A fresh model with random weights (normal, std 0.02, scaled by depth on residual outputs) around the tokenizer and
- * metadata of `file` (taken over; closed by model_free). For training the embedded tiny model and for tests. */
-opsm_status model_create(struct model **model, const struct model_config *config, struct gguf *file,
+ * metadata of `source` (taken over, also on failure; closed by model_free). For training the embedded tiny model and for tests. */
+opsm_status model_create(struct model **model, const struct model_config *config, struct tensor_source *source,
                          enum dtype precision, bool trainable, uint64_t seed, opsm_error *err);
 
 /* The same architecture and a copy of the weights (e.g. a frozen reference, or a sampler in another precision). The
- * immutable file, tokenizer and chat template are shared; create and free clones from one thread. */
+ * immutable source, tokenizer and chat template are shared; create and free clones from one thread. */
 opsm_status model_clone(struct model **copy, const struct model *model, enum dtype precision, bool trainable,
                         opsm_error *err);
 

@@ -4,6 +4,7 @@
  * row order.
  */
 #include "base/mem.h"
+#include "io/gguf.h"
 #include "model/config.h"
 #include "model/layout.h"
 
@@ -27,19 +28,21 @@ static opsm_status file_type(enum quant_type type, uint32_t *number, opsm_error 
                      quant_traits(type)->name);
 }
 
-static opsm_status write_metadata(struct gguf_writer *w, const struct model *m, uint32_t type, opsm_error *err) {
+/* The original's, with what is true of this model now. */
+static opsm_status collect_metadata(struct metadata *metadata, const struct model *m, uint32_t type, opsm_error *err) {
+    const struct metadata *original = &m->source->metadata;
     opsm_status status = OPSM_OK;
-    for (int64_t i = 0; i < gguf_kv_count(m->file) && status == OPSM_OK; i++) {
-        const struct gguf_kv *kv = gguf_kv_at(m->file, i);
-        if (!model_config_is_foreign_key(&m->config, kv->key)) status = gguf_writer_copy(w, kv, err);
+    for (int64_t i = 0; i < original->n && status == OPSM_OK; i++) {
+        const struct metadata_value *value = &original->values[i];
+        if (!model_config_is_foreign_key(&m->config, value->key)) status = metadata_carry(metadata, value, err);
     }
-    if (status == OPSM_OK) status = model_config_write(w, &m->config, m->file, err);
-    if (status == OPSM_OK) status = gguf_writer_set_u32(w, "general.file_type", type, err);
-    if (status == OPSM_OK) status = gguf_writer_set_u32(w, "general.quantization_version", 2, err);
+    if (status == OPSM_OK) status = model_config_write(metadata, &m->config, original, err);
+    if (status == OPSM_OK) status = metadata_set_u32(metadata, "general.file_type", type, err);
+    if (status == OPSM_OK) status = metadata_set_u32(metadata, "general.quantization_version", 2, err);
     return status;
 }
 
-static opsm_status announce(struct gguf_writer *w, const struct model *m, const struct gguf_tensor *factors,
+static opsm_status announce(struct gguf_writer *w, const struct model *m, const struct tensor_info *factors,
                             enum quant_type type, opsm_error *err) {
     opsm_status status = OPSM_OK;
     if (factors) status = gguf_writer_add_tensor(w, factors->name, 1, factors->shape, QUANT_F32, err);
@@ -71,34 +74,42 @@ static opsm_status put(struct gguf_writer *w, const struct model *m, const struc
     return status;
 }
 
-static opsm_status put_factors(struct gguf_writer *w, const struct gguf *file, const struct gguf_tensor *factors,
-                               opsm_error *err) {
+static opsm_status put_factors(struct gguf_writer *w, const struct tensor_source *source,
+                               const struct tensor_info *factors, opsm_error *err) {
     float *values = mem_alloc((size_t)factors->n_elements, sizeof *values);
     if (!values) return mem_exhausted(err, factors->name, (size_t)factors->n_elements * sizeof *values);
-    opsm_status status = gguf_dequantize(file, factors, 0, factors->n_elements, values, err);
+    opsm_status status = tensor_source_read(source, factors, 0, factors->n_elements, values, err);
     if (status == OPSM_OK) status = gguf_writer_put(w, values, factors->n_elements, err);
     mem_free(values);
     return status;
 }
 
-static opsm_status write_file(struct gguf_writer *w, const struct model *m, enum quant_type type, uint32_t number,
-                              opsm_error *err) {
-    const struct gguf_tensor *factors = gguf_find_tensor(m->file, "rope_freqs.weight");
-    opsm_status status = write_metadata(w, m, number, err);
-    if (status == OPSM_OK) status = announce(w, m, factors, type, err);
-    if (status == OPSM_OK && factors) status = put_factors(w, m->file, factors, err);
+static opsm_status write_tensors(struct gguf_writer *w, const struct model *m, enum quant_type type, opsm_error *err) {
+    const struct tensor_info *factors = tensor_source_find(m->source, "rope_freqs.weight");
+    opsm_status status = announce(w, m, factors, type, err);
+    if (status == OPSM_OK && factors) status = put_factors(w, m->source, factors, err);
     for (int i = 0; i < m->params.n_tensors && status == OPSM_OK; i++) status = put(w, m, &m->params.tensors[i], err);
+    return status;
+}
+
+static opsm_status write_file(const struct model *m, const char *path, const struct metadata *metadata,
+                              enum quant_type type, opsm_error *err) {
+    struct gguf_writer *w;
+    opsm_status status = gguf_writer_create(&w, path, metadata, err);
+    if (status != OPSM_OK) return status;
+    status = write_tensors(w, m, type, err);
+    if (status == OPSM_OK) return gguf_writer_commit(w, err);
+    gguf_writer_abort(w);
     return status;
 }
 
 opsm_status model_save(const struct model *m, const char *path, enum quant_type type, opsm_error *err) {
     uint32_t number = 0;
-    struct gguf_writer *w;
+    struct metadata metadata = {0};
     opsm_status status = file_type(type, &number, err);
-    if (status == OPSM_OK) status = gguf_writer_create(&w, path, err);
-    if (status != OPSM_OK) return status;
-    status = write_file(w, m, type, number, err);
-    if (status == OPSM_OK) return gguf_writer_commit(w, err);
-    gguf_writer_abort(w);
+    if (status == OPSM_OK) status = metadata_init(&metadata, path, err);
+    if (status == OPSM_OK) status = collect_metadata(&metadata, m, number, err);
+    if (status == OPSM_OK) status = write_file(m, path, &metadata, type, err);
+    metadata_free(&metadata);
     return status;
 }

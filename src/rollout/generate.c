@@ -250,7 +250,7 @@ static bool is_finished(struct run *run, struct place *place) {
     int32_t group = run->request->group;
     if (run->request->on_token)
         run->request->on_token(run->request->user, place->sequence / group, place->sequence % group, token);
-    struct gguf_string text = tokenizer_text(tokenizer, token);
+    struct text_view text = tokenizer_text(tokenizer, token);
     size_t matched = 0, fed = stop_feed(run->stop, place->stop_state, text.data, text.length, &matched);
     place->bytes += fed ? (int64_t)fed - (int64_t)matched : (int64_t)text.length;
     s->text_length = (int32_t)place->bytes; /* generator_create has seen that it fits */

@@ -185,13 +185,13 @@ void bpe_scratch_free(struct bpe_scratch *scratch) {
 
 /* ---- load -------------------------------------------------------------------------------------------------------- */
 
-static opsm_status bad_rule(uint64_t rank, const struct gguf_string *rule, const char *why, opsm_error *err) {
+static opsm_status bad_rule(uint64_t rank, const struct text_view *rule, const char *why, opsm_error *err) {
     return opsm_fail(err, OPSM_FORMAT, "tokenizer.ggml.merges: rule %llu '%.*s' %s; the file's tokenizer is damaged",
                      (unsigned long long)rank, (int)(rule->length < 60 ? rule->length : 60), rule->data, why);
 }
 
 /* `scratch` has room for the rule's text, and for the piece it makes. */
-static opsm_status add_rule(struct bpe *bpe, const struct gguf_string *rule, uint64_t rank, uint8_t *scratch,
+static opsm_status add_rule(struct bpe *bpe, const struct text_view *rule, uint64_t rank, uint8_t *scratch,
                             opsm_error *err) {
     const struct vocab *vocab = bpe->vocab;
     const char *space = rule->length > 1 ? memchr(rule->data + 1, ' ', rule->length - 1) : NULL;
@@ -212,7 +212,7 @@ static opsm_status add_rule(struct bpe *bpe, const struct gguf_string *rule, uin
     return OPSM_OK;
 }
 
-static opsm_status read_rules(struct bpe *bpe, const struct gguf_string *rules, uint64_t count, opsm_error *err) {
+static opsm_status read_rules(struct bpe *bpe, const struct text_view *rules, uint64_t count, opsm_error *err) {
     size_t slots = 16, longest = 0;
     while (slots < count * 2) slots *= 2;
     for (uint64_t i = 0; i < count; i++)
@@ -257,7 +257,7 @@ static opsm_status find_whole(struct bpe *bpe, bool take_whole, opsm_error *err)
     return status;
 }
 
-opsm_status bpe_init(struct bpe *bpe, const struct vocab *vocab, const struct gguf_string *rules, uint64_t count,
+opsm_status bpe_init(struct bpe *bpe, const struct vocab *vocab, const struct text_view *rules, uint64_t count,
                      bool take_whole, opsm_error *err) {
     *bpe = (struct bpe){.vocab = vocab};
     if (count >= NO_RANK / 4)

@@ -22,7 +22,7 @@ struct bpe {
 /* Reads "A B" rules, the best first; a rule that occurs twice keeps its first rank. OPSM_FORMAT for one without a space
  * or with a piece that is no token. `take_whole`: a piece that is a token is never cut (ignore_merges). Free in any
  * case. */
-opsm_status bpe_init(struct bpe *bpe, const struct vocab *vocab, const struct gguf_string *rules, uint64_t count,
+opsm_status bpe_init(struct bpe *bpe, const struct vocab *vocab, const struct text_view *rules, uint64_t count,
                      bool take_whole, opsm_error *err);
 void bpe_free(struct bpe *bpe);
 

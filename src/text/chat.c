@@ -255,11 +255,11 @@ opsm_status chat_template_parse(struct chat_template *chat, const char *source, 
     return status;
 }
 
-opsm_status chat_template_load(struct chat_template *chat, const struct gguf *file, opsm_error *err) {
+opsm_status chat_template_load(struct chat_template *chat, const struct metadata *metadata, opsm_error *err) {
     *chat = (struct chat_template){0};
-    if (!gguf_find(file, "tokenizer.chat_template")) return OPSM_OK;
-    struct gguf_string source;
-    opsm_status status = gguf_get_string(file, "tokenizer.chat_template", &source, err);
+    if (!metadata_find(metadata, "tokenizer.chat_template")) return OPSM_OK;
+    struct text_view source;
+    opsm_status status = metadata_get_string(metadata, "tokenizer.chat_template", &source, err);
     return status == OPSM_OK ? chat_template_parse(chat, source.data, source.length, err) : status;
 }
 

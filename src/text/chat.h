@@ -40,7 +40,7 @@ struct chat_template {
 
 /* Recognises tokenizer.chat_template; a file without one is CHAT_PLAIN. OPSM_UNSUPPORTED for one that we do not know.
  */
-opsm_status chat_template_load(struct chat_template *chat, const struct gguf *file, opsm_error *err);
+opsm_status chat_template_load(struct chat_template *chat, const struct metadata *metadata, opsm_error *err);
 
 /* The same for the source text of a template. */
 opsm_status chat_template_parse(struct chat_template *chat, const char *source, size_t length, opsm_error *err);

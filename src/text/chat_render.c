@@ -225,7 +225,7 @@ opsm_status chat_render(const struct chat_template *chat, const struct chat_mess
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
 static bool begins_with_bos(const char *text, const struct tokenizer *tokenizer) {
-    struct gguf_string bos = tokenizer_piece(tokenizer, tokenizer_bos(tokenizer));
+    struct text_view bos = tokenizer_piece(tokenizer, tokenizer_bos(tokenizer));
     return bos.length > 0 && strncmp(text, bos.data, bos.length) == 0;
 }
 

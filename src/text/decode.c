@@ -5,14 +5,14 @@
 
 char *tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, int64_t count, bool control,
                        size_t *length) {
-    struct gguf_string (*bytes_of)(const struct tokenizer *, int32_t) = control ? tokenizer_piece : tokenizer_text;
+    struct text_view (*bytes_of)(const struct tokenizer *, int32_t) = control ? tokenizer_piece : tokenizer_text;
     size_t total = 0;
     for (int64_t i = 0; i < count; i++) total += bytes_of(tokenizer, ids[i]).length;
     char *text = mem_alloc(total + 1, 1);
     if (!text) return NULL;
     size_t used = 0;
     for (int64_t i = 0; i < count; i++) {
-        struct gguf_string bytes = bytes_of(tokenizer, ids[i]);
+        struct text_view bytes = bytes_of(tokenizer, ids[i]);
         memcpy(text + used, bytes.data, bytes.length);
         used += bytes.length;
     }

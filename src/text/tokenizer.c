@@ -129,9 +129,9 @@ void tokenizer_free(struct tokenizer *tokenizer) {
 
 /* ---- load -------------------------------------------------------------------------------------------------------- */
 
-static opsm_status load_kind(const struct gguf *file, const struct kind **kind, opsm_error *err) {
-    struct gguf_string model, pre;
-    opsm_status status = gguf_get_string(file, "tokenizer.ggml.model", &model, err);
+static opsm_status load_kind(const struct metadata *metadata, const struct kind **kind, opsm_error *err) {
+    struct text_view model, pre;
+    opsm_status status = metadata_get_string(metadata, "tokenizer.ggml.model", &model, err);
     if (status != OPSM_OK) return status;
     if (model.length != 4 || memcmp(model.data, "gpt2", 4) != 0)
         return opsm_fail(
@@ -139,41 +139,41 @@ static opsm_status load_kind(const struct gguf *file, const struct kind **kind, 
             "tokenizer.ggml.model is '%.*s', but only gpt2 (byte-level BPE) is supported; choose a model of the "
             "Llama 3, Qwen or SmolLM families",
             (int)(model.length < 60 ? model.length : 60), model.data);
-    if (!gguf_find(file, "tokenizer.ggml.pre"))
+    if (!metadata_find(metadata, "tokenizer.ggml.pre"))
         return opsm_fail(
             err, OPSM_UNSUPPORTED,
             "tokenizer.ggml.pre is missing, so how this model cuts its text is unknown; convert it again with a "
             "current converter");
-    status = gguf_get_string(file, "tokenizer.ggml.pre", &pre, err);
+    status = metadata_get_string(metadata, "tokenizer.ggml.pre", &pre, err);
     if (status != OPSM_OK) return status;
     *kind = find_kind(pre.data, pre.length);
     return *kind ? OPSM_OK : unknown_kind(pre.data, pre.length, err);
 }
 
-static opsm_status load_id(const struct gguf *file, const char *key, int32_t *id, opsm_error *err) {
+static opsm_status load_id(const struct metadata *metadata, const char *key, int32_t *id, opsm_error *err) {
     *id = -1;
-    if (!gguf_find(file, key)) return OPSM_OK;
+    if (!metadata_find(metadata, key)) return OPSM_OK;
     uint32_t value;
-    opsm_status status = gguf_get_u32(file, key, &value, err);
+    opsm_status status = metadata_get_u32(metadata, key, &value, err);
     if (status != OPSM_OK) return status;
     if (value > INT32_MAX) return opsm_fail(err, OPSM_FORMAT, "%s is %u, expected the id of a token", key, value);
     *id = (int32_t)value;
     return OPSM_OK;
 }
 
-static opsm_status load_scalars(const struct gguf *file, struct tokenizer_source *source, opsm_error *err) {
-    opsm_status status = load_id(file, "tokenizer.ggml.bos_token_id", &source->bos, err);
-    if (status == OPSM_OK) status = load_id(file, "tokenizer.ggml.eos_token_id", &source->eos, err);
-    if (status == OPSM_OK) status = load_id(file, "tokenizer.ggml.eot_token_id", &source->eot, err);
-    if (status == OPSM_OK && gguf_find(file, "tokenizer.ggml.add_bos_token"))
-        status = gguf_get_bool(file, "tokenizer.ggml.add_bos_token", &source->add_bos, err);
+static opsm_status load_scalars(const struct metadata *metadata, struct tokenizer_source *source, opsm_error *err) {
+    opsm_status status = load_id(metadata, "tokenizer.ggml.bos_token_id", &source->bos, err);
+    if (status == OPSM_OK) status = load_id(metadata, "tokenizer.ggml.eos_token_id", &source->eos, err);
+    if (status == OPSM_OK) status = load_id(metadata, "tokenizer.ggml.eot_token_id", &source->eot, err);
+    if (status == OPSM_OK && metadata_find(metadata, "tokenizer.ggml.add_bos_token"))
+        status = metadata_get_bool(metadata, "tokenizer.ggml.add_bos_token", &source->add_bos, err);
     return status;
 }
 
-static opsm_status load_types(const struct gguf *file, uint64_t n_tokens, int32_t **types, opsm_error *err) {
-    if (!gguf_find(file, "tokenizer.ggml.token_type")) return OPSM_OK;
+static opsm_status load_types(const struct metadata *metadata, uint64_t n_tokens, int32_t **types, opsm_error *err) {
+    if (!metadata_find(metadata, "tokenizer.ggml.token_type")) return OPSM_OK;
     uint64_t count;
-    opsm_status status = gguf_get_i32s(file, "tokenizer.ggml.token_type", types, &count, err);
+    opsm_status status = metadata_get_i32s(metadata, "tokenizer.ggml.token_type", types, &count, err);
     if (status == OPSM_OK && count != n_tokens)
         return opsm_fail(err, OPSM_FORMAT,
                          "tokenizer.ggml.token_type has %llu entries, expected one for each of %llu tokens",
@@ -181,18 +181,20 @@ static opsm_status load_types(const struct gguf *file, uint64_t n_tokens, int32_
     return status;
 }
 
-opsm_status tokenizer_load(struct tokenizer **tokenizer, const struct gguf *file, opsm_error *err) {
+opsm_status tokenizer_load(struct tokenizer **tokenizer, const struct metadata *metadata, opsm_error *err) {
     *tokenizer = NULL;
     const struct kind *kind = NULL;
-    opsm_status status = load_kind(file, &kind, err);
+    opsm_status status = load_kind(metadata, &kind, err);
     if (status != OPSM_OK || !kind) return status;
     struct tokenizer_source source = {.pre = kind->name, .add_bos = kind->add_bos};
-    struct gguf_string *tokens = NULL, *merges = NULL;
+    struct text_view *tokens = NULL, *merges = NULL;
     int32_t *types = NULL;
-    status = load_scalars(file, &source, err);
-    if (status == OPSM_OK) status = gguf_get_strings(file, "tokenizer.ggml.tokens", &tokens, &source.n_tokens, err);
-    if (status == OPSM_OK) status = gguf_get_strings(file, "tokenizer.ggml.merges", &merges, &source.n_merges, err);
-    if (status == OPSM_OK) status = load_types(file, source.n_tokens, &types, err);
+    status = load_scalars(metadata, &source, err);
+    if (status == OPSM_OK)
+        status = metadata_get_strings(metadata, "tokenizer.ggml.tokens", &tokens, &source.n_tokens, err);
+    if (status == OPSM_OK)
+        status = metadata_get_strings(metadata, "tokenizer.ggml.merges", &merges, &source.n_merges, err);
+    if (status == OPSM_OK) status = load_types(metadata, source.n_tokens, &types, err);
     source.tokens = tokens;
     source.merges = merges;
     source.types = types;
@@ -241,17 +243,17 @@ int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text) {
     return id >= 0 ? id : vocab_find(&tokenizer->vocab, (const uint8_t *)text, length);
 }
 
-struct gguf_string tokenizer_piece(const struct tokenizer *tokenizer, int32_t id) {
+struct text_view tokenizer_piece(const struct tokenizer *tokenizer, int32_t id) {
     const struct vocab *vocab = &tokenizer->vocab;
-    if (!in_range(tokenizer, id) || vocab->type[id] == TOKEN_UNUSED) return (struct gguf_string){.data = ""};
-    return (struct gguf_string){.data = (const char *)vocab->bytes + vocab->start[id],
-                                .length = vocab->start[id + 1] - vocab->start[id]};
+    if (!in_range(tokenizer, id) || vocab->type[id] == TOKEN_UNUSED) return (struct text_view){.data = ""};
+    return (struct text_view){.data = (const char *)vocab->bytes + vocab->start[id],
+                              .length = vocab->start[id + 1] - vocab->start[id]};
 }
 
-struct gguf_string tokenizer_text(const struct tokenizer *tokenizer, int32_t id) {
+struct text_view tokenizer_text(const struct tokenizer *tokenizer, int32_t id) {
     uint8_t type = in_range(tokenizer, id) ? tokenizer->vocab.type[id] : TOKEN_UNUSED;
     if (type == TOKEN_CONTROL || type == TOKEN_UNKNOWN || tokenizer_is_end(tokenizer, id))
-        return (struct gguf_string){.data = ""};
+        return (struct text_view){.data = ""};
     return tokenizer_piece(tokenizer, id);
 }
 

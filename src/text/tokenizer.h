@@ -2,7 +2,7 @@
  *
  * Text to token ids and back: byte-level BPE as GGUF metadata describes it.
  *
- *   tokenizer_load(&tokenizer, file, &err);
+ *   tokenizer_load(&tokenizer, &source->metadata, &err);
  *   struct token_list list = {0};
  *   tokenizer_encode(tokenizer, text, strlen(text), TOKENIZER_BOS, &list, &err);
  *   char *back = tokenizer_decode(tokenizer, list.ids, list.count, false, NULL);
@@ -18,7 +18,7 @@
  */
 #ifndef OPSM_TEXT_TOKENIZER_H
 #define OPSM_TEXT_TOKENIZER_H
-#include "io/gguf.h"
+#include "io/metadata.h"
 #include "text/token_list.h"
 #include <opsm/status.h>
 #include <stdbool.h>
@@ -29,11 +29,11 @@ struct tokenizer; /* opaque; immutable after load, safe to use from many threads
 
 /* What a tokenizer is made of. Arrays and strings are borrowed for the call. */
 struct tokenizer_source {
-    const char *pre;                  /* gpt-2, smollm, llama-bpe (llama3, llama-v3), qwen2 (deepseek-r1-qwen) */
-    const struct gguf_string *tokens; /* in the byte alphabet; special ones as they appear in text */
-    const int32_t *types;             /* of each token, tokenizer.ggml.token_type; NULL: all normal */
+    const char *pre;                /* gpt-2, smollm, llama-bpe (llama3, llama-v3), qwen2 (deepseek-r1-qwen) */
+    const struct text_view *tokens; /* in the byte alphabet; special ones as they appear in text */
+    const int32_t *types;           /* of each token, tokenizer.ggml.token_type; NULL: all normal */
     uint64_t n_tokens;
-    const struct gguf_string *merges; /* "A B", the best first */
+    const struct text_view *merges; /* "A B", the best first */
     uint64_t n_merges;
     int32_t bos, eos, eot; /* -1: none */
     bool add_bos;
@@ -43,10 +43,10 @@ struct tokenizer_source {
  * twice, a merge rule without a space or with a piece that is no token, ids out of range. */
 opsm_status tokenizer_create(struct tokenizer **tokenizer, const struct tokenizer_source *source, opsm_error *err);
 
-/* Reads tokenizer.ggml.*; strings are copied, `file` may be closed afterwards. OPSM_UNSUPPORTED names a tokenizer model
+/* Reads tokenizer.ggml.*; strings are copied, `metadata` may be freed afterwards. OPSM_UNSUPPORTED names a tokenizer model
  * or pre-tokenizer that we do not have. bos is added by default with llama-bpe only; tokenizer.ggml.add_bos_token
  * decides where it is present. */
-opsm_status tokenizer_load(struct tokenizer **tokenizer, const struct gguf *file, opsm_error *err);
+opsm_status tokenizer_load(struct tokenizer **tokenizer, const struct metadata *metadata, opsm_error *err);
 void tokenizer_free(struct tokenizer *tokenizer); /* NULL is allowed */
 
 int32_t tokenizer_size(const struct tokenizer *tokenizer);
@@ -78,12 +78,12 @@ opsm_status tokenizer_encode(const struct tokenizer *tokenizer, const char *text
 
 /* The raw bytes of one token (special tokens: their name); may be part of a UTF-8 character. The view lives as long as
  * the tokenizer. An id out of range gives an empty piece, and so does an unused token (padding of the vocabulary). */
-struct gguf_string tokenizer_piece(const struct tokenizer *tokenizer, int32_t id);
+struct text_view tokenizer_piece(const struct tokenizer *tokenizer, int32_t id);
 
 /* What a token adds to the text of a response: its piece, but nothing for control and unknown tokens and for those that
  * end a turn, which are no text. User-defined ones (<think>, runs of spaces) are text. Whatever measures, matches,
  * prints or judges a response takes its bytes from here. */
-struct gguf_string tokenizer_text(const struct tokenizer *tokenizer, int32_t id);
+struct text_view tokenizer_text(const struct tokenizer *tokenizer, int32_t id);
 size_t tokenizer_longest(const struct tokenizer *tokenizer); /* bytes of the longest text of a token */
 
 /* The texts of tokens in a row, with a NUL behind them (invalid UTF-8 stays as it is); release with mem_free. `control`:

@@ -86,7 +86,7 @@ int32_t vocab_find_text(const struct vocab *vocab, const char *text, size_t leng
     return alphabet_decode(vocab->alphabet, text, length, scratch, &n) ? vocab_find(vocab, scratch, n) : -1;
 }
 
-static bool is_printable_ascii(const struct gguf_string *text) {
+static bool is_printable_ascii(const struct text_view *text) {
     for (size_t i = 0; i < text->length; i++)
         if (text->data[i] < 0x21 || text->data[i] > 0x7e) return false;
     return true;
@@ -97,7 +97,7 @@ static int hex_digit(char c) {
 }
 
 /* The byte that a byte token "<0x0A>" stands for, -1 where the text is of another form. */
-static int named_byte(const struct gguf_string *text) {
+static int named_byte(const struct text_view *text) {
     if (text->length != 6 || memcmp(text->data, "<0x", 3) != 0 || text->data[5] != '>') return -1;
     int high = hex_digit(text->data[3]), low = hex_digit(text->data[4]);
     return high >= 0 && low >= 0 ? high * 16 + low : -1;
@@ -111,7 +111,7 @@ static void add_byte(struct vocab *vocab, int32_t id, int byte) {
 }
 
 /* Appends the piece of token `id`, and enters it in the hash table if BPE can produce it. */
-static opsm_status add_token(struct vocab *vocab, int32_t id, const struct gguf_string *text, opsm_error *err) {
+static opsm_status add_token(struct vocab *vocab, int32_t id, const struct text_view *text, opsm_error *err) {
     int byte = vocab->type[id] == TOKEN_BYTE ? named_byte(text) : -1;
     if (byte >= 0) {
         add_byte(vocab, id, byte);
@@ -153,7 +153,7 @@ static opsm_status allocate(struct vocab *vocab, uint64_t count, size_t total, o
     return OPSM_OK;
 }
 
-opsm_status vocab_init(struct vocab *vocab, const struct gguf_string *texts, const int32_t *types, uint64_t count,
+opsm_status vocab_init(struct vocab *vocab, const struct text_view *texts, const int32_t *types, uint64_t count,
                        opsm_error *err) {
     *vocab = (struct vocab){0};
     if (count == 0 || count > VOCAB_MAX)

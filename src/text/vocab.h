@@ -7,8 +7,9 @@
  */
 #ifndef OPSM_TEXT_VOCAB_H
 #define OPSM_TEXT_VOCAB_H
-#include "io/gguf.h"
+#include "base/text.h"
 #include <stdbool.h>
+#include <stdint.h>
 
 enum token_type {
     TOKEN_NORMAL = 1,
@@ -35,7 +36,7 @@ struct vocab {
 };
 
 /* `types` may be NULL: all normal. OPSM_FORMAT for a token that occurs twice. Free it in any case. */
-opsm_status vocab_init(struct vocab *vocab, const struct gguf_string *texts, const int32_t *types, uint64_t count,
+opsm_status vocab_init(struct vocab *vocab, const struct text_view *texts, const int32_t *types, uint64_t count,
                        opsm_error *err);
 void vocab_free(struct vocab *vocab);
 

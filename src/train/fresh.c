@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/fresh.h"
-#include "base/file.h"
-#include "base/mem.h"
 #include "base/rng.h"
 #include "data/task.h"
 #include "environment/characters.h"
 #include "model/config.h"
 #include "text/vocab.h"
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* What every reader of byte-level BPE expects to find: at least one merge. This one applies to no built-in task. */
 static const char MERGED[] = "==", MERGE[] = "= =";
@@ -20,13 +16,13 @@ enum { TOKENS_MAX = 256 + 2, TYPE_NORMAL = 1, TYPE_CONTROL = 3 };
 
 struct vocabulary {
     char symbols[256][5];
-    struct gguf_string tokens[TOKENS_MAX];
+    struct text_view tokens[TOKENS_MAX];
     int32_t types[TOKENS_MAX];
     int32_t n;
 };
 
 static void add_token(struct vocabulary *v, const char *text, int32_t type) {
-    v->tokens[v->n] = (struct gguf_string){text, strlen(text)};
+    v->tokens[v->n] = (struct text_view){text, strlen(text)};
     v->types[v->n++] = type;
 }
 
@@ -70,33 +66,19 @@ static opsm_status make_vocabulary(struct vocabulary *v, const struct run_config
     return OPSM_OK;
 }
 
-static opsm_status write_metadata(struct gguf_writer *w, const struct vocabulary *v, opsm_error *err) {
-    const struct gguf_string merge = {MERGE, sizeof MERGE - 1};
-    opsm_status s = gguf_writer_set_string(w, "general.architecture", "llama", err);
-    if (s == OPSM_OK) s = gguf_writer_set_string(w, "general.name", "opsm tiny", err);
-    if (s == OPSM_OK) s = gguf_writer_set_string(w, "tokenizer.ggml.model", "gpt2", err);
-    if (s == OPSM_OK) s = gguf_writer_set_string(w, "tokenizer.ggml.pre", "gpt-2", err);
-    if (s == OPSM_OK) s = gguf_writer_set_strings(w, "tokenizer.ggml.tokens", v->tokens, (uint64_t)v->n, err);
-    if (s == OPSM_OK) s = gguf_writer_set_i32s(w, "tokenizer.ggml.token_type", v->types, (uint64_t)v->n, err);
-    if (s == OPSM_OK) s = gguf_writer_set_strings(w, "tokenizer.ggml.merges", &merge, 1, err);
-    if (s == OPSM_OK) s = gguf_writer_set_u32(w, "tokenizer.ggml.bos_token_id", 0, err);
-    if (s == OPSM_OK) s = gguf_writer_set_u32(w, "tokenizer.ggml.eos_token_id", 0, err);
-    if (s == OPSM_OK) s = gguf_writer_set_bool(w, "tokenizer.ggml.add_bos_token", false, err);
+static opsm_status set_metadata(struct metadata *m, const struct vocabulary *v, opsm_error *err) {
+    const struct text_view merge = {MERGE, sizeof MERGE - 1};
+    opsm_status s = metadata_set_string(m, "general.architecture", "llama", err);
+    if (s == OPSM_OK) s = metadata_set_string(m, "general.name", "opsm tiny", err);
+    if (s == OPSM_OK) s = metadata_set_string(m, "tokenizer.ggml.model", "gpt2", err);
+    if (s == OPSM_OK) s = metadata_set_string(m, "tokenizer.ggml.pre", "gpt-2", err);
+    if (s == OPSM_OK) s = metadata_set_strings(m, "tokenizer.ggml.tokens", v->tokens, (uint64_t)v->n, err);
+    if (s == OPSM_OK) s = metadata_set_i32s(m, "tokenizer.ggml.token_type", v->types, (uint64_t)v->n, err);
+    if (s == OPSM_OK) s = metadata_set_strings(m, "tokenizer.ggml.merges", &merge, 1, err);
+    if (s == OPSM_OK) s = metadata_set_u32(m, "tokenizer.ggml.bos_token_id", 0, err);
+    if (s == OPSM_OK) s = metadata_set_u32(m, "tokenizer.ggml.eos_token_id", 0, err);
+    if (s == OPSM_OK) s = metadata_set_bool(m, "tokenizer.ggml.add_bos_token", false, err);
     return s;
-}
-
-static opsm_status open_metadata(struct gguf **file, const char *path, const struct vocabulary *v, opsm_error *err) {
-    struct gguf_writer *w;
-    opsm_status status = gguf_writer_create(&w, path, err);
-    if (status != OPSM_OK) return status;
-    status = write_metadata(w, v, err);
-    if (status == OPSM_OK)
-        status = gguf_writer_commit(w, err);
-    else
-        gguf_writer_abort(w);
-    if (status == OPSM_OK) status = gguf_open(file, path, err);
-    unlink(path); /* the map keeps it alive */
-    return status;
 }
 
 /* A narrow model learns much faster from weights of variance 1 / inputs than from the 0.02 of wide ones; what is added
@@ -151,12 +133,14 @@ opsm_status fresh_model(struct model **model, const struct run_config *config, o
     opsm_status status = make_vocabulary(&vocabulary, config, err);
     if (status == OPSM_OK) status = make_shape(&shape, config, vocabulary.n, err);
     if (status != OPSM_OK) return status;
-    char *path = file_join(config->output, "model.gguf.tmp.fresh");
-    if (!path) return mem_exhausted(err, "a file name", 0);
-    struct gguf *file = NULL;
-    status = open_metadata(&file, path, &vocabulary, err);
-    if (status == OPSM_OK) status = model_create(model, &shape, file, config->precision, true, config->seed, err);
-    if (status == OPSM_OK) status = randomise(*model, config->seed, err);
-    mem_free(path);
-    return status;
+    struct tensor_source *source;
+    status = tensor_source_create(&source, "sft.init", err);
+    if (status != OPSM_OK) return status;
+    status = set_metadata(&source->metadata, &vocabulary, err);
+    if (status != OPSM_OK) {
+        tensor_source_close(source);
+        return status;
+    }
+    status = model_create(model, &shape, source, config->precision, true, config->seed, err);
+    return status == OPSM_OK ? randomise(*model, config->seed, err) : status;
 }

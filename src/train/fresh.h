@@ -10,7 +10,7 @@
 
 /* A Llama of the sizes under sft.init. Its tokenizer is byte-level BPE over the characters that built-in tasks use
  * (TASK_BARE_ALPHABET and newline), those of the configuration's own problems and an end token: a valid GGUF tokenizer
- * with a head of two dozen to 258 rows instead of tens of thousands. A scratch file is made in config->output. */
+ * with a head of two dozen to 258 rows instead of tens of thousands. */
 opsm_status fresh_model(struct model **model, const struct run_config *config, opsm_error *err);
 
 /* Its sizes alone, with the largest vocabulary that it may get. */

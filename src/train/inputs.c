@@ -7,18 +7,19 @@
 
 static const char ADVICE[] = "bring back what it was, or take another output";
 
-static void add_key(uint64_t *sum, const struct gguf_kv *kv) {
-    hash_add(sum, kv->key.data, kv->key.length);
-    hash_add_i64(sum, (int64_t)kv->type << 8 | (int64_t)kv->element);
-    hash_add(sum, kv->data, kv->size);
+static void add_key(uint64_t *sum, const struct metadata_value *value) {
+    hash_add(sum, value->key.data, value->key.length);
+    hash_add_i64(sum, (int64_t)value->type << 8 | (int64_t)value->element);
+    hash_add(sum, value->data, value->size);
 }
 
 static void take_keys(struct inputs *inputs, const struct model *model) {
     static const char text[] = "tokenizer.";
-    for (int64_t i = 0; i < gguf_kv_count(model->file); i++) {
-        const struct gguf_kv *kv = gguf_kv_at(model->file, i);
-        bool of_text = kv->key.length >= sizeof text - 1 && !memcmp(kv->key.data, text, sizeof text - 1);
-        add_key(of_text ? &inputs->tokenizer : &inputs->metadata, kv);
+    const struct metadata *metadata = &model->source->metadata;
+    for (int64_t i = 0; i < metadata->n; i++) {
+        const struct metadata_value *value = &metadata->values[i];
+        bool of_text = value->key.length >= sizeof text - 1 && !memcmp(value->key.data, text, sizeof text - 1);
+        add_key(of_text ? &inputs->tokenizer : &inputs->metadata, value);
     }
 }
 

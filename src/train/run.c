@@ -301,13 +301,13 @@ static opsm_status save_interrupted(struct run *run, opsm_error *err) {
 }
 
 /* The type of most of the file's bytes. */
-static const char *main_type(const struct gguf *file, size_t *bytes) {
+static const char *main_type(const struct tensor_source *source, size_t *bytes) {
     enum { TYPES_MAX = 64 }; /* what has a larger number could not be read */
     size_t of_type[TYPES_MAX] = {0};
     unsigned most = 0;
     *bytes = 0;
-    for (int64_t i = 0; i < gguf_tensor_count(file); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(file, i);
+    for (int64_t i = 0; i < source->n_tensors; i++) {
+        const struct tensor_info *t = &source->tensors[i];
         *bytes += t->size;
         if ((unsigned)t->type >= TYPES_MAX) continue;
         of_type[t->type] += t->size;
@@ -319,7 +319,7 @@ static const char *main_type(const struct gguf *file, size_t *bytes) {
 static void log_written(const struct run *run, const char *path, enum quant_type type) {
     struct stat st;
     size_t before;
-    const char *type_before = main_type(run->model->file, &before);
+    const char *type_before = main_type(run->model->source, &before);
     double megabytes = stat(path, &st) == 0 ? (double)st.st_size / 1e6 : 0;
     if (before == 0)
         log_line(LOG_INFO, "wrote %s: %s, %.1f MB", path, quant_traits(type)->name, megabytes);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * libFuzzer target of the GGUF reader: any bytes are either refused with a sentence that names the byte, or accepted
- * and then safe to read through every function of gguf.h.
+ * and then safe to read through every function of tensor_source.h and metadata.h.
  */
 #include "base/mem.h"
-#include "io/gguf.h"
+#include "io/tensor_source.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,45 +17,46 @@ static void require(int condition, const char *what) {
     abort();
 }
 
-static void read_key(const struct gguf *file, const struct gguf_kv *kv, unsigned *sum) {
+static void read_key(const struct tensor_source *file, const struct metadata_value *kv, unsigned *sum) {
     opsm_error err = {0};
     char *key = mem_strndup(kv->key.data, kv->key.length);
-    if (!memchr(kv->key.data, '\0', kv->key.length)) require(gguf_find(file, key) == kv, "keys are found");
+    if (!memchr(kv->key.data, '\0', kv->key.length))
+        require(metadata_find(&file->metadata, key) == kv, "keys are found");
     for (size_t b = 0; b < kv->size; b++) *sum += kv->data[b];
-    struct gguf_string text, *strings;
+    struct text_view text, *strings;
     int32_t *ints;
     float *floats, x;
     uint32_t u;
     bool flag;
     uint64_t n;
-    if (gguf_get_string(file, key, &text, &err) == OPSM_OK)
+    if (metadata_get_string(&file->metadata, key, &text, &err) == OPSM_OK)
         for (size_t b = 0; b < text.length; b++) *sum += (unsigned char)text.data[b];
-    if (gguf_get_strings(file, key, &strings, &n, &err) == OPSM_OK) {
+    if (metadata_get_strings(&file->metadata, key, &strings, &n, &err) == OPSM_OK) {
         for (uint64_t i = 0; i < n; i++)
             for (size_t b = 0; b < strings[i].length; b++) *sum += (unsigned char)strings[i].data[b];
         mem_free(strings);
     }
-    if (gguf_get_i32s(file, key, &ints, &n, &err) == OPSM_OK) mem_free(ints);
-    if (gguf_get_f32s(file, key, &floats, &n, &err) == OPSM_OK) mem_free(floats);
-    *sum +=
-        gguf_get_u32(file, key, &u, &err) + gguf_get_f32(file, key, &x, &err) + gguf_get_bool(file, key, &flag, &err);
+    if (metadata_get_i32s(&file->metadata, key, &ints, &n, &err) == OPSM_OK) mem_free(ints);
+    if (metadata_get_f32s(&file->metadata, key, &floats, &n, &err) == OPSM_OK) mem_free(floats);
+    *sum += metadata_get_u32(&file->metadata, key, &u, &err) + metadata_get_f32(&file->metadata, key, &x, &err) +
+            metadata_get_bool(&file->metadata, key, &flag, &err);
     mem_free(key);
 }
 
-static void read_tensor(const struct gguf *file, const struct gguf_tensor *t, unsigned *sum) {
+static void read_tensor(const struct tensor_source *file, const struct tensor_info *t, unsigned *sum) {
     opsm_error err = {0};
-    require(gguf_find_tensor(file, t->name) == t, "tensors are found");
+    require(tensor_source_find(file, t->name) == t, "tensors are found");
     for (size_t b = 0; b < t->size; b++) *sum += t->data[b];
     float *values = mem_alloc((size_t)t->n_elements, sizeof *values);
-    opsm_status status = gguf_dequantize(file, t, 0, t->n_elements, values, &err);
+    opsm_status status = tensor_source_read(file, t, 0, t->n_elements, values, &err);
     require(status == (quant_traits((uint32_t)t->type)->decode ? OPSM_OK : OPSM_UNSUPPORTED), "known types decode");
     mem_free(values);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     opsm_error err = {0};
-    struct gguf *file;
-    opsm_status status = gguf_open_memory(&file, data, size, "fuzz", &err);
+    struct tensor_source *file;
+    opsm_status status = tensor_source_open_memory(&file, data, size, "fuzz", &err);
     if (status != OPSM_OK) {
         require(!file && status == err.code, "a refused file leaves no handle");
         require(status == OPSM_FORMAT || status == OPSM_UNSUPPORTED, "the bytes are to blame");
@@ -63,9 +64,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     }
     unsigned sum = 0;
-    for (int64_t i = 0; i < gguf_kv_count(file); i++) read_key(file, gguf_kv_at(file, i), &sum);
-    for (int64_t i = 0; i < gguf_tensor_count(file); i++) read_tensor(file, gguf_tensor_at(file, i), &sum);
-    gguf_close(file);
+    for (int64_t i = 0; i < file->metadata.n; i++) read_key(file, &file->metadata.values[i], &sum);
+    for (int64_t i = 0; i < file->n_tensors; i++) read_tensor(file, &file->tensors[i], &sum);
+    tensor_source_close(file);
     volatile unsigned sink = sum;
     (void)sink;
     return 0;

@@ -36,23 +36,23 @@ enum {
     N_TOKENS = 256 + N_RULES + N_ADDED
 };
 
-static struct gguf_string view(const char *text) {
-    return (struct gguf_string){.data = text, .length = strlen(text)};
+static struct text_view view(const char *text) {
+    return (struct text_view){.data = text, .length = strlen(text)};
 }
 
 /* The 256 characters of the byte alphabet. */
-static void byte_tokens(struct gguf_string *tokens, char (*room)[4]) {
+static void byte_tokens(struct text_view *tokens, char (*room)[4]) {
     uint32_t next = 0x100;
     for (uint32_t byte = 0; byte < 256; byte++) {
         bool itself = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
         size_t n = utf8_encode(itself ? byte : next++, (uint8_t *)room[byte]);
-        tokens[byte] = (struct gguf_string){.data = room[byte], .length = n};
+        tokens[byte] = (struct text_view){.data = room[byte], .length = n};
     }
 }
 
 static struct tokenizer *make_sound(const char *pre) {
     static char bytes[256][4], merged[N_RULES][32];
-    struct gguf_string tokens[N_TOKENS], lines[N_RULES];
+    struct text_view tokens[N_TOKENS], lines[N_RULES];
     int32_t types[N_TOKENS];
     byte_tokens(tokens, bytes);
     for (int i = 0; i < N_RULES; i++) {
@@ -122,12 +122,12 @@ static void check_text(const struct tokenizer *tokenizer, const char *text, size
 
 /* ---- a hostile one ----------------------------------------------------------------------------------------------- */
 
-static uint64_t read_lines(const char **at, const char *end, struct gguf_string *lines) {
+static uint64_t read_lines(const char **at, const char *end, struct text_view *lines) {
     uint64_t n = 0;
     while (*at < end && **at && n < MOST_LINES) {
         const char *begin = *at;
         while (*at < end && **at && **at != '\n') ++*at;
-        lines[n++] = (struct gguf_string){.data = begin, .length = (size_t)(*at - begin)};
+        lines[n++] = (struct text_view){.data = begin, .length = (size_t)(*at - begin)};
         if (*at < end && **at == '\n') ++*at;
     }
     if (*at < end && !**at) ++*at;
@@ -135,7 +135,7 @@ static uint64_t read_lines(const char **at, const char *end, struct gguf_string 
 }
 
 static void check_hostile(const char *pre, const char *text, size_t length) {
-    static struct gguf_string tokens[MOST_LINES], merges[MOST_LINES];
+    static struct text_view tokens[MOST_LINES], merges[MOST_LINES];
     static int32_t types[MOST_LINES];
     const char *at = text, *end = text + length;
     struct tokenizer_source source = {

@@ -7,6 +7,7 @@
  */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/tensor_source.h"
 #include "text/tokenizer.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,13 +57,13 @@ int main(int argc, char **argv) {
         if (strncmp(argv[i], "repeat=", 7) == 0) repeat = atoi(argv[i] + 7);
     }
     opsm_error err = {0};
-    struct gguf *file;
+    struct tensor_source *file;
     struct tokenizer *tokenizer;
-    if (gguf_open(&file, argv[1], &err) != OPSM_OK) die(err.text);
+    if (tensor_source_open(&file, argv[1], &err) != OPSM_OK) die(err.text);
     double start = clock_seconds();
-    if (tokenizer_load(&tokenizer, file, &err) != OPSM_OK) die(err.text);
+    if (tokenizer_load(&tokenizer, &file->metadata, &err) != OPSM_OK) die(err.text);
     fprintf(stderr, "loaded %d tokens in %.3f s\n", tokenizer_size(tokenizer), clock_seconds() - start);
-    gguf_close(file);
+    tensor_source_close(file);
     size_t count;
     struct record *records = read_records(&count);
     struct token_list list = {0};

@@ -143,10 +143,10 @@ enum { BOS = 0, START = 1, TOKENS = 8 };
 
 static struct tokenizer *make_tokenizer(bool add_bos, bool has_bos) {
     static const char *const names[TOKENS] = {"<|bos|>", "<|im_start|>", "<|im_end|>", "u", "s", "e", "r", "x"};
-    struct gguf_string tokens[TOKENS];
+    struct text_view tokens[TOKENS];
     int32_t types[TOKENS];
     for (int i = 0; i < TOKENS; i++) {
-        tokens[i] = (struct gguf_string){names[i], strlen(names[i])};
+        tokens[i] = (struct text_view){names[i], strlen(names[i])};
         types[i] = i < 3 ? 3 : 1;
     }
     const struct tokenizer_source source = {.pre = "llama-bpe",

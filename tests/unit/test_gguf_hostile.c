@@ -4,7 +4,7 @@
  */
 #include "base/mem.h"
 #include "check.h"
-#include "io/gguf.h"
+#include "io/tensor_source.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,7 +66,7 @@ static void put_key(struct image *m, const char *key, uint32_t type) {
 }
 
 static void put_kv_u32(struct image *m, const char *key, uint32_t value) {
-    put_key(m, key, GGUF_U32);
+    put_key(m, key, METADATA_U32);
     put_u32(m, value);
 }
 
@@ -93,25 +93,25 @@ static struct image one_tensor(const char *name, uint32_t n_dims, const uint64_t
 static struct image small_valid_file(uint32_t version, size_t *data_end) {
     struct image m = header(version, 2, 16);
     put_kv_u32(&m, "general.alignment", 64);
-    for (uint32_t type = 0; type < GGUF_TYPE_COUNT; type++) {
-        static const size_t sizes[GGUF_TYPE_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+    for (uint32_t type = 0; type < METADATA_TYPE_COUNT; type++) {
+        static const size_t sizes[METADATA_TYPE_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
         char key[] = {'k', (char)('a' + type), '\0'};
         put_key(&m, key, type);
         put_zeros(&m, sizes[type]);
-        if (type == GGUF_STRING) put_text(&m, "text", 4);
-        if (type == GGUF_ARRAY) {
-            put_u32(&m, GGUF_U16);
+        if (type == METADATA_STRING) put_text(&m, "text", 4);
+        if (type == METADATA_ARRAY) {
+            put_u32(&m, METADATA_U16);
             put_u64(&m, 3);
             put_zeros(&m, 6);
         }
     }
-    put_key(&m, "strings", GGUF_ARRAY);
-    put_u32(&m, GGUF_STRING);
+    put_key(&m, "strings", METADATA_ARRAY);
+    put_u32(&m, METADATA_STRING);
     put_u64(&m, 2);
     put_text(&m, "one", 3);
     put_text(&m, "", 0);
-    put_key(&m, "bools", GGUF_ARRAY);
-    put_u32(&m, GGUF_BOOL);
+    put_key(&m, "bools", METADATA_ARRAY);
+    put_u32(&m, METADATA_BOOL);
     put_u64(&m, 2);
     put(&m, "\0\1", 2);
     put_tensor(&m, "first", 2, (const uint64_t[]){32, 2}, QUANT_Q8_0, 0);
@@ -127,35 +127,35 @@ static struct image small_valid_file(uint32_t version, size_t *data_end) {
  */
 
 /* Reads everything that an accepted file offers; sanitizers see what lies outside. */
-static void walk(const struct gguf *f) {
+static void walk(const struct tensor_source *f) {
     opsm_error err = {0};
     unsigned sum = 0;
-    for (int64_t i = 0; i < gguf_kv_count(f); i++) {
-        const struct gguf_kv *kv = gguf_kv_at(f, i);
+    for (int64_t i = 0; i < f->metadata.n; i++) {
+        const struct metadata_value *kv = &f->metadata.values[i];
         for (size_t b = 0; b < kv->size; b++) sum += kv->data[b];
         char *key = mem_strndup(kv->key.data, kv->key.length);
-        struct gguf_string *strings;
+        struct text_view *strings;
         int32_t *ints;
         float *floats, x;
         uint32_t u;
         uint64_t n;
-        if (gguf_get_strings(f, key, &strings, &n, &err) == OPSM_OK) {
+        if (metadata_get_strings(&f->metadata, key, &strings, &n, &err) == OPSM_OK) {
             for (uint64_t s = 0; s < n; s++)
                 for (size_t b = 0; b < strings[s].length; b++) sum += (unsigned char)strings[s].data[b];
             mem_free(strings);
         }
-        if (gguf_get_i32s(f, key, &ints, &n, &err) == OPSM_OK) mem_free(ints);
-        if (gguf_get_f32s(f, key, &floats, &n, &err) == OPSM_OK) mem_free(floats);
-        if (gguf_get_u32(f, key, &u, &err) == OPSM_OK) sum += u;
-        if (gguf_get_f32(f, key, &x, &err) == OPSM_OK) sum++;
+        if (metadata_get_i32s(&f->metadata, key, &ints, &n, &err) == OPSM_OK) mem_free(ints);
+        if (metadata_get_f32s(&f->metadata, key, &floats, &n, &err) == OPSM_OK) mem_free(floats);
+        if (metadata_get_u32(&f->metadata, key, &u, &err) == OPSM_OK) sum += u;
+        if (metadata_get_f32(&f->metadata, key, &x, &err) == OPSM_OK) sum++;
         mem_free(key);
     }
-    for (int64_t i = 0; i < gguf_tensor_count(f); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(f, i);
+    for (int64_t i = 0; i < f->n_tensors; i++) {
+        const struct tensor_info *t = &f->tensors[i];
         for (size_t b = 0; b < t->size; b++) sum += t->data[b];
         float *values = mem_alloc((size_t)t->n_elements, sizeof *values);
         assert_non_null(values);
-        gguf_dequantize(f, t, 0, t->n_elements, values, &err);
+        tensor_source_read(f, t, 0, t->n_elements, values, &err);
         mem_free(values);
     }
     volatile unsigned sink = sum;
@@ -166,12 +166,12 @@ static void walk(const struct gguf *f) {
 static opsm_status open_exactly(const uint8_t *bytes, size_t size, opsm_error *err) {
     uint8_t *copy = malloc(size ? size : 1);
     if (size > 0) memcpy(copy, bytes, size);
-    struct gguf *f;
+    struct tensor_source *f;
     *err = (opsm_error){0};
-    opsm_status status = gguf_open_memory(&f, copy, size, "hostile", err);
+    opsm_status status = tensor_source_open_memory(&f, copy, size, "hostile", err);
     if (status == OPSM_OK) walk(f);
     assert_int_equal(f != NULL, status == OPSM_OK);
-    gguf_close(f);
+    tensor_source_close(f);
     free(copy);
     return status;
 }
@@ -261,17 +261,17 @@ static void counts_are_checked_before_memory_is_taken(void **state) {
     (void)state;
     struct image m = header(3, 0, 1000);
     put_zeros(&m, 999 * 14);
-    struct gguf *f;
+    struct tensor_source *f;
     opsm_error err = {0};
     mem_fail_at(3);
-    opsm_status status = gguf_open_memory(&f, m.bytes, m.size, "hostile", &err);
+    opsm_status status = tensor_source_open_memory(&f, m.bytes, m.size, "hostile", &err);
     mem_fail_at(0);
     assert_int_equal(status, OPSM_FORMAT);
     free(m.bytes);
 
     /* The tensors would have fitted into the header's view of the file, but the metadata took the room. */
     m = header(3, 40, 1);
-    put_key(&m, "k", GGUF_STRING);
+    put_key(&m, "k", METADATA_STRING);
     put_u64(&m, 1200);
     put_zeros(&m, 1200);
     assert_refused(m, OPSM_FORMAT, "40 tensor descriptions should follow");
@@ -315,26 +315,26 @@ static void bad_values(void **state) {
         opsm_status status;
         const char *part;
     } arrays[] = {
-        {GGUF_ARRAY, 1, OPSM_UNSUPPORTED, "byte 37: key 'k': an array of arrays"},
-        {GGUF_TYPE_COUNT, 1, OPSM_FORMAT, "byte 37: key 'k': the array's element type is 13"},
+        {METADATA_ARRAY, 1, OPSM_UNSUPPORTED, "byte 37: key 'k': an array of arrays"},
+        {METADATA_TYPE_COUNT, 1, OPSM_FORMAT, "byte 37: key 'k': the array's element type is 13"},
         {UINT32_MAX, 1, OPSM_FORMAT, "element type is 4294967295"},
-        {GGUF_U8, 65, OPSM_FORMAT, "byte 41: key 'k': an array of 65 u8 values, but only 64 bytes follow"},
-        {GGUF_F64, 1ull << 61, OPSM_FORMAT, "an array of 2305843009213693952 f64 values"},
-        {GGUF_U8, UINT64_MAX, OPSM_FORMAT, "an array of 18446744073709551615 u8 values"},
-        {GGUF_STRING, 9, OPSM_FORMAT, "an array of 9 string values"},
-        {GGUF_STRING, 1ull << 61, OPSM_FORMAT, "string values"},
+        {METADATA_U8, 65, OPSM_FORMAT, "byte 41: key 'k': an array of 65 u8 values, but only 64 bytes follow"},
+        {METADATA_F64, 1ull << 61, OPSM_FORMAT, "an array of 2305843009213693952 f64 values"},
+        {METADATA_U8, UINT64_MAX, OPSM_FORMAT, "an array of 18446744073709551615 u8 values"},
+        {METADATA_STRING, 9, OPSM_FORMAT, "an array of 9 string values"},
+        {METADATA_STRING, 1ull << 61, OPSM_FORMAT, "string values"},
     };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         struct image m = header(3, 0, 1);
-        put_key(&m, "k", GGUF_ARRAY);
+        put_key(&m, "k", METADATA_ARRAY);
         put_u32(&m, arrays[i].element);
         put_u64(&m, arrays[i].count);
         put_zeros(&m, 64);
         assert_refused(m, arrays[i].status, arrays[i].part);
     }
     struct image m = header(3, 0, 1);
-    put_key(&m, "k", GGUF_ARRAY);
-    put_u32(&m, GGUF_STRING);
+    put_key(&m, "k", METADATA_ARRAY);
+    put_u32(&m, METADATA_STRING);
     put_u64(&m, 2);
     put_text(&m, "fine", 4);
     put_u64(&m, UINT64_MAX - 3);
@@ -342,13 +342,13 @@ static void bad_values(void **state) {
     assert_refused(m, OPSM_FORMAT, "byte 69: a metadata string needs 18446744073709551612 bytes");
 
     m = header(3, 0, 1);
-    put_key(&m, "k", GGUF_BOOL);
+    put_key(&m, "k", METADATA_BOOL);
     put(&m, "\2", 1);
     assert_refused(m, OPSM_FORMAT, "byte 37: key 'k': a bool is 2");
 
     m = header(3, 0, 1);
-    put_key(&m, "k", GGUF_ARRAY);
-    put_u32(&m, GGUF_BOOL);
+    put_key(&m, "k", METADATA_ARRAY);
+    put_u32(&m, METADATA_BOOL);
     put_u64(&m, 3);
     put(&m, "\0\1\377", 3);
     assert_refused(m, OPSM_FORMAT, "byte 51: key 'k': a bool is 255");
@@ -363,7 +363,7 @@ static void bad_alignments(void **state) {
         assert_refused(m, OPSM_FORMAT, "byte 53: 'general.alignment' is");
     }
     struct image m = header(3, 0, 1);
-    put_key(&m, "general.alignment", GGUF_U64);
+    put_key(&m, "general.alignment", METADATA_U64);
     put_u64(&m, 32);
     assert_refused(m, OPSM_FORMAT, "is of type u64, expected u32");
 
@@ -448,31 +448,31 @@ static void numbers_out_of_range(void **state) {
     (void)state;
     const double large[] = {1.0, -1e300};
     struct image m = header(3, 0, 3);
-    put_key(&m, "f64", GGUF_F64);
+    put_key(&m, "f64", METADATA_F64);
     put(&m, &large[1], 8);
-    put_key(&m, "f64s", GGUF_ARRAY);
-    put_u32(&m, GGUF_F64);
+    put_key(&m, "f64s", METADATA_ARRAY);
+    put_u32(&m, METADATA_F64);
     put_u64(&m, 2);
     put(&m, large, 16);
-    put_key(&m, "u32s", GGUF_ARRAY);
-    put_u32(&m, GGUF_U32);
+    put_key(&m, "u32s", METADATA_ARRAY);
+    put_u32(&m, METADATA_U32);
     put_u64(&m, 2);
     put_u32(&m, INT32_MAX);
     put_u32(&m, 1u << 31);
     opsm_error err = {0};
-    struct gguf *f;
+    struct tensor_source *f;
     float x = 7, *floats;
     int32_t *ints;
     uint64_t n;
-    assert_ok(gguf_open_memory(&f, m.bytes, m.size, "hostile", &err));
-    assert_int_equal(gguf_get_f32(f, "f64", &x, &err), OPSM_FORMAT);
+    assert_ok(tensor_source_open_memory(&f, m.bytes, m.size, "hostile", &err));
+    assert_int_equal(metadata_get_f32(&f->metadata, "f64", &x, &err), OPSM_FORMAT);
     assert_true(x == 7);
-    assert_int_equal(gguf_get_f32s(f, "f64s", &floats, &n, &err), OPSM_FORMAT);
+    assert_int_equal(metadata_get_f32s(&f->metadata, "f64s", &floats, &n, &err), OPSM_FORMAT);
     assert_string_equal(err.text, "'hostile', byte 83: element 1 of metadata key 'f64s' is not within the range of a "
                                   "32-bit float");
-    assert_int_equal(gguf_get_i32s(f, "u32s", &ints, &n, &err), OPSM_FORMAT);
+    assert_int_equal(metadata_get_i32s(&f->metadata, "u32s", &ints, &n, &err), OPSM_FORMAT);
     assert_non_null(strstr(err.text, "element 1 of metadata key 'u32s' is not a 32-bit integer"));
-    gguf_close(f);
+    tensor_source_close(f);
     free(m.bytes);
 }
 
@@ -507,14 +507,14 @@ static void a_million_names_are_quick(void **state) {
         snprintf(key, sizeof key, "%08x", i);
         put_kv_u32(&m, key, i);
     }
-    struct gguf *f;
+    struct tensor_source *f;
     opsm_error err = {0};
-    assert_ok(gguf_open_memory(&f, m.bytes, m.size, "hostile", &err));
+    assert_ok(tensor_source_open_memory(&f, m.bytes, m.size, "hostile", &err));
     uint32_t value;
-    assert_ok(gguf_get_u32(f, "000f423f", &value, &err));
+    assert_ok(metadata_get_u32(&f->metadata, "000f423f", &value, &err));
     assert_int_equal(value, N - 1);
-    assert_int_equal(gguf_get_u32(f, "000f4240", &value, &err), OPSM_MISSING);
-    gguf_close(f);
+    assert_int_equal(metadata_get_u32(&f->metadata, "000f4240", &value, &err), OPSM_MISSING);
+    tensor_source_close(f);
     memcpy(m.bytes + m.size - 16, "00000000", 8); /* the last key repeats the first */
     assert_refused(m, OPSM_FORMAT, "metadata key '00000000' appears twice (entries 0 and 999999)");
 }
@@ -524,42 +524,42 @@ static void out_of_memory_at_every_allocation(void **state) {
     opsm_error err = {0};
     int failures = 0;
     for (;; failures++) {
-        struct gguf *f;
+        struct tensor_source *f;
         mem_fail_at(failures + 1);
-        opsm_status status = gguf_open(&f, GOLDEN, &err);
+        opsm_status status = tensor_source_open(&f, GOLDEN, &err);
         mem_fail_at(0);
-        gguf_close(f);
+        tensor_source_close(f);
         if (status == OPSM_OK) break;
         assert_int_equal(status, OPSM_NOMEM);
         assert_null(f);
         assert_non_null(strstr(err.text, "out of memory"));
     }
     assert_int_equal(failures, 6); /* handle, name, two tables, two indices */
-    struct gguf *f;
-    assert_ok(gguf_open(&f, GOLDEN, &err));
-    struct gguf_string *strings;
+    struct tensor_source *f;
+    assert_ok(tensor_source_open(&f, GOLDEN, &err));
+    struct text_view *strings;
     int32_t *ints;
     float *floats;
     uint64_t n;
     mem_fail_at(1);
-    assert_int_equal(gguf_get_strings(f, "kv.strings", &strings, &n, &err), OPSM_NOMEM);
+    assert_int_equal(metadata_get_strings(&f->metadata, "kv.strings", &strings, &n, &err), OPSM_NOMEM);
     mem_fail_at(1);
-    assert_int_equal(gguf_get_i32s(f, "kv.i32s", &ints, &n, &err), OPSM_NOMEM);
+    assert_int_equal(metadata_get_i32s(&f->metadata, "kv.i32s", &ints, &n, &err), OPSM_NOMEM);
     mem_fail_at(1);
-    assert_int_equal(gguf_get_f32s(f, "kv.f32s", &floats, &n, &err), OPSM_NOMEM);
+    assert_int_equal(metadata_get_f32s(&f->metadata, "kv.f32s", &floats, &n, &err), OPSM_NOMEM);
     mem_fail_at(0);
-    gguf_close(f);
+    tensor_source_close(f);
 }
 
 static void files_that_cannot_be_opened(void **state) {
     (void)state;
     opsm_error err = {0};
-    struct gguf *f;
-    assert_int_equal(gguf_open(&f, "/nonexistent/model.gguf", &err), OPSM_IO);
+    struct tensor_source *f;
+    assert_int_equal(tensor_source_open(&f, "/nonexistent/model.gguf", &err), OPSM_IO);
     assert_null(f);
-    assert_int_equal(gguf_open(&f, OPSM_SOURCE_DIR, &err), OPSM_IO);
-    assert_int_equal(gguf_open(&f, "/dev/null", &err), OPSM_IO);
-    gguf_close(NULL);
+    assert_int_equal(tensor_source_open(&f, OPSM_SOURCE_DIR, &err), OPSM_IO);
+    assert_int_equal(tensor_source_open(&f, "/dev/null", &err), OPSM_IO);
+    tensor_source_close(NULL);
 }
 
 int main(void) {

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "check.h"
+#include "io/gguf.h"
 #include "model/layout.h"
 #include "tiny_batch.h"
 
@@ -96,10 +97,10 @@ static void narrow_files_round_once(void **state) {
         uint32_t file_type;
         assert_ok(model_save(m, in_scratch("n.gguf"), cases[i].type, &err));
         assert_ok(model_load(&once, in_scratch("n.gguf"), DTYPE_F32, false, &err));
-        assert_ok(gguf_get_u32(once->file, "general.file_type", &file_type, &err));
+        assert_ok(metadata_get_u32(&once->source->metadata, "general.file_type", &file_type, &err));
         assert_int_equal(file_type, cases[i].file_type);
-        assert_int_equal(gguf_find_tensor(once->file, "blk.1.ffn_up.weight")->type, cases[i].type);
-        assert_int_equal(gguf_find_tensor(once->file, "blk.1.ffn_norm.weight")->type, QUANT_F32);
+        assert_int_equal(tensor_source_find(once->source, "blk.1.ffn_up.weight")->type, cases[i].type);
+        assert_int_equal(tensor_source_find(once->source, "blk.1.ffn_norm.weight")->type, QUANT_F32);
         for (int32_t t = 0; t < m->params.n_tensors; t++) {
             const float *a = m->params.values + m->params.tensors[t].offset,
                         *b = once->params.values + m->params.tensors[t].offset;
@@ -158,22 +159,24 @@ struct change {
     const char *extra;  /* tensor to add, [16] */
 };
 
-static void write_changed(const struct gguf *from, const char *path, const struct change *c) {
+static void write_changed(const struct tensor_source *from, const char *path, const struct change *c) {
     opsm_error err = {0};
     struct gguf_writer *w;
-    assert_ok(gguf_writer_create(&w, path, &err));
-    for (int64_t i = 0; i < gguf_kv_count(from); i++) {
-        const struct gguf_kv *kv = gguf_kv_at(from, i);
+    struct metadata m;
+    assert_ok(metadata_init(&m, path, &err));
+    for (int64_t i = 0; i < from->metadata.n; i++) {
+        const struct metadata_value *kv = &from->metadata.values[i];
         if (c->drop && kv->key.length == strlen(c->drop) && memcmp(kv->key.data, c->drop, kv->key.length) == 0)
             continue;
-        assert_ok(gguf_writer_copy(w, kv, &err));
+        assert_ok(metadata_carry(&m, kv, &err));
     }
-    if (c->key && c->string) assert_ok(gguf_writer_set_string(w, c->key, c->string, &err));
-    if (c->key && !c->string && c->real == 0) assert_ok(gguf_writer_set_u32(w, c->key, (uint32_t)c->number, &err));
-    if (c->key && !c->string && c->real != 0) assert_ok(gguf_writer_set_f32(w, c->key, (float)c->real, &err));
+    if (c->key && c->string) assert_ok(metadata_set_string(&m, c->key, c->string, &err));
+    if (c->key && !c->string && c->real == 0) assert_ok(metadata_set_u32(&m, c->key, (uint32_t)c->number, &err));
+    if (c->key && !c->string && c->real != 0) assert_ok(metadata_set_f32(&m, c->key, (float)c->real, &err));
+    assert_ok(gguf_writer_create(&w, path, &m, &err));
     for (int pass = 0; pass < 2; pass++) {
-        for (int64_t i = 0; i < gguf_tensor_count(from); i++) {
-            const struct gguf_tensor *t = gguf_tensor_at(from, i);
+        for (int64_t i = 0; i < from->n_tensors; i++) {
+            const struct tensor_info *t = &from->tensors[i];
             if (c->drop && strcmp(t->name, c->drop) == 0) continue;
             bool changed = c->tensor && strcmp(t->name, c->tensor) == 0;
             int64_t shape[2] = {changed && c->cols ? c->cols : t->shape[0], changed && c->rows ? c->rows : t->shape[1]};
@@ -183,7 +186,7 @@ static void write_changed(const struct gguf *from, const char *path, const struc
             }
             int64_t n = shape[0] * shape[1];
             float *values = mem_zalloc((size_t)(n > t->n_elements ? n : t->n_elements), sizeof *values);
-            assert_ok(gguf_dequantize(from, t, 0, t->n_elements, values, &err));
+            assert_ok(tensor_source_read(from, t, 0, t->n_elements, values, &err));
             if (changed && c->poison != 0) values[n / 2] = c->poison;
             assert_ok(gguf_writer_put(w, values, n, &err));
             mem_free(values);
@@ -194,10 +197,12 @@ static void write_changed(const struct gguf *from, const char *path, const struc
         if (c->extra && pass == 1) assert_ok(gguf_writer_put(w, zeros, 16, &err));
     }
     assert_ok(gguf_writer_commit(w, &err));
+    metadata_free(&m);
 }
 
 /* Loading fails with this status, and the sentence names the file and `word`. */
-static void expect_refusal(const struct gguf *from, struct change change, opsm_status status, const char *word) {
+static void expect_refusal(const struct tensor_source *from, struct change change, opsm_status status,
+                           const char *word) {
     opsm_error err = {0};
     struct model *m = NULL;
     const char *path = in_scratch("bad.gguf");
@@ -211,12 +216,12 @@ static void expect_refusal(const struct gguf *from, struct change change, opsm_s
     assert_null(m);
 }
 
-static struct gguf *good_file(const char *architecture) {
+static struct tensor_source *good_file(const char *architecture) {
     opsm_error err = {0};
-    struct gguf *file;
+    struct tensor_source *file;
     struct model *m = random_model(tiny_config(architecture));
     assert_ok(model_save(m, in_scratch("good.gguf"), QUANT_F32, &err));
-    assert_ok(gguf_open(&file, in_scratch("good.gguf"), &err));
+    assert_ok(tensor_source_open(&file, in_scratch("good.gguf"), &err));
     model_free(m);
     return file;
 }
@@ -225,9 +230,9 @@ static void every_missing_or_misshapen_tensor_is_named(void **state) {
     (void)state;
     static const char *const kinds[] = {"llama", "qwen2", "qwen3"};
     for (int k = 0; k < 3; k++) {
-        struct gguf *file = good_file(kinds[k]);
-        for (int64_t i = 0; i < gguf_tensor_count(file); i++) {
-            const struct gguf_tensor *t = gguf_tensor_at(file, i);
+        struct tensor_source *file = good_file(kinds[k]);
+        for (int64_t i = 0; i < file->n_tensors; i++) {
+            const struct tensor_info *t = &file->tensors[i];
             expect_refusal(file, (struct change){.drop = t->name}, OPSM_MISSING, t->name);
             expect_refusal(file, (struct change){.tensor = t->name, .cols = t->shape[0] + 16}, OPSM_FORMAT, t->name);
             if (t->n_dims == 2)
@@ -235,7 +240,7 @@ static void every_missing_or_misshapen_tensor_is_named(void **state) {
             expect_refusal(file, (struct change){.tensor = t->name, .poison = NAN}, OPSM_NONFINITE, t->name);
             expect_refusal(file, (struct change){.tensor = t->name, .poison = -INFINITY}, OPSM_NONFINITE, t->name);
         }
-        gguf_close(file);
+        tensor_source_close(file);
     }
 }
 
@@ -251,15 +256,15 @@ static void every_missing_key_is_named(void **state) {
                                          "tokenizer.ggml.tokens",
                                          "tokenizer.ggml.model",
                                          "tokenizer.ggml.merges"};
-    struct gguf *file = good_file("llama");
+    struct tensor_source *file = good_file("llama");
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         expect_refusal(file, (struct change){.drop = needed[i]}, OPSM_MISSING, needed[i]);
-    gguf_close(file);
+    tensor_source_close(file);
 }
 
 static void contradictions_are_refused(void **state) {
     (void)state;
-    struct gguf *file = good_file("llama");
+    struct tensor_source *file = good_file("llama");
     static const struct {
         const char *key;
         int64_t number;
@@ -307,12 +312,12 @@ static void contradictions_are_refused(void **state) {
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
         expect_refusal(file, (struct change){.key = reals[i].key, .real = reals[i].real}, reals[i].status,
                        strrchr(reals[i].key, '.') + 1);
-    gguf_close(file);
+    tensor_source_close(file);
 }
 
 static void foreign_models_are_refused_by_name(void **state) {
     (void)state;
-    struct gguf *file = good_file("llama");
+    struct tensor_source *file = good_file("llama");
     static const struct {
         const char *key, *value, *word;
     } cases[] = {
@@ -331,13 +336,13 @@ static void foreign_models_are_refused_by_name(void **state) {
                        cases[i].word);
     expect_refusal(file, (struct change){.extra = "blk.0.attn_output.bias"}, OPSM_UNSUPPORTED, "attn_output.bias");
     expect_refusal(file, (struct change){.extra = "blk.0.ffn_gate_exps.weight"}, OPSM_UNSUPPORTED, "ffn_gate_exps");
-    gguf_close(file);
+    tensor_source_close(file);
 }
 
 /* A window as long as the context, neutral values of settings that we lack, scaling switched off: harmless. */
 static void harmless_settings_are_accepted(void **state) {
     (void)state;
-    struct gguf *file = good_file("llama");
+    struct tensor_source *file = good_file("llama");
     static const struct change cases[] = {
         {.key = "llama.attention.sliding_window", .number = 512},
         {.key = "llama.expert_count", .number = 0},
@@ -353,13 +358,13 @@ static void harmless_settings_are_accepted(void **state) {
         assert_ok(model_load(&m, in_scratch("fine.gguf"), DTYPE_F32, false, &err));
         model_free(m);
     }
-    gguf_close(file);
+    tensor_source_close(file);
 }
 
 static void rope_scaling_divides_the_frequencies(void **state) {
     (void)state;
     opsm_error err = {0};
-    struct gguf *file = good_file("llama");
+    struct tensor_source *file = good_file("llama");
     struct model *m;
     write_changed(file, in_scratch("linear.gguf"), &(struct change){.key = "llama.rope.scaling.factor", .real = 4});
     assert_ok(model_load(&m, in_scratch("linear.gguf"), DTYPE_F32, false, &err));
@@ -367,14 +372,14 @@ static void rope_scaling_divides_the_frequencies(void **state) {
     model_free(m);
     /* Llama 3.1: one factor per frequency. Zero factors divide by nothing. */
     expect_refusal(file, (struct change){.extra = "rope_freqs.weight"}, OPSM_FORMAT, "rope_freqs.weight");
-    gguf_close(file);
+    tensor_source_close(file);
 }
 
 /* Every allocation on the way fails once; nothing leaks (the sanitizer build looks), nothing crashes. */
 static void running_out_of_memory_is_a_sentence(void **state) {
     (void)state;
-    struct gguf *file = good_file("qwen3");
-    gguf_close(file);
+    struct tensor_source *file = good_file("qwen3");
+    tensor_source_close(file);
     for (int64_t nth = 1;; nth++) {
         opsm_error err = {0};
         struct model *m = NULL;

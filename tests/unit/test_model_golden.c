@@ -15,19 +15,19 @@ enum { SEQUENCES = 2 };
 
 struct golden {
     struct model *model;
-    struct gguf *expected;
+    struct tensor_source *expected;
     struct pack pack;
     struct head_request request;
     int32_t *tokens[SEQUENCES], row[128], target[128];
     float coef[128], logp[128], expected_logp[128];
 };
 
-static float *floats_of(const struct gguf *file, const char *what, int index, uint64_t *n) {
+static float *floats_of(const struct tensor_source *file, const char *what, int index, uint64_t *n) {
     char key[32];
     float *values;
     opsm_error err = {0};
     snprintf(key, sizeof key, "%s.%d", what, index);
-    assert_ok(gguf_get_f32s(file, key, &values, n, &err));
+    assert_ok(metadata_get_f32s(&file->metadata, key, &values, n, &err));
     return values;
 }
 
@@ -37,7 +37,7 @@ static void add_sequence(struct golden *g, int index) {
     uint64_t n, n_weights, n_logp;
     int32_t segment;
     snprintf(key, sizeof key, "tokens.%d", index);
-    assert_ok(gguf_get_i32s(g->expected, key, &g->tokens[index], &n, &err));
+    assert_ok(metadata_get_i32s(&g->expected->metadata, key, &g->tokens[index], &n, &err));
     float *weights = floats_of(g->expected, "weights", index, &n_weights);
     float *logp = floats_of(g->expected, "logp", index, &n_logp);
     assert_int_equal(n_weights, n - 1);
@@ -62,26 +62,26 @@ static void open_golden(struct golden *g, const char *name, enum dtype precision
     snprintf(path, sizeof path, OPSM_SOURCE_DIR "/tests/golden/model-%s.gguf", name);
     assert_ok(model_load(&g->model, path, precision, true, &err));
     snprintf(path, sizeof path, OPSM_SOURCE_DIR "/tests/golden/model-%s-expected.gguf", name);
-    assert_ok(gguf_open(&g->expected, path, &err));
+    assert_ok(tensor_source_open(&g->expected, path, &err));
     for (int i = 0; i < SEQUENCES; i++) add_sequence(g, i);
 }
 
 static void close_golden(struct golden *g) {
     for (int i = 0; i < SEQUENCES; i++) mem_free(g->tokens[i]);
     pack_free(&g->pack);
-    gguf_close(g->expected);
+    tensor_source_close(g->expected);
     model_free(g->model);
 }
 
 /* |ours - theirs| / |theirs| for one tensor, theirs in the file's row order. */
 static double gradient_error(const struct golden *g, const struct parameter *t, const float *grads) {
     opsm_error err = {0};
-    const struct gguf_tensor *theirs = gguf_find_tensor(g->expected, t->name);
+    const struct tensor_info *theirs = tensor_source_find(g->expected, t->name);
     assert_non_null(theirs);
     int64_t n = t->rows * t->cols, width = t->decay ? t->cols : 1;
     assert_int_equal(theirs->n_elements, n);
     float *values = mem_alloc((size_t)n, sizeof *values);
-    assert_ok(gguf_dequantize(g->expected, theirs, 0, n, values, &err));
+    assert_ok(tensor_source_read(g->expected, theirs, 0, n, values, &err));
     bool interleaved = model_is_interleaved(g->model, t);
     double difference = 0, norm = 0;
     for (int64_t i = 0; i < n; i++) {

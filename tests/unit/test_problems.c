@@ -147,11 +147,11 @@ static void write_rows(const char *rows) {
 static void left_out_characters_are_counted_once(void **state) {
     (void)state;
     write_rows(FRENCH);
-    struct gguf *file;
-    assert_ok(gguf_open(&file, OPSM_SOURCE_DIR "/models/tiny.gguf", &err));
+    struct tensor_source *file;
+    assert_ok(tensor_source_open(&file, OPSM_SOURCE_DIR "/models/tiny.gguf", &err));
     struct model small = *model; /* with the tokenizer of the embedded model: digits and signs */
-    assert_ok(tokenizer_load(&small.tokenizer, file, &err));
-    gguf_close(file);
+    assert_ok(tokenizer_load(&small.tokenizer, &file->metadata, &err));
+    tensor_source_close(file);
     struct run_config config = configure(WORDS("data.template=plain", "data.system=x"));
     struct problems problems;
     log_install(note_warning, NULL);

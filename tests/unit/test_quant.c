@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
 #include "check.h"
-#include "io/gguf.h"
+#include "io/tensor_source.h"
 #include <math.h>
 #include <string.h>
 
@@ -115,10 +115,11 @@ static void traits_tell_what_is_possible(void **state) {
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) assert_int_equal(quant_traits(unknown[i])->block, 0);
 }
 
-static const struct gguf_tensor *find(const struct gguf *file, const char *prefix, const char *type, const char *part) {
+static const struct tensor_info *find(const struct tensor_source *file, const char *prefix, const char *type,
+                                      const char *part) {
     char name[64];
     snprintf(name, sizeof name, "%s%s.%s", prefix, type, part);
-    const struct gguf_tensor *t = gguf_find_tensor(file, name);
+    const struct tensor_info *t = tensor_source_find(file, name);
     if (!t) fail_msg("no tensor %s in the golden file", name);
     return t;
 }
@@ -127,36 +128,36 @@ static const struct gguf_tensor *find(const struct gguf *file, const char *prefi
 static void decoding_equals_the_gguf_package(void **state) {
     (void)state;
     opsm_error err = {0};
-    struct gguf *file;
-    assert_ok(gguf_open(&file, GOLDEN, &err));
+    struct tensor_source *file;
+    assert_ok(tensor_source_open(&file, GOLDEN, &err));
     for (int i = 1; i < N_READABLE; i++) {
-        const struct gguf_tensor *blocks = find(file, "", readable[i].name, "blocks");
-        const struct gguf_tensor *values = find(file, "", readable[i].name, "values");
+        const struct tensor_info *blocks = find(file, "", readable[i].name, "blocks");
+        const struct tensor_info *values = find(file, "", readable[i].name, "values");
         assert_int_equal(blocks->type, readable[i].type);
         assert_int_equal(blocks->n_elements, values->n_elements);
         assert_true(values->n_elements >= 480);
         float *got = mem_alloc((size_t)values->n_elements, sizeof *got);
-        assert_ok(gguf_dequantize(file, blocks, 0, blocks->n_elements, got, &err));
+        assert_ok(tensor_source_read(file, blocks, 0, blocks->n_elements, got, &err));
         if (memcmp(got, values->data, values->size) != 0) fail_msg("%s differs", readable[i].name);
         /* One block from the middle, by itself. */
         int64_t first = 2 * readable[i].block;
-        assert_ok(gguf_dequantize(file, blocks, first, readable[i].block, got, &err));
+        assert_ok(tensor_source_read(file, blocks, first, readable[i].block, got, &err));
         assert_memory_equal(got, values->data + first * 4, (size_t)readable[i].block * 4);
         mem_free(got);
     }
-    gguf_close(file);
+    tensor_source_close(file);
 }
 
 static void encoding_equals_the_gguf_package(void **state) {
     (void)state;
     opsm_error err = {0};
-    struct gguf *file;
-    assert_ok(gguf_open(&file, GOLDEN, &err));
+    struct tensor_source *file;
+    assert_ok(tensor_source_open(&file, GOLDEN, &err));
     const enum quant_type written[] = {QUANT_F16, QUANT_BF16, QUANT_Q8_0};
     for (int i = 0; i < 3; i++) {
         const struct quant_traits *t = quant_traits(written[i]);
-        const struct gguf_tensor *source = find(file, "encode.", t->name, "source");
-        const struct gguf_tensor *blocks = find(file, "encode.", t->name, "blocks");
+        const struct tensor_info *source = find(file, "encode.", t->name, "source");
+        const struct tensor_info *blocks = find(file, "encode.", t->name, "blocks");
         float *values = mem_alloc((size_t)source->n_elements, sizeof *values);
         uint8_t *got = mem_alloc(blocks->size, 1);
         memcpy(values, source->data, source->size);
@@ -165,7 +166,7 @@ static void encoding_equals_the_gguf_package(void **state) {
         mem_free(values);
         mem_free(got);
     }
-    gguf_close(file);
+    tensor_source_close(file);
 }
 
 /* |x - decoded| <= d/2 plus the rounding of d to a half, and no undefined behaviour on what cannot be represented. */

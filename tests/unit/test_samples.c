@@ -17,10 +17,10 @@ static struct tokenizer *tokenizer;
 
 static int setup(void **state) {
     (void)state;
-    struct gguf *file;
-    if (gguf_open(&file, OPSM_SOURCE_DIR "/models/tiny.gguf", &err) != OPSM_OK) return 1;
-    opsm_status status = tokenizer_load(&tokenizer, file, &err);
-    gguf_close(file);
+    struct tensor_source *file;
+    if (tensor_source_open(&file, OPSM_SOURCE_DIR "/models/tiny.gguf", &err) != OPSM_OK) return 1;
+    opsm_status status = tokenizer_load(&tokenizer, &file->metadata, &err);
+    tensor_source_close(file);
     int fd = mkstemp(path);
     if (fd >= 0) close(fd);
     return status != OPSM_OK || fd < 0;

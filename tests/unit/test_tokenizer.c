@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "check.h"
+#include "io/gguf.h"
+#include "io/tensor_source.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 #include <jansson.h>
@@ -17,18 +19,18 @@ static const char *const kinds[] = {"gpt-2", "smollm", "llama-bpe", "qwen2"};
 /* ---- the golden vocabulary --------------------------------------------------------------------------------------- */
 
 static json_t *golden;
-static struct gguf_string *tokens, *merges;
+static struct text_view *tokens, *merges;
 static int32_t *types;
 static struct tokenizer_source source; /* pre is to be filled in */
 
-static struct gguf_string *strings_of(const char *key, uint64_t *count) {
+static struct text_view *strings_of(const char *key, uint64_t *count) {
     const json_t *array = json_object_get(golden, key);
     *count = json_array_size(array);
-    struct gguf_string *strings = mem_alloc(*count, sizeof *strings);
+    struct text_view *strings = mem_alloc(*count, sizeof *strings);
     assert_non_null(strings);
     for (size_t i = 0; i < *count; i++) {
         const json_t *item = json_array_get(array, i);
-        strings[i] = (struct gguf_string){.data = json_string_value(item), .length = json_string_length(item)};
+        strings[i] = (struct text_view){.data = json_string_value(item), .length = json_string_length(item)};
     }
     return strings;
 }
@@ -145,9 +147,9 @@ static void text_comes_back(void **state) {
 
 /* ---- long words -------------------------------------------------------------------------------------------------- */
 
-static long rank_of(const struct gguf_string *left, const struct gguf_string *right) {
+static long rank_of(const struct text_view *left, const struct text_view *right) {
     for (uint64_t i = 0; i < source.n_merges; i++) {
-        const struct gguf_string *rule = &merges[i];
+        const struct text_view *rule = &merges[i];
         if (rule->length == left->length + 1 + right->length && memcmp(rule->data, left->data, left->length) == 0 &&
             rule->data[left->length] == ' ' && memcmp(rule->data + left->length + 1, right->data, right->length) == 0)
             return (long)i;
@@ -156,9 +158,9 @@ static long rank_of(const struct gguf_string *left, const struct gguf_string *ri
 }
 
 /* Byte-pair encoding as its definition says, quadratic; the word is ASCII letters. Returns the number of pieces. */
-static int merge_slowly(const char *word, struct gguf_string *pieces) {
+static int merge_slowly(const char *word, struct text_view *pieces) {
     int n = (int)strlen(word);
-    for (int i = 0; i < n; i++) pieces[i] = (struct gguf_string){.data = word + i, .length = 1};
+    for (int i = 0; i < n; i++) pieces[i] = (struct text_view){.data = word + i, .length = 1};
     for (;;) {
         int best = -1;
         long best_rank = -1;
@@ -181,7 +183,7 @@ static void merges_follow_the_definition(void **state) {
     for (int round = 0; round < 60; round++) {
         enum { MOST = 120 };
         char word[MOST + 1];
-        struct gguf_string expected[MOST];
+        struct text_view expected[MOST];
         int length = 1 + (int)rng_below(&r, MOST);
         for (int i = 0; i < length; i++) word[i] = "etaoinshrdluem"[rng_below(&r, 14)];
         word[length] = '\0';
@@ -191,7 +193,7 @@ static void merges_follow_the_definition(void **state) {
         assert_ok(tokenizer_encode(tokenizer, word, (size_t)length, 0, &list, &err));
         assert_int_equal(list.count, n);
         for (int i = 0; i < n; i++) {
-            struct gguf_string piece = tokenizer_piece(tokenizer, list.ids[i]);
+            struct text_view piece = tokenizer_piece(tokenizer, list.ids[i]);
             assert_int_equal(piece.length, expected[i].length);
             assert_memory_equal(piece.data, expected[i].data, piece.length);
         }
@@ -229,12 +231,12 @@ enum { MOST_TOKENS = 16 };
  * '=' a byte. */
 static opsm_status create_small(struct tokenizer **tokenizer, const char *pre, const char *const *extra,
                                 const char *const *rules, opsm_error *err) {
-    struct gguf_string texts[MOST_TOKENS], lines[MOST_TOKENS];
+    struct text_view texts[MOST_TOKENS], lines[MOST_TOKENS];
     int32_t kinds_of[MOST_TOKENS];
     struct tokenizer_source small = {
         .pre = pre, .tokens = texts, .types = kinds_of, .merges = lines, .bos = 0, .eos = 1, .eot = -1};
     for (int i = 0; i < 5; i++) {
-        texts[i] = (struct gguf_string){.data = &"abcde"[i], .length = 1};
+        texts[i] = (struct text_view){.data = &"abcde"[i], .length = 1};
         kinds_of[i] = 1;
     }
     uint64_t n = 5;
@@ -243,12 +245,12 @@ static opsm_status create_small(struct tokenizer **tokenizer, const char *pre, c
         const char *mark = **extra ? strchr(marks, **extra) : NULL;
         int special = mark ? (int)(mark - marks) + 2 : 0;
         const char *text = special ? *extra + 1 : *extra;
-        texts[n] = (struct gguf_string){.data = text, .length = strlen(text)};
+        texts[n] = (struct text_view){.data = text, .length = strlen(text)};
         kinds_of[n] = special ? special : 1;
     }
     small.n_tokens = n;
     for (; rules && *rules; rules++)
-        lines[small.n_merges++] = (struct gguf_string){.data = *rules, .length = strlen(*rules)};
+        lines[small.n_merges++] = (struct text_view){.data = *rules, .length = strlen(*rules)};
     return tokenizer_create(tokenizer, &small, err);
 }
 
@@ -341,7 +343,7 @@ static void every_type_of_token_has_one_text(void **state) {
     char all[64] = "";
     int32_t ids[17] = {-1};
     for (int32_t id = 0; id < 15; id++) {
-        struct gguf_string text = tokenizer_text(tokenizer, id); /* 1 is the end token, though of type normal */
+        struct text_view text = tokenizer_text(tokenizer, id); /* 1 is the end token, though of type normal */
         assert_int_equal(text.length, strlen(texts[id]));
         assert_memory_equal(text.data, texts[id], text.length);
         strcat(all, texts[id]);
@@ -448,23 +450,26 @@ struct file_case {
 static void write_file(const char *path, const struct file_case *c) {
     opsm_error err = {0};
     struct gguf_writer *writer;
-    const struct gguf_string texts[] = {{"a", 1}, {"b", 1}, {"ab", 2}, {"<s>", 3}}, rule = {"a b", 3};
+    struct metadata m;
+    const struct text_view texts[] = {{"a", 1}, {"b", 1}, {"ab", 2}, {"<s>", 3}}, rule = {"a b", 3};
     const int32_t type_list[] = {1, 1, 1, 3, 1};
-    assert_ok(gguf_writer_create(&writer, path, &err));
-    assert_ok(gguf_writer_set_string(writer, "general.architecture", "llama", &err));
-    if (c->model) assert_ok(gguf_writer_set_string(writer, "tokenizer.ggml.model", c->model, &err));
-    if (c->pre) assert_ok(gguf_writer_set_string(writer, "tokenizer.ggml.pre", c->pre, &err));
-    if (c->tokens) assert_ok(gguf_writer_set_strings(writer, "tokenizer.ggml.tokens", texts, 4, &err));
-    if (c->rules) assert_ok(gguf_writer_set_strings(writer, "tokenizer.ggml.merges", &rule, 1, &err));
+    assert_ok(metadata_init(&m, path, &err));
+    assert_ok(metadata_set_string(&m, "general.architecture", "llama", &err));
+    if (c->model) assert_ok(metadata_set_string(&m, "tokenizer.ggml.model", c->model, &err));
+    if (c->pre) assert_ok(metadata_set_string(&m, "tokenizer.ggml.pre", c->pre, &err));
+    if (c->tokens) assert_ok(metadata_set_strings(&m, "tokenizer.ggml.tokens", texts, 4, &err));
+    if (c->rules) assert_ok(metadata_set_strings(&m, "tokenizer.ggml.merges", &rule, 1, &err));
     if (c->n_types)
-        assert_ok(gguf_writer_set_i32s(writer, "tokenizer.ggml.token_type", type_list, (uint64_t)c->n_types, &err));
-    if (c->bos >= 0) assert_ok(gguf_writer_set_u32(writer, "tokenizer.ggml.bos_token_id", (uint32_t)c->bos, &err));
-    if (c->eos >= 0) assert_ok(gguf_writer_set_u32(writer, "tokenizer.ggml.eos_token_id", (uint32_t)c->eos, &err));
+        assert_ok(metadata_set_i32s(&m, "tokenizer.ggml.token_type", type_list, (uint64_t)c->n_types, &err));
+    if (c->bos >= 0) assert_ok(metadata_set_u32(&m, "tokenizer.ggml.bos_token_id", (uint32_t)c->bos, &err));
+    if (c->eos >= 0) assert_ok(metadata_set_u32(&m, "tokenizer.ggml.eos_token_id", (uint32_t)c->eos, &err));
     if (c->add_bos == 2)
-        assert_ok(gguf_writer_set_string(writer, "tokenizer.ggml.add_bos_token", "yes", &err));
+        assert_ok(metadata_set_string(&m, "tokenizer.ggml.add_bos_token", "yes", &err));
     else if (c->add_bos >= 0)
-        assert_ok(gguf_writer_set_bool(writer, "tokenizer.ggml.add_bos_token", c->add_bos, &err));
+        assert_ok(metadata_set_bool(&m, "tokenizer.ggml.add_bos_token", c->add_bos, &err));
+    assert_ok(gguf_writer_create(&writer, path, &m, &err));
     assert_ok(gguf_writer_commit(writer, &err));
+    metadata_free(&m);
 }
 
 static void loads_from_gguf(void **state) {
@@ -493,11 +498,11 @@ static void loads_from_gguf(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_file(path, &cases[i]);
         opsm_error err = {0};
-        struct gguf *file;
+        struct tensor_source *file;
         struct tokenizer *tokenizer;
-        assert_ok(gguf_open(&file, path, &err));
-        opsm_status status = tokenizer_load(&tokenizer, file, &err);
-        gguf_close(file);
+        assert_ok(tensor_source_open(&file, path, &err));
+        opsm_status status = tokenizer_load(&tokenizer, &file->metadata, &err);
+        tensor_source_close(file);
         assert_int_equal(status, cases[i].status);
         if (status == OPSM_OK)
             check_small(tokenizer, "ab", TOKENIZER_BOS, cases[i].word);
