@@ -9,7 +9,7 @@
 #include "base/rng.h"
 #include "check.h"
 #include "model/decode.h"
-#include "model/forward.h"
+#include "model/lm_head.h"
 
 struct parity_group {
     int32_t n_prompt, *prompt, **responses, *lengths; /* [n_samples] */
@@ -72,7 +72,7 @@ static inline void parity_train(struct parity_case *c, float inv_temperature, en
     int32_t n_sequences = c->n_groups * c->n_samples, room = n_sequences * c->max_new;
     int32_t *row = parity_alloc((size_t)room, sizeof *row), *target = parity_alloc((size_t)room, sizeof *target);
     float *logp = parity_alloc((size_t)room, sizeof *logp);
-    struct head_request request = {.row = row, .target = target, .inv_temperature = inv_temperature};
+    struct lm_head_request request = {.row = row, .target = target, .inv_temperature = inv_temperature};
     for (int32_t g = 0; g < c->n_groups; g++) {
         const struct parity_group *group = &c->groups[g];
         int32_t prompt, index;
@@ -89,7 +89,7 @@ static inline void parity_train(struct parity_case *c, float inv_temperature, en
     struct activations *acts;
     assert_ok(activations_create(&acts, c->model, pack.n_tokens, keep, &err));
     assert_ok(model_forward(acts, c->model, &pack, &err));
-    assert_ok(head_logprobs(logp, NULL, acts, c->model, &request, &err));
+    assert_ok(lm_head_logprobs(logp, NULL, acts, c->model, &request, &err));
     int64_t at = 0;
     for (int32_t g = 0; g < c->n_groups; g++)
         for (int32_t s = 0; s < c->n_samples; s++)

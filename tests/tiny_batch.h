@@ -4,7 +4,7 @@
  */
 #ifndef OPSM_TESTS_TINY_BATCH_H
 #define OPSM_TESTS_TINY_BATCH_H
-#include "model/forward.h"
+#include "model/lm_head.h"
 #include "tiny.h"
 
 enum { TINY_SEQUENCES_MAX = 16, TINY_LENGTH_MAX = 64, TINY_REQUESTS_MAX = TINY_SEQUENCES_MAX * TINY_LENGTH_MAX };
@@ -44,7 +44,7 @@ static inline void tiny_two_groups(struct tiny_batch *b) {
 
 struct tiny_packed {
     struct pack pack;
-    struct head_request request;
+    struct lm_head_request request;
     int32_t row[TINY_REQUESTS_MAX], target[TINY_REQUESTS_MAX];
     float coef[TINY_REQUESTS_MAX], logp[TINY_REQUESTS_MAX], entropy[TINY_REQUESTS_MAX];
 };
@@ -55,7 +55,7 @@ static inline opsm_status tiny_pack(struct tiny_packed *p, const struct tiny_bat
     int32_t prompt = -1, group = -1, index;
     opsm_status status = OPSM_OK;
     pack_clear(&p->pack);
-    p->request = (struct head_request){.row = p->row, .target = p->target, .inv_temperature = 1.0f};
+    p->request = (struct lm_head_request){.row = p->row, .target = p->target, .inv_temperature = 1.0f};
     for (int32_t i = first; i < first + n && status == OPSM_OK; i++) {
         const struct tiny_sequence *s = &b->sequence[i];
         if (!shared || s->group != group) status = pack_add(&p->pack, s->prompt, s->n_prompt, -1, &prompt, err);

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "model/decode.h"
-#include "model/forward.h"
+#include "model/lm_head.h"
 #include "rollout/sampler.h"
 #include <math.h>
 #include <string.h>
@@ -195,10 +195,11 @@ static opsm_status fill_training(struct training *t, const struct bench_work *wo
 }
 
 static opsm_status train_once(struct training *t, const struct model *m, opsm_error *err) {
-    struct head_request request = {.n = t->n, .row = t->rows, .target = t->targets, .inv_temperature = 1};
+    struct lm_head_request request = {.n = t->n, .row = t->rows, .target = t->targets, .inv_temperature = 1};
     opsm_status status = model_forward(t->acts, m, &t->pack, err);
-    if (status == OPSM_OK) status = head_logprobs(t->logp, NULL, t->acts, m, &request, err);
-    if (status == OPSM_OK) status = model_backward(t->acts, m, &t->pack, &request, t->coef, err);
+    if (status == OPSM_OK) status = lm_head_logprobs(t->logp, NULL, t->acts, m, &request, err);
+    if (status == OPSM_OK) status = lm_head_backward(t->acts, m, &request, t->coef, err);
+    if (status == OPSM_OK) status = model_backward(t->acts, m, &t->pack, err);
     return status;
 }
 

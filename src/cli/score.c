@@ -10,7 +10,7 @@
 #include "cli/cli.h"
 #include "cli/model_path.h"
 #include "cli/options.h"
-#include "model/forward.h"
+#include "model/lm_head.h"
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -79,7 +79,7 @@ static opsm_status window_create(struct window *w, const struct model *model, in
 /* Log-probs of tokens [first, end), seen from the window that begins at `begin`. */
 static opsm_status score_window(struct window *w, const struct model *model, const int32_t *ids, int64_t begin,
                                 int64_t first, int64_t end, float *logp, opsm_error *err) {
-    struct head_request request = {.row = w->row, .target = w->target, .inv_temperature = 1.0f};
+    struct lm_head_request request = {.row = w->row, .target = w->target, .inv_temperature = 1.0f};
     pack_clear(&w->pack);
     opsm_status status = pack_add(&w->pack, ids + begin, (int32_t)(end - begin), -1, NULL, err);
     if (status == OPSM_OK) status = model_forward(w->acts, model, &w->pack, err);
@@ -87,7 +87,7 @@ static opsm_status score_window(struct window *w, const struct model *model, con
         w->row[request.n] = (int32_t)(i - 1 - begin);
         w->target[request.n++] = ids[i];
     }
-    return status == OPSM_OK ? head_logprobs(logp + first, NULL, w->acts, model, &request, err) : status;
+    return status == OPSM_OK ? lm_head_logprobs(logp + first, NULL, w->acts, model, &request, err) : status;
 }
 
 /* logp[0] is NaN: nothing predicts the first token. */

@@ -2,11 +2,12 @@
 #include "model/activations.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "model/head.h"
 #include "model/layout.h"
 #include <stdio.h>
 
-enum { ALIGN = 64, TOKENS_MAX = 1 << 24 };
+/* HEAD_FLOATS: logits and their gradients of one chunk should be worth the trip through the head's weights, yet stay
+ * small beside the model. */
+enum { ALIGN = 64, TOKENS_MAX = 1 << 24, HEAD_FLOATS = 1 << 24 };
 
 /* Hands out pieces of a block; with base NULL it only counts. */
 struct arena {
@@ -55,26 +56,38 @@ static void place_layer(struct activations *x, struct arena *a) {
     a->used += x->layer_step * (size_t)(c->n_layers - 1);
 }
 
-static void place_head(struct activations *x, struct arena *a, bool with_logits) {
-    struct head_buffers *h = &x->head;
+/* Rows that heads work on at a time. */
+static int32_t head_room(int32_t n_vocab, int32_t max_tokens) {
+    int32_t rows = HEAD_FLOATS / n_vocab / GEMM_ROWS * GEMM_ROWS;
+    int32_t whole = (max_tokens + GEMM_ROWS - 1) / GEMM_ROWS * GEMM_ROWS;
+    if (rows < GEMM_ROWS) rows = GEMM_ROWS;
+    return rows < whole ? rows : whole;
+}
+
+static void place_heads(struct activations *x, struct arena *a, bool with_logits) {
     const struct model_config *c = &x->config;
-    h->room = head_rows(c->n_vocab, x->room);
-    int64_t n = h->room;
-    h->row = integers(a, n);
-    h->target = integers(a, n);
-    h->coef = floats(a, n, 1);
-    h->kept = take(a, n, 1, sizeof *h->kept);
+    struct head_buffers *h = &x->head;
+    struct lm_head_buffers *b = &x->lm_head;
+    size_t gemm = dtype_size(x->precision);
+    bool training = x->keep != ACTIVATIONS_NONE;
+    int64_t n = h->room = head_room(c->n_vocab, x->room);
     h->x = floats(a, n, c->dim);
     h->rstd = floats(a, n, 1);
-    h->h = take(a, n, c->dim, dtype_size(x->precision));
+    h->h = take(a, n, c->dim, gemm);
+    if (training) {
+        h->dh = floats(a, n, c->dim);
+        h->dx = floats(a, n, c->dim);
+    }
     if (!with_logits) return;
-    h->logits = floats(a, n, c->n_vocab);
-    h->logp = floats(a, n, 1);
-    h->lse = floats(a, n, 1);
-    if (x->keep == ACTIVATIONS_NONE) return;
-    h->dlogits = take(a, n, c->n_vocab, dtype_size(x->precision));
-    h->dh = floats(a, n, c->dim);
-    h->dx = floats(a, n, c->dim);
+    b->logits = floats(a, n, c->n_vocab);
+    b->logp = floats(a, n, 1);
+    b->lse = floats(a, n, 1);
+    if (!training) return;
+    b->row = integers(a, n);
+    b->target = integers(a, n);
+    b->coef = floats(a, n, 1);
+    b->kept = take(a, n, 1, sizeof *b->kept);
+    b->dlogits = take(a, n, c->n_vocab, gemm);
 }
 
 static void place_backward(struct activations *x, struct arena *a) {
@@ -111,7 +124,7 @@ static size_t place(struct activations *x, uint8_t *base, bool with_logits) {
     x->act = take(&a, m, c->ffn_dim, dtype_size(x->precision));
     x->view.sequences = take(&a, m, 1, sizeof *x->view.sequences);
     x->view.places = take(&a, m, 1, sizeof *x->view.places);
-    place_head(x, &a, with_logits);
+    place_heads(x, &a, with_logits);
     if (training) place_backward(x, &a);
     return a.used;
 }
@@ -178,6 +191,19 @@ opsm_status activations_check(const struct activations *x, const struct model *m
         a->ffn_dim == b->ffn_dim && a->n_vocab == b->n_vocab)
         return OPSM_OK;
     return opsm_fail(err, OPSM_INVALID, "the activations were made for a model of another shape or precision");
+}
+
+opsm_status activations_check_backward(const struct activations *x, int32_t n, opsm_error *err) {
+    if (x->keep != ACTIVATIONS_NONE && x->n_rows == n && n > 0) return OPSM_OK;
+    return opsm_fail(err, OPSM_INVALID, "no forward pass of this batch to go back through");
+}
+
+float *activations_gradient(const struct activations *x, int32_t row) {
+    size_t dim = (size_t)x->config.dim;
+    float *dx = x->back.dx + (size_t)row * dim;
+    if (x->live[row] < 0) memset(dx, 0, dim * sizeof *dx);
+    x->live[row] = 0;
+    return dx;
 }
 
 struct layer_buffers activations_layer(const struct activations *x, int32_t l) {

@@ -7,6 +7,7 @@
  */
 #ifndef OPSM_MODEL_ACTIVATIONS_H
 #define OPSM_MODEL_ACTIVATIONS_H
+#include "kernels/softmax.h"
 #include "model/forward.h"
 
 /* One layer's intermediate results. */
@@ -23,22 +24,26 @@ struct layer_buffers {
     float *gate_up;   /* [m, 2f] */
 };
 
-/* Scratch of the LM head: `room` rows at a time. */
+/* Rows that a head works on, `room` at a time. */
 struct head_buffers {
     int32_t room;
-    int32_t *row, *target; /* [room] of the entries in work */
+    float *x;       /* [room, d] gathered rows of the final residual stream */
+    float *rstd;    /* [room] */
+    void *h;        /* [room, d] gemm: behind the final norm */
+    float *dh, *dx; /* [room, d] gradients of h and x */
+};
+
+/* Of the LM head: entries in work, [room] each. */
+struct lm_head_buffers {
+    int32_t *row, *target;
     float *coef;
     struct softmax_kept *kept;
-    float *x;                   /* [room, d] gathered rows of the residual stream */
-    float *rstd;                /* [room] */
-    void *h;                    /* [room, d] gemm */
     float *logits, *logp, *lse; /* [room, n_vocab], [room], [room] */
     void *dlogits;              /* [room, n_vocab] gemm */
-    float *dh, *dx;             /* [room, d] */
 };
 
 struct backward_buffers {
-    float *dx;                               /* [m, d] gradient of the residual stream */
+    float *dx;                               /* [m, d] gradient of the residual stream (activations_gradient) */
     void *dx_gemm;                           /* [m, d] gemm */
     float *dh;                               /* [m, max(d, q)] */
     float *dact;                             /* [m, f] */
@@ -81,9 +86,10 @@ struct activations {
     void *h;                     /* [m, d] gemm: normalised input of a product */
     void *act;                   /* [m, f] gemm: SwiGLU's output */
     int32_t *tokens, *positions; /* [m] of the backward pass, which may leave rows out */
-    int32_t *live;               /* [m] per row: its place among the rows of the backward pass, or -1 */
+    int32_t *live; /* [m] per row: -1 without a gradient; in the backward pass its place among those with */
     struct layer_view view;
     struct head_buffers head;
+    struct lm_head_buffers lm_head;
     struct backward_buffers back;
 };
 
@@ -93,6 +99,13 @@ opsm_status activations_create_for(struct activations **acts, const struct model
 
 /* Checks that these activations were made for this kind of model. */
 opsm_status activations_check(const struct activations *acts, const struct model *model, opsm_error *err);
+
+/* Checks that a forward pass of n rows left what goes back through them. */
+opsm_status activations_check_backward(const struct activations *acts, int32_t n, opsm_error *err);
+
+/* The gradient [d] of a row of the final residual stream, zero when it is asked for first after a forward pass: what a
+ * head adds to. Rows that nobody asks for, and nothing behind them, are left out of the backward pass. */
+float *activations_gradient(const struct activations *acts, int32_t row);
 
 /* The buffers of layer l. */
 struct layer_buffers activations_layer(const struct activations *acts, int32_t l);

@@ -3,9 +3,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "kernels/layers.h"
-#include "model/head.h"
 #include "model/layer.h"
 #include "model/layout.h"
+#include "model/lm_head.h"
 
 /* Rows that prompts are batched up to in one pass. */
 enum { PREFILL_ROWS = 512 };
@@ -135,7 +135,7 @@ static opsm_status run(struct kv_cache *k, const struct model *m, int32_t n, int
         status = layer_forward(a, m, l, n, k->positions, &a->view, x, x, err);
     for (int32_t at = 0; at < n_logits && status == OPSM_OK; at += a->head.room) {
         int32_t step = n_logits - at < a->head.room ? n_logits - at : a->head.room;
-        status = head_logits(a, m, x, k->rows + at, step, logits + (int64_t)at * m->config.n_vocab, err);
+        status = lm_head_logits(a, m, k->rows + at, step, logits + (int64_t)at * m->config.n_vocab, err);
     }
     return status;
 }

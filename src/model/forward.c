@@ -4,7 +4,6 @@
  */
 #include "base/log.h"
 #include "kernels/layers.h"
-#include "model/head.h"
 #include "model/layer.h"
 #include "model/layout.h"
 
@@ -56,6 +55,7 @@ opsm_status model_forward(struct activations *acts, const struct model *m, const
     opsm_status status = check_pack(acts, m, p, err);
     if (status != OPSM_OK) return status;
     acts->n_rows = 0;
+    for (int32_t i = 0; acts->keep != ACTIVATIONS_NONE && i < p->n_tokens; i++) acts->live[i] = -1;
     view_pack(acts, p, NULL);
     embedding_forward(activations_stream(acts, 0), m->params.values + m->embedding, p->tokens, p->n_tokens,
                       m->config.dim);
@@ -66,24 +66,19 @@ opsm_status model_forward(struct activations *acts, const struct model *m, const
     return status;
 }
 
-/* Which rows the backward pass needs: those of segments with a coefficient, and their prompts. live[row] becomes the
- * row's new place, or -1; returns how many stay. */
-static int32_t find_live(struct activations *acts, const struct pack *p, const struct head_request *r,
-                         const float *coef) {
-    int32_t *live = acts->live;
-    for (int32_t i = 0; i < p->n_tokens; i++) live[i] = -1;
-    for (int64_t i = 0; i < r->n; i++)
-        if (coef[i] != 0.0f && r->row[i] >= 0 && r->row[i] < p->n_tokens) live[r->row[i]] = 0;
+/* Which rows the backward pass needs: those of segments that a gradient came to, and their prompts. live[row] becomes
+ * the row's new place, or -1; returns how many stay. */
+static int32_t find_live(const struct activations *acts, const struct pack *p) {
+    int32_t *live = acts->live, n = 0;
     /* Responses come behind their prompt: from the last segment to the first a prompt hears of all of them. */
     for (int32_t i = p->n_segments - 1; i >= 0; i--) {
         const struct pack_segment *s = &p->segments[i];
         bool used = false;
         for (int32_t j = 0; j < s->length; j++) used |= live[s->start + j] == 0;
         if (!used) continue;
-        for (int32_t j = 0; j < s->length; j++) live[s->start + j] = 0;
-        if (s->prefix >= 0) live[p->segments[s->prefix].start] = 0;
+        for (int32_t j = 0; j < s->length; j++) activations_gradient(acts, s->start + j);
+        if (s->prefix >= 0) activations_gradient(acts, p->segments[s->prefix].start);
     }
-    int32_t n = 0;
     for (int32_t i = 0; i < p->n_tokens; i++)
         if (live[i] == 0) live[i] = n++;
     return n;
@@ -145,22 +140,19 @@ static opsm_status layers_backward(struct activations *acts, const struct model 
     return status;
 }
 
-opsm_status model_backward(struct activations *acts, const struct model *m, const struct pack *p,
-                           const struct head_request *r, const float *coef, opsm_error *err) {
+opsm_status model_backward(struct activations *acts, const struct model *m, const struct pack *p, opsm_error *err) {
     acts->backward_rows = 0;
-    if (acts->keep == ACTIVATIONS_NONE || acts->n_rows != p->n_tokens)
-        return opsm_fail(err, OPSM_INVALID, "no forward pass of this batch to go back through");
-    int32_t n = find_live(acts, p, r, coef);
+    opsm_status status = activations_check_backward(acts, p->n_tokens, err);
+    if (status != OPSM_OK) return status;
+    int32_t n = find_live(acts, p);
     int64_t dim = m->config.dim;
     for (int32_t i = 0; i < p->n_tokens; i++) {
         if (acts->live[i] < 0) continue;
         acts->tokens[acts->live[i]] = p->tokens[i];
         acts->positions[acts->live[i]] = p->positions[i];
     }
-    memset(acts->back.dx, 0, (size_t)(n * dim) * sizeof(float));
-    opsm_status status =
-        head_backward(acts->back.dx, acts, m, activations_stream(acts, m->config.n_layers), r, coef, err);
-    if (status == OPSM_OK && n > 0) {
+    compact(acts, acts->back.dx, (size_t)dim * sizeof(float));
+    if (n > 0) {
         view_pack(acts, p, acts->live);
         aim_gradients(acts);
         status = layers_backward(acts, m, n, err);

@@ -2,14 +2,14 @@
  *
  * Forward and backward over a packed batch.
  *
- *   pack      the tokens of some groups, no padding: which rows are a prompt, which a response, what each sees
- *   forward   all layers; keeps what the backward pass needs (activations, one block sized for `max_tokens`)
- *   head      streams the LM head over the response tokens in row chunks: one log-prob each, then, with coefficients,
- *             their gradient; logits of a whole batch are never stored
+ *   pack       the tokens of some groups, no padding: which rows are a prompt, which a response, what each sees
+ *   forward    all layers; keeps what the backward pass needs (activations, one block sized for `max_tokens`)
+ *   heads      compute numbers from rows of the final residual stream, and from the gradients of these numbers that of
+ *              the rows (lm_head.h: log-probs of tokens)
+ *   backward   all layers, from there to the weights
  */
 #ifndef OPSM_MODEL_FORWARD_H
 #define OPSM_MODEL_FORWARD_H
-#include "kernels/softmax.h"
 #include "model/model.h"
 
 /* A run of consecutive rows that is one sequence: a prompt (prefix == -1) or a response whose prompt is segment
@@ -55,24 +55,11 @@ size_t activations_bytes(const struct model *model, int32_t max_tokens, enum act
 opsm_status model_forward(struct activations *acts, const struct model *model, const struct pack *pack,
                           opsm_error *err);
 
-/* What the head computes: for each i the log-prob of target[i] predicted from row row[i] of the packed batch (for a
- * response's first token that is the last row of its prompt, for its others the row before). All arrays [n]. */
-struct head_request {
-    int64_t n;
-    const int32_t *row, *target;
-    const struct softmax_kept *kept; /* NULL: whole vocabulary everywhere */
-    float inv_temperature;
-};
-
-/* logp [n], entropy [n] or NULL. */
-opsm_status head_logprobs(float *logp, float *entropy, struct activations *acts, const struct model *model,
-                          const struct head_request *request, opsm_error *err);
-
-/* Gradients of the model's trained block += d(sum_i coef[i] * logp[i]) / d params, through the head and all layers.
- * `pack` is what model_forward ran. Consumes the activations: one call per forward pass. Segments whose coefficients are all zero (and
- * prompts without a response left) cost no backward work. */
+/* From the gradient of the final residual stream's rows, which heads have added to since model_forward ran this pack
+ * (lm_head.h), through all layers: gradients of the model's trained block +=. Consumes the activations: one call per
+ * forward pass. Rows that no gradient comes to, and prompts without a response left, cost no work. */
 opsm_status model_backward(struct activations *acts, const struct model *model, const struct pack *pack,
-                           const struct head_request *request, const float *coef, opsm_error *err);
+                           opsm_error *err);
 
 /* Rows that the last model_backward went through: all of the pack but those it could leave out. */
 int32_t activations_backward_rows(const struct activations *acts);

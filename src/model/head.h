@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The final norm and the LM head, in chunks of rows.
+ * What every head shares. Between model_forward and model_backward heads read rows of the final residual stream and
+ * add to those rows' gradient; the layers below know nothing else of them. A head works on acts->head.room rows at a
+ * time: gather, its own arithmetic from head.h [n, d] gemm to numbers and from their gradients to head.dh [n, d],
+ * scatter. lm_head.c is one.
  */
 #ifndef OPSM_MODEL_HEAD_H
 #define OPSM_MODEL_HEAD_H
 #include "model/activations.h"
 
-/* Rows of scratch for a vocabulary of this size. */
-int32_t head_rows(int32_t n_vocab, int32_t max_tokens);
+/* Rows row[n] of the final stream to head.x [n, d], and through the final norm to head.h [n, d] gemm and head.rstd [n]. */
+void head_gather(const struct activations *acts, const struct model *model, const int32_t *row, int32_t n);
 
-/* logits [n, n_vocab] of rows row[i] of the final residual stream x; n at most head.room. Leaves
- * the gathered rows and their norm in the head's buffers. */
-opsm_status head_logits(const struct activations *acts, const struct model *model, const float *x, const int32_t *row,
-                        int32_t n, float *logits, opsm_error *err);
-
-/* dx [rows, d] += gradient of sum_i coef[i] * logp[i] with respect to the final residual stream x (row numbers through
- * live[]); those of head and final norm are added to the block of parameters. Entries with coef 0 are skipped. */
-opsm_status head_backward(float *dx, const struct activations *acts, const struct model *model, const float *x,
-                          const struct head_request *request, const float *coef, opsm_error *err);
+/* Gradient of the stream's rows row[n] += that of what head_gather left in head.h, which is in head.dh [n, d]; a row may
+ * stand there many times. The final norm's gradient [d] +=. */
+opsm_status head_scatter(const struct activations *acts, const struct model *model, const int32_t *row, int32_t n,
+                         opsm_error *err);
 
 #endif

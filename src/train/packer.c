@@ -85,12 +85,12 @@ opsm_status packer_next(struct packer *p, const struct rollouts *r, const int32_
     return OPSM_OK;
 }
 
-struct head_request packer_request(const struct packer *p, const struct rollouts *r) {
-    return (struct head_request){.n = p->n,
-                                 .row = p->row,
-                                 .target = p->target,
-                                 .kept = r->kept_offset ? p->kept : NULL,
-                                 .inv_temperature = r->inv_temperature};
+struct lm_head_request packer_request(const struct packer *p, const struct rollouts *r) {
+    return (struct lm_head_request){.n = p->n,
+                                    .row = p->row,
+                                    .target = p->target,
+                                    .kept = r->kept_offset ? p->kept : NULL,
+                                    .inv_temperature = r->inv_temperature};
 }
 
 void packer_select(struct packer *p, const float *column) {

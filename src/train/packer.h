@@ -5,7 +5,7 @@
  */
 #ifndef OPSM_TRAIN_PACKER_H
 #define OPSM_TRAIN_PACKER_H
-#include "model/forward.h"
+#include "model/lm_head.h"
 #include "rollout/rollouts.h"
 
 /* One micro-batch and what the head is asked about it. Owned; zero-initialise, release with packer_free. */
@@ -33,7 +33,7 @@ opsm_status packer_next(struct packer *packer, const struct rollouts *rollouts, 
                         int32_t n_ids, int32_t limit, int32_t *next, opsm_error *err);
 
 /* The question for the head: every packed token, or after packer_select only those with a coefficient. */
-struct head_request packer_request(const struct packer *packer, const struct rollouts *rollouts);
+struct lm_head_request packer_request(const struct packer *packer, const struct rollouts *rollouts);
 
 /* Takes coef from column[source], and leaves out the tokens where it is 0: they have nothing to propagate. */
 void packer_select(struct packer *packer, const float *column);

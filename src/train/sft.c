@@ -132,14 +132,15 @@ static opsm_status accumulate(struct sft *s, double *loss, opsm_error *err) {
     for (int32_t next = 0; status == OPSM_OK && next < r->n_sequences;) {
         double start = clock_seconds();
         status = packer_next(p, r, s->ids, r->offset, r->n_sequences, t->micro_batch, &next, err);
-        struct head_request request = packer_request(p, r);
+        struct lm_head_request request = packer_request(p, r);
         if (status == OPSM_OK) status = model_forward(t->acts, t->model, &p->pack, err);
-        if (status == OPSM_OK) status = head_logprobs(p->logp, NULL, t->acts, t->model, &request, err);
+        if (status == OPSM_OK) status = lm_head_logprobs(p->logp, NULL, t->acts, t->model, &request, err);
         for (int64_t i = 0; status == OPSM_OK && i < p->n; i++) *loss -= (double)p->logp[i] / (double)n;
         double middle = clock_seconds();
         packer_select(p, s->coef);
         request = packer_request(p, r);
-        if (status == OPSM_OK) status = model_backward(t->acts, t->model, &p->pack, &request, p->coef, err);
+        if (status == OPSM_OK) status = lm_head_backward(t->acts, t->model, &request, p->coef, err);
+        if (status == OPSM_OK) status = model_backward(t->acts, t->model, &p->pack, err);
         tally[SUM_FORWARD] += middle - start;
         tally[SUM_BACKWARD] += clock_seconds() - middle;
     }

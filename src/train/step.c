@@ -38,9 +38,10 @@ void trainer_free(struct trainer *t) {
 static opsm_status forward_packed(struct trainer *t, const struct model *model, const struct rollouts *rollouts,
                                   float *logp, float *entropy, opsm_error *err) {
     struct packer *p = &t->packer;
-    struct head_request request = packer_request(p, rollouts);
+    struct lm_head_request request = packer_request(p, rollouts);
     opsm_status status = model_forward(t->acts, model, &p->pack, err);
-    if (status == OPSM_OK) status = head_logprobs(p->logp, entropy ? p->entropy : NULL, t->acts, model, &request, err);
+    if (status == OPSM_OK)
+        status = lm_head_logprobs(p->logp, entropy ? p->entropy : NULL, t->acts, model, &request, err);
     for (int64_t i = 0; status == OPSM_OK && i < p->n; i++) {
         logp[p->source[i]] = p->logp[i];
         if (entropy) entropy[p->source[i]] = p->entropy[i];
@@ -158,8 +159,9 @@ static opsm_status evaluate(struct trainer *t, const struct batch *batch, int64_
 
 static opsm_status backward_packed(struct trainer *t, const struct rollouts *rollouts, opsm_error *err) {
     packer_select(&t->packer, t->mb.dlogp);
-    struct head_request request = packer_request(&t->packer, rollouts);
-    return model_backward(t->acts, t->model, &t->packer.pack, &request, t->packer.coef, err);
+    struct lm_head_request request = packer_request(&t->packer, rollouts);
+    opsm_status status = lm_head_backward(t->acts, t->model, &request, t->packer.coef, err);
+    return status == OPSM_OK ? model_backward(t->acts, t->model, &t->packer.pack, err) : status;
 }
 
 /* Row invariance makes the second forward pass give the bits of the first, whatever shares the micro-batch now. */

@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "base/threads.h"
 #include "check.h"
-#include "model/forward.h"
+#include "model/lm_head.h"
 #include "rollout/generate.h"
 #include "tiny.h"
 #include <math.h>
@@ -120,10 +120,11 @@ static void trainer_logprobs(const struct model *model, const struct rollouts *r
         row[t] = n_prompt - 1 + t;
         kept[t] = rollouts_kept(r, r->offset[i] + t);
     }
-    struct head_request request = {n, row, r->tokens + r->offset[i], r->kept_offset ? kept : NULL, r->inv_temperature};
+    struct lm_head_request request = {n, row, r->tokens + r->offset[i], r->kept_offset ? kept : NULL,
+                                      r->inv_temperature};
     assert_ok(activations_create(&acts, model, pack.n_tokens, false, &err));
     assert_ok(model_forward(acts, model, &pack, &err));
-    assert_ok(head_logprobs(logp, NULL, acts, model, &request, &err));
+    assert_ok(lm_head_logprobs(logp, NULL, acts, model, &request, &err));
     activations_free(acts);
     pack_free(&pack);
 }

@@ -5,8 +5,8 @@
  */
 #include "base/mem.h"
 #include "check.h"
-#include "model/forward.h"
 #include "model/layout.h"
+#include "model/lm_head.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,7 @@ struct golden {
     struct model *model;
     struct tensor_source *expected;
     struct pack pack;
-    struct head_request request;
+    struct lm_head_request request;
     int32_t *tokens[SEQUENCES], row[128], target[128];
     float coef[128], logp[128], expected_logp[128];
 };
@@ -58,7 +58,7 @@ static void open_golden(struct golden *g, const char *name, enum dtype precision
     char path[256];
     opsm_error err = {0};
     *g = (struct golden){0};
-    g->request = (struct head_request){.row = g->row, .target = g->target, .inv_temperature = 1.0f};
+    g->request = (struct lm_head_request){.row = g->row, .target = g->target, .inv_temperature = 1.0f};
     snprintf(path, sizeof path, OPSM_SOURCE_DIR "/tests/golden/model-%s.gguf", name);
     assert_ok(model_load(&g->model, path, precision, true, &err));
     snprintf(path, sizeof path, OPSM_SOURCE_DIR "/tests/golden/model-%s-expected.gguf", name);
@@ -101,12 +101,13 @@ static void check(const char *name, enum dtype precision, double logp_tolerance,
     open_golden(&g, name, precision);
     assert_ok(activations_create(&acts, g.model, g.pack.n_tokens, ACTIVATIONS_ALL, &err));
     assert_ok(model_forward(acts, g.model, &g.pack, &err));
-    assert_ok(head_logprobs(g.logp, NULL, acts, g.model, &g.request, &err));
+    assert_ok(lm_head_logprobs(g.logp, NULL, acts, g.model, &g.request, &err));
     double gap = 0;
     for (int64_t i = 0; i < g.request.n; i++) gap += fabs((double)g.logp[i] - g.expected_logp[i]);
     assert_int_equal(g.request.n, 45);
     assert_near(gap / (double)g.request.n, 0, logp_tolerance);
-    assert_ok(model_backward(acts, g.model, &g.pack, &g.request, g.coef, &err));
+    assert_ok(lm_head_backward(acts, g.model, &g.request, g.coef, &err));
+    assert_ok(model_backward(acts, g.model, &g.pack, &err));
     double worst = 0;
     for (int32_t i = 0; i < g.model->params.n_tensors; i++) {
         double error = gradient_error(&g, &g.model->params.tensors[i], g.model->params.grads);

@@ -40,7 +40,7 @@ static void close_fixture(struct fixture *f) {
 static double loss(struct fixture *f, struct tiny_packed *p) {
     opsm_error err = {0};
     assert_ok(model_forward(f->acts, f->model, &p->pack, &err));
-    assert_ok(head_logprobs(p->logp, p->entropy, f->acts, f->model, &p->request, &err));
+    assert_ok(lm_head_logprobs(p->logp, p->entropy, f->acts, f->model, &p->request, &err));
     double sum = 0;
     for (int64_t i = 0; i < p->request.n; i++) sum += (double)p->coef[i] * p->logp[i];
     return sum;
@@ -52,7 +52,8 @@ static void backward(struct fixture *f, struct tiny_packed *p, float *grads) {
     float *own = f->model->params.grads;
     loss(f, p);
     f->model->params.grads = grads;
-    assert_ok(model_backward(f->acts, f->model, &p->pack, &p->request, p->coef, &err));
+    assert_ok(lm_head_backward(f->acts, f->model, &p->request, p->coef, &err));
+    assert_ok(model_backward(f->acts, f->model, &p->pack, &err));
     f->model->params.grads = own;
 }
 
@@ -235,6 +236,31 @@ static void micro_batches_add_up(void **state) {
     close_fixture(&f);
 }
 
+/* Heads one after the other on one forward pass: the layers go back once, with the sum of what they sent. */
+static void gradients_of_heads_add_up(void **state) {
+    (void)state;
+    struct model_config config = tiny_config("qwen3");
+    struct fixture f;
+    opsm_error err = {0};
+    open_fixture(&f, &config, DTYPE_F32, ACTIVATIONS_ALL);
+    struct tiny_packed *p = &f.packed;
+    backward(&f, p, f.grads);
+    float *own = f.model->params.grads, *sum = f.model->params.grads = zeros(&f);
+    loss(&f, p);
+    for (int64_t first = 0; first < p->request.n; first += 5) {
+        struct lm_head_request part = p->request;
+        part.n = p->request.n - first < 5 ? p->request.n - first : 5;
+        part.row += first;
+        part.target += first;
+        assert_ok(lm_head_backward(f.acts, f.model, &part, p->coef + first, &err));
+    }
+    assert_ok(model_backward(f.acts, f.model, &p->pack, &err));
+    assert_near(distance(sum, f.grads, f.model->params.size), 0, 1e-6);
+    f.model->params.grads = own;
+    mem_free(sum);
+    close_fixture(&f);
+}
+
 /* Sequences without a coefficient cost no backward work and leave the others' gradient as it is. */
 static void dead_sequences_are_left_out(void **state) {
     (void)state;
@@ -290,7 +316,8 @@ static void misuse_is_refused(void **state) {
     opsm_error err = {0};
     open_fixture(&f, &config, DTYPE_F32, ACTIVATIONS_ALL);
     struct pack *p = &f.packed.pack;
-    assert_int_equal(model_backward(f.acts, f.model, p, &f.packed.request, f.packed.coef, &err), OPSM_INVALID);
+    assert_int_equal(lm_head_backward(f.acts, f.model, &f.packed.request, f.packed.coef, &err), OPSM_INVALID);
+    assert_int_equal(model_backward(f.acts, f.model, p, &err), OPSM_INVALID);
     p->tokens[3] = TINY_VOCAB;
     assert_int_equal(model_forward(f.acts, f.model, p, &err), OPSM_INVALID);
     p->tokens[3] = 1;
@@ -299,10 +326,10 @@ static void misuse_is_refused(void **state) {
     p->positions[2] = 2;
     assert_ok(model_forward(f.acts, f.model, p, &err));
     f.packed.row[0] = p->n_tokens;
-    assert_int_equal(head_logprobs(f.packed.logp, NULL, f.acts, f.model, &f.packed.request, &err), OPSM_INVALID);
+    assert_int_equal(lm_head_logprobs(f.packed.logp, NULL, f.acts, f.model, &f.packed.request, &err), OPSM_INVALID);
     f.packed.row[0] = 0;
     f.packed.request.inv_temperature = 0;
-    assert_int_equal(head_logprobs(f.packed.logp, NULL, f.acts, f.model, &f.packed.request, &err), OPSM_INVALID);
+    assert_int_equal(lm_head_logprobs(f.packed.logp, NULL, f.acts, f.model, &f.packed.request, &err), OPSM_INVALID);
     int32_t index;
     assert_int_equal(pack_add(p, p->tokens, 0, -1, &index, &err), OPSM_INVALID);
     assert_int_equal(pack_add(p, p->tokens, 2, 1, &index, &err), OPSM_INVALID); /* behind a response */
@@ -328,6 +355,7 @@ int main(void) {
         cmocka_unit_test(shared_prompt_equals_copies),
         cmocka_unit_test(threads_and_recomputation_change_no_bit),
         cmocka_unit_test(micro_batches_add_up),
+        cmocka_unit_test(gradients_of_heads_add_up),
         cmocka_unit_test(dead_sequences_are_left_out),
         cmocka_unit_test(bf16_gradient_points_the_same_way),
         cmocka_unit_test(misuse_is_refused),
