@@ -2,41 +2,13 @@
  *
  * Recorded rollouts as they are read: what a row may hold, what is refused, and what the doctor keeps of its groups.
  */
-#include "audit/audit.h"
 #include "audit/rows.h"
-#include "base/mem.h"
-#include "check.h"
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-static opsm_error err;
-static char path[] = "/tmp/opsm-audit-XXXXXX";
-
-static int setup(void **state) {
-    (void)state;
-    int fd = mkstemp(path);
-    if (fd >= 0) close(fd);
-    return fd < 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return unlink(path);
-}
-
-static void write_file(const char *text) {
-    FILE *out = fopen(path, "w");
-    assert_non_null(out);
-    assert_true(fputs(text, out) >= 0);
-    assert_int_equal(fclose(out), 0);
-}
+#include "audit_fixture.h"
 
 static struct audit_rows *open_rows(const char *text) {
     struct audit_rows *rows;
-    write_file(text);
-    assert_ok(audit_rows_open(&rows, path, "r", &err));
+    audit_write(text);
+    assert_ok(audit_rows_open(&rows, audit_path, "r", &err));
     return rows;
 }
 
@@ -144,12 +116,9 @@ static const char *const FILE_TEXT = "{\"group\":1,\"reward\":1,\"tokens\":[5,6]
                                      "{\"group\":1,\"reward\":0,\"tokens\":[5,6]," BC ",\"logp_trainer\":[-1,-2]}\n";
 
 static opsm_status audited(bool json) {
-    struct audit_options *options = calloc(1, sizeof *options);
+    struct audit_options *options = audit_options_new();
     FILE *out = fopen("/dev/null", "w");
-    assert_non_null(options);
     assert_non_null(out);
-    opsm_objective_defaults(&options->config);
-    options->path = options->name = path;
     options->json = json;
     opsm_status status = audit_run(options, out, &err);
     fclose(out);
@@ -159,7 +128,7 @@ static opsm_status audited(bool json) {
 
 static void running_out_of_memory_is_a_sentence(void **state) {
     (void)state;
-    write_file(FILE_TEXT);
+    audit_write(FILE_TEXT);
     for (int json = 0; json < 2; json++) {
         int failures = 0;
         for (int nth = 1; nth < 1000; nth++) {
@@ -181,5 +150,5 @@ int main(void) {
         cmocka_unit_test(what_the_doctor_looks_at_may_be_anything), cmocka_unit_test(lengths_that_disagree_are_refused),
         cmocka_unit_test(running_out_of_memory_is_a_sentence),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, audit_setup, audit_teardown);
 }
