@@ -29,6 +29,46 @@ assert found <= {"no_signal", "truncated"} | ({"copied_behavior"} if "no_signal"
     done
 done
 
+# What is dumped, audited, is what the training did: the same sequences dropped at the same drift. Responses that were cut
+# off are in no loss.
+"$OPSM" -q train /dev/stdin >/dev/null <<'YAML'
+model: base/model.gguf
+output: trip
+precision: f32
+task: {name: modsum, difficulty: 4}
+rollout: {prompts: 32, group: 4, max_tokens: 4, save: true, samples: 1000, truncated: mask}
+schedule: {minibatches: 4, epochs: 2, staleness: 1}
+objective: {advantage: mean, surrogate: {name: reinforce}, mask: {rule: opsm, delta: 0.02}, aggregation: token_mean}
+optim: {lr: 1.0e-3}
+train: {iterations: 5, eval_every: 0, checkpoint_every: 0}
+YAML
+python3 - "$OPSM" <<'PY'
+import collections, json, subprocess, sys
+
+samples = [json.loads(line) for line in open("trip/samples.jsonl")]
+kinds = collections.Counter()
+for iteration in sorted({s["iteration"] for s in samples}):
+    lines = [s for s in samples if s["iteration"] == iteration]
+    path = "trip/rollouts/%06d.jsonl" % iteration
+    run = subprocess.run([sys.argv[1], "audit", path, "--json", "mask.delta=0.02", "surrogate.name=reinforce",
+                          "aggregation=token_mean"], capture_output=True, text=True, check=True)
+    audited = json.loads(run.stdout)["sequences"]
+    assert len(lines) == len(audited) == 128, (len(lines), len(audited))
+    by_group = collections.defaultdict(list)
+    for a in audited:
+        by_group[a["group"]].append(a)
+    for s in lines:
+        a = by_group[s["group"]][s["sample"]]
+        assert s["keep"] == a["keep"] and s["advantage"] == a["advantage"], (s, a)
+        assert (s["drift"] is None) == (a["drift"] is None), (s, a)
+        assert s["drift"] is None or abs(s["drift"] - a["drift"]) <= 1e-5 * abs(a["drift"]), (s, a)
+        assert (s["reason"] == "cut off: it is in no loss") == (a["reason"] == "empty" and s["finish"] == "length"), (s, a)
+        assert ("drift" in s["reason"] and ">" in s["reason"].split("drift")[1]) == (a["reason"] == "opsm"), (s, a)
+        kinds[a["reason"]] += 1
+assert min(kinds["opsm"], kinds["kept"], kinds["empty"]) > 0, kinds
+print("dumped, audited:", dict(kinds))
+PY
+
 python3 - "$OPSM" <<'PY'
 import json, math, resource, subprocess, sys
 

@@ -220,11 +220,12 @@ static void more_groups_than_there_are(void **state) {
 static void unmeasured_sequences_say_so(void **state) {
     (void)state;
     struct batch b = make_batch();
-    for (int i = 0; i < N; i++) b.rollouts.verdict[i].reason = OPSM_REASON_UNKNOWN;
+    memset(b.rollouts.verdict, 0, N * sizeof *b.rollouts.verdict);
     struct run_config config = config_for(1, 24);
     json_t *rows[64];
     int n = read_back(&b, &config, rows);
     assert_int_equal(n, 4);
+    assert_int_equal(json_integer_value(json_object_get(rows[0], "sample")), 2); /* A > 0: none counts as dropped */
     for (int i = 0; i < n; i++) {
         assert_true(json_is_null(json_object_get(rows[i], "keep")));
         assert_true(json_is_null(json_object_get(rows[i], "drift")));

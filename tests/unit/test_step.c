@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "audit/audit.h"
 #include "base/mem.h"
 #include "check.h"
+#include "io/jsonl.h"
 #include "rollout/generate.h"
 #include "tiny.h"
 #include "train/step.h"
 #include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 enum { PROMPTS = 6, GROUP = 4, N = PROMPTS * GROUP, MAX_PROMPT = 9, MAX_TOKENS = 10 };
 
@@ -153,6 +157,58 @@ static void whole_step_gradients(void **state) {
         }
         drift_away(&f, 0.02f);
         make_trainer(&f, 4096, 0);
+        gradient_matches_differences_of_the_loss(&f);
+        teardown(&f);
+    }
+}
+
+/* Tokens of the environment: the first of every response, so that no prompt has a gradient of its own; more here and
+ * there, and all of one response. */
+static void add_environment(struct fixture *f) {
+    struct rollouts *r = &f->batch.rollouts;
+    assert_ok(rollouts_add(r, COLUMN_mask, &err));
+    for (int32_t i = 0; i < N; i++)
+        for (int64_t t = r->offset[i]; t < r->offset[i + 1]; t++)
+            r->mask[t] = t > r->offset[i] && i != 2 && (t + i) % 4 != 0;
+}
+
+/* Log-probs where the model did not sample mean nothing. */
+static int64_t set_others(struct fixture *f, float logp) {
+    struct rollouts *r = &f->batch.rollouts;
+    int64_t own = 0;
+    for (int64_t t = 0; t < rollouts_tokens(r); t++) {
+        own += r->mask[t];
+        if (!r->mask[t]) r->logp[t] = logp;
+    }
+    return own;
+}
+
+static void what_the_environment_wrote_is_read_but_not_learnt(void **state) {
+    (void)state;
+    const char *const surrogates[] = {"is", "gspo"};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        setup(&f);
+        set(&f, "surrogate.name", surrogates[i]);
+        set(&f, "mask.delta", "inf");
+        set(&f, "surrogate.clip_high", "100");
+        set(&f, "surrogate.clip_low", "0.99");
+        add_environment(&f);
+        int64_t own = set_others(&f, NAN);
+        struct step_report on_policy = step(&f);
+        assert_true(on_policy.parity_max == 0 && on_policy.parity_mean == 0);
+        for (int64_t t = 0; t < f.trainer.mb.rollouts.offset[N]; t++)
+            assert_true(f.trainer.mb.mask[t] || isnan(f.trainer.mb.current[t])); /* the head was not asked */
+        drift_away(&f, 0.02f);
+        make_trainer(&f, 4096, 0);
+        set_others(&f, -1);
+        struct step_report before = step(&f);
+        assert_int_equal(before.metrics.tokens, own);
+        set_others(&f, NAN);
+        struct step_report after = step(&f);
+        assert_true(after.metrics.drift_negative_mean == before.metrics.drift_negative_mean);
+        assert_true(after.metrics.loss == before.metrics.loss && after.grad_norm == before.grad_norm);
+        assert_int_equal(f.trainer.mb.records[2].reason, OPSM_REASON_EMPTY);
         gradient_matches_differences_of_the_loss(&f);
         teardown(&f);
     }
@@ -388,9 +444,64 @@ static void an_applied_step_lowers_the_loss(void **state) {
     teardown(&f);
 }
 
+/* ---- what is recorded ---- */
+
+static json_t *audit_of(const struct fixture *f, const char *path) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    struct audit_options options = {.config = f->objective, .path = path, .name = path, .json = true};
+    assert_ok(audit_run(&options, out, &err));
+    assert_int_equal(fclose(out), 0);
+    json_t *found = json_loads(text, 0, NULL);
+    free(text);
+    assert_non_null(found);
+    return found;
+}
+
+/* The dump of a batch audited: the same sequences dropped, for the same reason, at the same drift. */
+static void an_audit_of_the_dump_finds_what_the_step_did(void **state) {
+    (void)state;
+    char path[] = "opsm-test-step-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && close(fd) == 0);
+    for (int kind = 0; kind < 4; kind++) {
+        struct fixture f;
+        setup(&f);
+        set(&f, "mask.delta", "0.005");
+        if (kind & 1) add_environment(&f);
+        f.batch.mask_truncated = kind & 2;
+        for (int32_t i = 0; i < N; i++) f.batch.rollouts.finish[i] = i % 5 ? FINISH_END : FINISH_LENGTH;
+        assert_ok(batch_add_columns(&f.batch, true, &err));
+        drift_away(&f, 0.03f);
+        make_trainer(&f, 4096, 0);
+        struct step_report report = step(&f);
+        assert_true(report.metrics.dropped_negatives > 0 && report.metrics.dropped_negatives < 1);
+        assert_ok(batch_dump(&f.batch, path, &err));
+        json_t *audit = audit_of(&f, path), *rows = json_object_get(audit, "sequences");
+        assert_int_equal(json_array_size(rows), N);
+        for (int32_t i = 0; i < N; i++) {
+            const json_t *row = json_array_get(rows, (size_t)i);
+            const opsm_sequence *record = &f.trainer.mb.records[i];
+            bool cut = record->reason == OPSM_REASON_TRUNCATED; /* the file has its mask, not the policy behind it */
+            assert_int_equal(json_is_true(json_object_get(row, "keep")), record->keep);
+            assert_string_equal(json_string_value(json_object_get(row, "reason")),
+                                opsm_reason_name(cut ? OPSM_REASON_EMPTY : (opsm_reason)record->reason));
+            assert_int_equal(json_integer_value(json_object_get(row, "tokens")), record->tokens);
+            const json_t *drift = json_object_get(row, "drift");
+            assert_int_equal(json_is_null(drift), isnan(record->drift));
+            if (!isnan(record->drift)) assert_true(json_number_value(drift) == record->drift);
+        }
+        json_decref(audit);
+        teardown(&f);
+    }
+    assert_int_equal(unlink(path), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_step_gradients),
+        cmocka_unit_test(what_the_environment_wrote_is_read_but_not_learnt),
         cmocka_unit_test(truncated_sampling_is_replayed),
         cmocka_unit_test(sampler_and_trainer_agree_at_equal_weights),
         cmocka_unit_test(micro_batches_change_nothing_but_rounding),
@@ -399,6 +510,7 @@ int main(void) {
         cmocka_unit_test(a_step_without_gradient_is_skipped_not_applied),
         cmocka_unit_test(logprobs_that_are_not_finite_never_reach_the_weights),
         cmocka_unit_test(an_applied_step_lowers_the_loss),
+        cmocka_unit_test(an_audit_of_the_dump_finds_what_the_step_did),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
