@@ -104,19 +104,24 @@ static opsm_status at(const char *place, opsm_status status, opsm_error *err) {
     return opsm_fail(err, status, "%s%s", place, bare.text);
 }
 
-static opsm_status read_settings(struct verifier *verifier, const struct config_reward *entry, opsm_error *err) {
+/* Stops at the first setting that is wrong; *place is then its own. */
+static opsm_status read_settings(struct verifier *verifier, const struct config_reward *entry, const char **place,
+                                 opsm_error *err) {
     const struct verifier_type *type = verifier->type;
     for (int32_t i = 0; i < entry->n_settings; i++) {
         const struct config_setting *setting = &entry->settings[i];
         const struct config_key *key = config_key_find(type->settings, type->n_settings, setting->name);
         opsm_status status = key ? apply_setting(verifier->self, key, setting, err)
                                  : refuse_setting(type, entry->type, setting->name, err);
-        if (status != OPSM_OK) return at(setting->place, status, err);
+        if (status == OPSM_OK) continue;
+        *place = setting->place;
+        return status;
     }
     return OPSM_OK;
 }
 
-static opsm_status verifier_create(struct verifier *verifier, const struct config_reward *entry, opsm_error *err) {
+static opsm_status verifier_create(struct verifier *verifier, const struct config_reward *entry, const char **place,
+                                   opsm_error *err) {
     verifier->type = find_type(entry->type, err);
     if (!verifier->type) return OPSM_INVALID;
     size_t length = entry->name ? strlen(entry->name) : 1;
@@ -128,7 +133,7 @@ static opsm_status verifier_create(struct verifier *verifier, const struct confi
     verifier->weight = entry->weight;
     verifier->self = mem_zalloc(1, verifier->type->size);
     if (!verifier->self) return mem_exhausted(err, "a verifier", verifier->type->size);
-    opsm_status status = read_settings(verifier, entry, err);
+    opsm_status status = read_settings(verifier, entry, place, err);
     if (status != OPSM_OK || !verifier->type->create) return status;
     return verifier->type->create(verifier->self, err);
 }
@@ -166,9 +171,10 @@ opsm_status reward_create(struct reward **result, const struct config_reward *en
     opsm_status status = OPSM_OK;
     for (int i = 0; i < n && status == OPSM_OK; i++) {
         reward->count = i + 1;
-        status = verifier_create(&reward->verifiers[i], &entries[i], err);
+        const char *place = entries[i].place;
+        status = verifier_create(&reward->verifiers[i], &entries[i], &place, err);
         if (status == OPSM_OK) status = name_verifier(reward, i, entries[i].type, entries[i].name, err);
-        status = at(entries[i].place, status, err);
+        status = at(place, status, err);
     }
     if (status != OPSM_OK) {
         reward_free(reward);
