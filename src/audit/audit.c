@@ -6,6 +6,7 @@
 #include "audit/rows.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "io/json_writer.h"
 #include <math.h>
 #include <string.h>
 
@@ -17,8 +18,9 @@ struct audit {
     struct audit_summary *summary;
     FILE *out;
     struct text text;
-    bool whole;        /* groups must be seen whole */
-    bool from_rewards; /* some row's advantage is computed */
+    struct json_writer json; /* into text */
+    bool whole;              /* groups must be seen whole */
+    bool from_rewards;       /* some row's advantage is computed */
     struct audit_groups groups;
     struct audit_facts facts;
     int64_t n_rows;
@@ -270,147 +272,112 @@ static void make_batch(struct audit *audit, const struct audit_group *group, int
 
 /* ---- JSON ---- */
 
-/* The comma before the next member of an object or array, unless it is the first. */
-static void separate(struct text *text) {
-    char last = text->length > 0 ? text->data[text->length - 1] : '{';
-    if (last != '{' && last != '[') text_puts(text, ",");
-}
-
-static void put_key(struct text *text, const char *name) {
-    separate(text);
-    text_printf(text, "\"%s\":", name);
-}
-
-static void put_field(struct text *text, const char *name, double x) {
-    put_key(text, name);
-    if (isfinite(x))
-        text_number(text, x);
-    else
-        text_puts(text, "null");
-}
-
-static void put_flag(struct text *text, const char *name, bool x) {
-    put_key(text, name);
-    text_puts(text, x ? "true" : "false");
-}
-
-static void put_count(struct text *text, const char *name, int64_t x) {
-    put_key(text, name);
-    text_printf(text, "%lld", (long long)x);
-}
-
 static void put_sequence(struct audit *audit, const struct audit_group *group, const struct audit_row *row,
                          const opsm_sequence *record, const float *dlogp) {
-    struct text *text = &audit->text;
-    text_printf(text, "%s\n{\"group\":%s", audit->summary->sums.sequences > 1 ? "," : "",
-                group->label ? group->label : "null");
-    put_field(text, "advantage", record->advantage);
-    put_field(text, "drift", record->drift);
-    put_flag(text, "keep", record->keep);
-    put_key(text, "reason");
-    text_printf(text, "\"%s\"", opsm_reason_name((opsm_reason)record->reason));
-    put_field(text, "loss", record->loss);
-    put_field(text, "surrogate", record->surrogate);
-    put_field(text, "penalty", record->penalty);
-    put_field(text, "delta", record->delta);
-    put_field(text, "drift_k3", record->drift_k3);
-    put_count(text, "tokens", record->tokens);
-    put_count(text, "dropped_tokens", record->dropped_tokens);
-    put_flag(text, "nonfinite", record->nonfinite);
-    put_count(text, "line", row->line);
+    struct json_writer *json = &audit->json;
+    json->breaks = true;
+    json_put_open(json, NULL, '{');
+    json_put_raw(json, "group", group->label ? group->label : "null");
+    json_put_number(json, "advantage", record->advantage);
+    json_put_number(json, "drift", record->drift);
+    json_put_bool(json, "keep", record->keep);
+    json_put_string(json, "reason", opsm_reason_name((opsm_reason)record->reason));
+    json_put_number(json, "loss", record->loss);
+    json_put_number(json, "surrogate", record->surrogate);
+    json_put_number(json, "penalty", record->penalty);
+    json_put_number(json, "delta", record->delta);
+    json_put_number(json, "drift_k3", record->drift_k3);
+    json_put_int(json, "tokens", record->tokens);
+    json_put_int(json, "dropped_tokens", record->dropped_tokens);
+    json_put_bool(json, "nonfinite", record->nonfinite);
+    json_put_int(json, "line", row->line);
     if (audit->options->gradient) {
-        put_key(text, "dlogp");
-        text_puts(text, "[");
-        for (int64_t t = 0; t < row->length; t++) text_printf(text, "%s%.9g", t ? "," : "", (double)dlogp[t] + 0.0);
-        text_puts(text, "]");
+        json->digits = 9; /* a float's */
+        json_put_open(json, "dlogp", '[');
+        for (int64_t t = 0; t < row->length; t++) json_put_number(json, NULL, (double)dlogp[t] + 0.0);
+        json_put_close(json, ']');
+        json->digits = 0;
     }
-    text_puts(text, "}");
+    json_put_close(json, '}');
 }
 
 static double share(double part, double whole) {
     return whole > 0 ? part / whole : 0;
 }
 
-static void put_thresholds(struct text *text, const struct audit_summary *summary) {
+static void put_thresholds(struct json_writer *json, const struct audit_summary *summary) {
     for (int k = 0; k < summary->n_thresholds; k++) {
         const struct audit_threshold *threshold = &summary->thresholds[k];
         double dropped = (double)threshold->dropped;
-        separate(text);
-        text_puts(text, "\n{");
-        put_field(text, "delta", threshold->delta);
-        put_field(text, "dropped", share(dropped, (double)summary->sums.sequences));
-        put_field(text, "dropped_negatives", share(dropped, (double)summary->sums.negatives));
-        put_field(text, "dropped_tokens", share((double)threshold->dropped_tokens, (double)summary->sums.tokens));
-        put_field(text, "dropped_mass", share(threshold->dropped_mass, summary->sums.mass));
-        put_count(text, "sequences", threshold->dropped);
-        text_puts(text, "}");
+        json->breaks = true;
+        json_put_open(json, NULL, '{');
+        json_put_number(json, "delta", threshold->delta);
+        json_put_number(json, "dropped", share(dropped, (double)summary->sums.sequences));
+        json_put_number(json, "dropped_negatives", share(dropped, (double)summary->sums.negatives));
+        json_put_number(json, "dropped_tokens", share((double)threshold->dropped_tokens, (double)summary->sums.tokens));
+        json_put_number(json, "dropped_mass", share(threshold->dropped_mass, summary->sums.mass));
+        json_put_int(json, "sequences", threshold->dropped);
+        json_put_close(json, '}');
     }
 }
 
-static void put_text(struct text *text, const char *name, const char *value) {
-    put_key(text, name);
-    text_json_string(text, value, strlen(value));
-}
-
-static void put_findings(struct text *text, const struct audit_summary *summary) {
-    put_key(text, "findings");
-    text_puts(text, "[");
+static void put_findings(struct json_writer *json, const struct audit_summary *summary) {
+    json_put_open(json, "findings", '[');
     for (int k = 0; k < summary->n_findings; k++) {
         const struct finding *finding = &summary->findings[k];
-        separate(text);
-        text_puts(text, "\n{");
-        put_text(text, "id", finding->id);
-        put_text(text, "sentence", finding->sentence);
-        put_text(text, "advice", finding->advice);
-        put_count(text, "count", finding->count);
-        put_count(text, "of", finding->of);
-        text_puts(text, "}");
+        json->breaks = true;
+        json_put_open(json, NULL, '{');
+        json_put_string(json, "id", finding->id);
+        json_put_string(json, "sentence", finding->sentence);
+        json_put_string(json, "advice", finding->advice);
+        json_put_int(json, "count", finding->count);
+        json_put_int(json, "of", finding->of);
+        json_put_close(json, '}');
     }
-    text_puts(text, "]");
+    json_put_close(json, ']');
 }
 
 /* Closes the object where the objective refused the rows: what is amiss with them is known all the same. */
 static void put_failure(struct audit *audit, const char *sentence) {
-    text_puts(&audit->text, "]");
-    put_findings(&audit->text, audit->summary);
-    put_text(&audit->text, "error", sentence);
-    text_puts(&audit->text, "}\n");
+    struct json_writer *json = &audit->json;
+    json_put_close(json, ']');
+    put_findings(json, audit->summary);
+    json_put_string(json, "error", sentence);
+    json_put_close(json, '}');
+    json_put_end(json);
 }
 
 static void put_tail(struct audit *audit) {
-    struct text *text = &audit->text;
+    struct json_writer *json = &audit->json;
     const struct audit_summary *summary = audit->summary;
     char advice[2000];
-    text_puts(text, "]");
-    put_field(text, "loss", summary->metrics.loss);
-    put_field(text, "surrogate", summary->metrics.surrogate);
-    put_field(text, "penalty", summary->metrics.penalty);
-    put_key(text, "metrics");
-    text_puts(text, "{");
+    json_put_close(json, ']');
+    json_put_number(json, "loss", summary->metrics.loss);
+    json_put_number(json, "surrogate", summary->metrics.surrogate);
+    json_put_number(json, "penalty", summary->metrics.penalty);
+    json_put_open(json, "metrics", '{');
     for (int k = 0; k < opsm_metrics_count(); k++)
-        put_field(text, opsm_metrics_name(k), opsm_metrics_value(&summary->metrics, k));
-    text_puts(text, "}");
-    put_key(text, "thresholds");
-    text_puts(text, "[");
-    put_thresholds(text, summary);
-    text_puts(text, "]");
-    put_key(text, "policies");
-    text_puts(text, "{");
-    put_field(text, "auto", summary->policy_auto);
-    put_field(text, "length", summary->policy_length);
-    put_field(text, "quantile", summary->policy_quantile);
-    put_field(text, "controller", summary->policy_controller);
-    text_puts(text, "}");
-    put_field(text, "decline", summary->decline);
-    put_key(text, "noise_floor");
-    text_puts(text, "{");
-    put_field(text, "first_step", audit_noise_floor(&summary->first_step));
-    put_field(text, "recomputed", audit_noise_floor(&summary->recomputed));
-    text_puts(text, "}");
+        json_put_number(json, opsm_metrics_name(k), opsm_metrics_value(&summary->metrics, k));
+    json_put_close(json, '}');
+    json_put_open(json, "thresholds", '[');
+    put_thresholds(json, summary);
+    json_put_close(json, ']');
+    json_put_open(json, "policies", '{');
+    json_put_number(json, "auto", summary->policy_auto);
+    json_put_number(json, "length", summary->policy_length);
+    json_put_number(json, "quantile", summary->policy_quantile);
+    json_put_number(json, "controller", summary->policy_controller);
+    json_put_close(json, '}');
+    json_put_number(json, "decline", summary->decline);
+    json_put_open(json, "noise_floor", '{');
+    json_put_number(json, "first_step", audit_noise_floor(&summary->first_step));
+    json_put_number(json, "recomputed", audit_noise_floor(&summary->recomputed));
+    json_put_close(json, '}');
     audit_advice(audit->options, summary, advice, sizeof advice);
-    put_text(text, "advice", advice);
-    put_findings(text, summary);
-    text_puts(text, "}\n");
+    json_put_string(json, "advice", advice);
+    put_findings(json, summary);
+    json_put_close(json, '}');
+    json_put_end(json);
 }
 
 static opsm_status flush(struct audit *audit, opsm_error *err) {
@@ -526,7 +493,10 @@ static opsm_status passes(struct audit *audit, opsm_error *err) {
     if (status == OPSM_OK) status = survey(audit, err);
     if (status != OPSM_OK) return status;
     if (audit->n_rows == 0) return opsm_fail(err, OPSM_FORMAT, "'%.200s' holds no rollouts", audit->options->name);
-    if (audit->options->json) text_puts(&audit->text, "{\"sequences\":[");
+    if (audit->options->json) {
+        json_put_open(&audit->json, NULL, '{');
+        json_put_open(&audit->json, "sequences", '[');
+    }
     status = evaluate_all(audit, err);
     diagnose(audit);
     if (status == OPSM_OK) return OPSM_OK;
@@ -544,6 +514,7 @@ opsm_status audit_run(const struct audit_options *options, FILE *out, opsm_error
     opsm_status status = audit_summary_start(&summary, options, err);
     if (status != OPSM_OK) return status;
     struct audit audit = {.options = options, .summary = &summary, .out = out};
+    audit.json.text = &audit.text;
     status = passes(&audit, err);
     if (status == OPSM_OK) {
         audit_summary_finish(&summary, &options->config);

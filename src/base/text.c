@@ -92,24 +92,6 @@ size_t text_utf8_length(const char *bytes, size_t length) {
     return overlong || beyond ? 0 : n;
 }
 
-void text_json_string(struct text *text, const char *bytes, size_t length) {
-    text_puts(text, "\"");
-    for (size_t i = 0; i < length;) {
-        unsigned char c = (unsigned char)bytes[i];
-        size_t n = text_utf8_length(bytes + i, length - i);
-        if (n == 0)
-            text_puts(text, "\xef\xbf\xbd");
-        else if (c == '"' || c == '\\')
-            text_printf(text, "\\%c", c);
-        else if (c < 0x20)
-            text_printf(text, "\\u%04x", c);
-        else
-            text_append(text, bytes + i, n);
-        i += n ? n : 1;
-    }
-    text_puts(text, "\"");
-}
-
 void text_clear(struct text *text) {
     text->length = 0;
     text->failed = false;

@@ -34,9 +34,6 @@ enum { TEXT_NUMBER_ROOM = 32 };
 /* Digits that read back as the same double, as a person writes them: 1000000000, 0.9999999, 1e-30. Returns `out`. */
 char *text_readable(char out[TEXT_NUMBER_ROOM], double value);
 
-/* A JSON string with its quotes. Bytes that are not valid UTF-8 become U+FFFD, so that the result is always JSON. */
-void text_json_string(struct text *text, const char *bytes, size_t length);
-
 void text_clear(struct text *text); /* empty again, the memory is kept */
 void text_free(struct text *text);
 

@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/model_path.h"
 #include "cli/options.h"
+#include "io/json_writer.h"
 #include <math.h>
 #include <string.h>
 
@@ -36,30 +37,37 @@ static int read_setup(struct setup *s, int argc, char **argv, const struct optio
     return cli_usage("bench", "--precision: expected f32 or bf16, found '%.40s'", s->precision);
 }
 
-static char *quoted(const char *string) {
-    struct text text = {0};
-    text_json_string(&text, string, strlen(string));
-    return text.data;
-}
-
 /* ---- gemm ---- */
 
-static void print_products_json(const struct setup *s, const struct bench_gemm *b) {
-    printf("{\"bench\":\"gemm\",\"precision\":\"%s\",\"threads\":%d,\"ceiling_gflops\":%.1f,\"tiled_gflops\":%.1f",
-           s->precision, threads_count(), b->ceiling.gflops, b->ceiling.tiled_gflops);
+static opsm_status print_products_json(const struct setup *s, const struct bench_gemm *b, opsm_error *err) {
+    struct text line = {0};
+    struct json_writer json = {.text = &line};
+    json_put_open(&json, NULL, '{');
+    json_put_string(&json, "bench", "gemm");
+    json_put_string(&json, "precision", s->precision);
+    json_put_int(&json, "threads", threads_count());
+    json_put_fixed(&json, "ceiling_gflops", b->ceiling.gflops, 1);
+    json_put_fixed(&json, "tiled_gflops", b->ceiling.tiled_gflops, 1);
     if (b->n_products) {
-        char *model = quoted(s->model_path);
-        printf(",\"model\":%s,\"rows\":%lld,\"products\":[", model ? model : "null", (long long)b->rows);
-        mem_free(model);
+        json_put_string(&json, "model", s->model_path);
+        json_put_int(&json, "rows", b->rows);
+        json_put_open(&json, "products", '[');
     }
     for (int i = 0; i < b->n_products; i++) {
         const struct bench_product *p = &b->products[i];
-        printf("%s{\"name\":\"%s\",\"n_out\":%lld,\"n_in\":%lld,\"forward_gflops\":%.1f,\"dx_gflops\":%.1f,"
-               "\"dw_gflops\":%.1f}",
-               i ? "," : "", p->name, (long long)p->shape.n_out, (long long)p->shape.n_in, p->result.forward,
-               p->result.dx, p->result.dw);
+        json_put_open(&json, NULL, '{');
+        json_put_string(&json, "name", p->name);
+        json_put_int(&json, "n_out", p->shape.n_out);
+        json_put_int(&json, "n_in", p->shape.n_in);
+        json_put_fixed(&json, "forward_gflops", p->result.forward, 1);
+        json_put_fixed(&json, "dx_gflops", p->result.dx, 1);
+        json_put_fixed(&json, "dw_gflops", p->result.dw, 1);
+        json_put_close(&json, '}');
     }
-    puts(b->n_products ? "]}" : "}");
+    if (b->n_products) json_put_close(&json, ']');
+    json_put_close(&json, '}');
+    json_put_end(&json);
+    return cli_print_text(&line, err);
 }
 
 static void print_share(double gflops, double ceiling) {
@@ -100,29 +108,48 @@ static int run_gemm(int argc, char **argv) {
     opsm_status status = s.model_path ? cli_load_model(&model, s.model_path, s.type, false, &err) : OPSM_OK;
     if (status == OPSM_OK) status = bench_gemm_run(&b, model, &err);
     model_free(model);
-    if (status != OPSM_OK) return cli_fail(status, &err);
-    (s.json ? print_products_json : print_products)(&s, &b);
-    return 0;
+    if (status == OPSM_OK && s.json)
+        status = print_products_json(&s, &b, &err);
+    else if (status == OPSM_OK)
+        print_products(&s, &b);
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
 }
 
 /* ---- generate, train ---- */
 
-/* `settings`: what is special to this benchmark, as JSON or as words. */
-static void print_rate(const struct setup *s, const char *what, const char *settings, const struct bench_rate *rate,
-                       double ceiling) {
+/* `lengths`: what was measured, in words. */
+static opsm_status print_rate(const struct setup *s, const char *what, const struct bench_work *work,
+                              const char *lengths, const struct bench_rate *rate, double ceiling, opsm_error *err) {
     double tokens = rate->tokens / rate->seconds, gflops = rate->flop / rate->seconds * 1e-9, share = gflops / ceiling;
     if (!s->json) {
         printf(
             "%s: %.0f tokens/s in %s on %d threads (%s); products %.0f GFLOP/s, %.0f%% of the %.0f GFLOP/s ceiling\n",
-            what, tokens, s->precision, threads_count(), settings, gflops, 100 * share, ceiling);
-        return;
+            what, tokens, s->precision, threads_count(), lengths, gflops, 100 * share, ceiling);
+        return OPSM_OK;
     }
-    char *model = quoted(s->model_path);
-    printf("{\"bench\":\"%s\",\"model\":%s,\"precision\":\"%s\",\"threads\":%d,%s,\"seconds\":%.2f,"
-           "\"tokens_per_second\":%.1f,\"gflops\":%.1f,\"ceiling_gflops\":%.1f,\"share\":%.4f}\n",
-           what, model ? model : "null", s->precision, threads_count(), settings, rate->seconds, tokens, gflops,
-           ceiling, share);
-    mem_free(model);
+    struct text line = {0};
+    struct json_writer json = {.text = &line};
+    json_put_open(&json, NULL, '{');
+    json_put_string(&json, "bench", what);
+    json_put_string(&json, "model", s->model_path);
+    json_put_string(&json, "precision", s->precision);
+    json_put_int(&json, "threads", threads_count());
+    json_put_int(&json, "prompt", work->prompt);
+    json_put_int(&json, "tokens", work->tokens);
+    if (work->in_flight) {
+        json_put_int(&json, "in_flight", work->in_flight);
+    } else {
+        json_put_int(&json, "groups", work->groups);
+        json_put_int(&json, "group", work->group);
+    }
+    json_put_fixed(&json, "seconds", rate->seconds, 2);
+    json_put_fixed(&json, "tokens_per_second", tokens, 1);
+    json_put_fixed(&json, "gflops", gflops, 1);
+    json_put_fixed(&json, "ceiling_gflops", ceiling, 1);
+    json_put_fixed(&json, "share", share, 4);
+    json_put_close(&json, '}');
+    json_put_end(&json);
+    return cli_print_text(&line, err);
 }
 
 typedef opsm_status (*measure)(struct bench_rate *rate, const struct bench_work *work, const struct model *model,
@@ -159,13 +186,11 @@ static int run_generate(int argc, char **argv) {
     struct gemm_bench_ceiling ceiling;
     opsm_status status = measure_model(&s, &work, bench_generate, false, &rate, &ceiling, &err);
     if (status != OPSM_OK) return cli_fail(status, &err);
-    char settings[160];
-    snprintf(settings, sizeof settings,
-             s.json ? "\"prompt\":%lld,\"tokens\":%lld,\"in_flight\":%lld"
-                    : "prompt %lld, %lld new tokens, %lld sequences in flight",
-             (long long)work.prompt, (long long)work.tokens, (long long)work.in_flight);
-    print_rate(&s, "generate", settings, &rate, ceiling.gflops);
-    return 0;
+    char lengths[160];
+    snprintf(lengths, sizeof lengths, "prompt %lld, %lld new tokens, %lld sequences in flight", (long long)work.prompt,
+             (long long)work.tokens, (long long)work.in_flight);
+    status = print_rate(&s, "generate", &work, lengths, &rate, ceiling.gflops, &err);
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
 }
 
 /* opsm bench train MODEL */
@@ -187,13 +212,11 @@ static int run_train(int argc, char **argv) {
     struct gemm_bench_ceiling ceiling;
     opsm_status status = measure_model(&s, &work, bench_train, true, &rate, &ceiling, &err);
     if (status != OPSM_OK) return cli_fail(status, &err);
-    char settings[160];
-    snprintf(settings, sizeof settings,
-             s.json ? "\"prompt\":%lld,\"tokens\":%lld,\"groups\":%lld,\"group\":%lld"
-                    : "prompt %lld, %lld tokens a response, %lld groups of %lld",
+    char lengths[160];
+    snprintf(lengths, sizeof lengths, "prompt %lld, %lld tokens a response, %lld groups of %lld",
              (long long)work.prompt, (long long)work.tokens, (long long)work.groups, (long long)work.group);
-    print_rate(&s, "train", settings, &rate, ceiling.gflops);
-    return 0;
+    status = print_rate(&s, "train", &work, lengths, &rate, ceiling.gflops, &err);
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
 }
 
 int cmd_bench(int argc, char **argv) {

@@ -4,6 +4,7 @@
 #include "bench/objective.h"
 #include "cli/bench.h"
 #include "cli/cli.h"
+#include "io/json_writer.h"
 #include <string.h>
 
 static bool parse(struct bench_objective *bench, bool *json, int argc, char **argv, opsm_error *err) {
@@ -37,17 +38,30 @@ static bool parse(struct bench_objective *bench, bool *json, int argc, char **ar
     return opsm_objective_check(&bench->config, err) == OPSM_OK;
 }
 
-static void report(const struct bench_objective *bench, bool json) {
+static opsm_status print_json(const struct bench_objective *bench, opsm_error *err) {
     double n = (double)bench->sequences * (double)bench->length, median = bench->median, copy = bench->copy;
-    if (json) {
-        printf("{\"threads\":%d,\"sequences\":%lld,\"length\":%lld,\"repeats\":%lld,\"tokens_per_second\":%.6g,"
-               "\"nanoseconds_per_token\":%.6g,\"best_nanoseconds_per_token\":%.6g,\"bytes_per_second\":%.6g,"
-               "\"memcpy_bytes_per_second\":%.6g,\"share_of_memcpy\":%.4g,\"loss\":%.9g}\n",
-               threads_count(), (long long)bench->sequences, (long long)bench->length, (long long)bench->repeats,
-               n / median, 1e9 * median / n, 1e9 * bench->best / n, bench->bytes / median, bench->bytes / copy,
-               copy / median, bench->loss);
-        return;
-    }
+    struct text line = {0};
+    struct json_writer json = {.text = &line, .digits = 6};
+    json_put_open(&json, NULL, '{');
+    json_put_int(&json, "threads", threads_count());
+    json_put_int(&json, "sequences", bench->sequences);
+    json_put_int(&json, "length", bench->length);
+    json_put_int(&json, "repeats", bench->repeats);
+    json_put_number(&json, "tokens_per_second", n / median);
+    json_put_number(&json, "nanoseconds_per_token", 1e9 * median / n);
+    json_put_number(&json, "best_nanoseconds_per_token", 1e9 * bench->best / n);
+    json_put_number(&json, "bytes_per_second", bench->bytes / median);
+    json_put_number(&json, "memcpy_bytes_per_second", bench->bytes / copy);
+    json_put_number(&json, "share_of_memcpy", copy / median);
+    json.digits = 9;
+    json_put_number(&json, "loss", bench->loss);
+    json_put_close(&json, '}');
+    json_put_end(&json);
+    return cli_print_text(&line, err);
+}
+
+static void print_words(const struct bench_objective *bench) {
+    double n = (double)bench->sequences * (double)bench->length, median = bench->median, copy = bench->copy;
     printf("%s, rule %s%s: %lld sequences x %lld tokens, %d threads, median of %lld\n",
            opsm_surrogate_name(bench->config.surrogate_name), opsm_rule_name(bench->config.mask_rule),
            bench->config.penalty_beta > 0 ? ", KL penalty" : "", (long long)bench->sequences, (long long)bench->length,
@@ -65,7 +79,9 @@ int cli_bench_objective(int argc, char **argv) {
     opsm_objective_defaults(&bench.config);
     if (!parse(&bench, &json, argc, argv, &err)) return cli_usage("bench", "%s", err.text);
     opsm_status status = bench_objective_run(&bench, &err);
-    if (status != OPSM_OK) return cli_fail(status, &err);
-    report(&bench, json);
-    return 0;
+    if (status == OPSM_OK && json)
+        status = print_json(&bench, &err);
+    else if (status == OPSM_OK)
+        print_words(&bench);
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
 }

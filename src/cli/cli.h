@@ -9,6 +9,7 @@
 #ifndef OPSM_CLI_CLI_H
 #define OPSM_CLI_CLI_H
 #include "base/log.h"
+#include "base/text.h"
 #include <opsm/status.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -64,6 +65,9 @@ bool cli_parse_real(const char *text, double low, double high, double *value);
 /* For commands whose work is on disk: they go on when nobody reads stdout or stderr any more. The others end by SIGPIPE,
  * as every program behind `| head` does. */
 void cli_outlive_readers(void);
+
+/* Prints what was built, and releases it; OPSM_NOMEM where it could not be built. */
+opsm_status cli_print_text(struct text *text, opsm_error *err);
 
 /* Flushes stdout; a full disk is a failure with a sentence, a reader that has gone is not. Returns the exit code to end
  * with. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
+#include "base/mem.h"
 #include "cli/activity.h"
 #include "cli/cli.h"
 #include <errno.h>
@@ -76,6 +77,13 @@ void cli_outlive_readers(void) {
 static bool nobody_reads_stdout(void) {
     struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
     return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP));
+}
+
+opsm_status cli_print_text(struct text *text, opsm_error *err) {
+    opsm_status status = text->failed ? mem_exhausted(err, "the output", text->room) : OPSM_OK;
+    if (status == OPSM_OK && text->length) fwrite(text->data, 1, text->length, stdout);
+    text_free(text);
+    return status;
 }
 
 int cli_finish(int code) {

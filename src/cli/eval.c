@@ -10,8 +10,8 @@
 #include "cli/options.h"
 #include "config/keys.h"
 #include "environment/problem_rows.h"
+#include "io/json_writer.h"
 #include "train/evaluate.h"
-#include <jansson.h>
 #include <string.h>
 
 /* X(option, key of the configuration) */
@@ -221,26 +221,41 @@ static void print_text(const struct evaluation *e) {
            100 * e->finished, e->seconds, (double)e->tokens / e->seconds);
 }
 
-static int print_json(const struct evaluation *e, int64_t skipped) {
-    json_t *pass = json_object();
+static void put_list(struct json_writer *json, const char *key, const double *numbers, int n) {
+    json_put_open(json, key, '[');
+    for (int i = 0; i < n; i++) json_put_number(json, NULL, numbers[i]);
+    json_put_close(json, ']');
+}
+
+static opsm_status print_json(const struct evaluation *e, int64_t skipped, opsm_error *err) {
+    struct text line = {0};
+    struct json_writer json = {.text = &line, .digits = 17, .spaced = true, .reals = true};
+    json_put_open(&json, NULL, '{');
+    json_put_int(&json, "problems", e->problems);
+    json_put_int(&json, "samples", e->samples);
+    json_put_number(&json, "accuracy", e->accuracy.estimate);
+    put_list(&json, "accuracy_ci95", (const double[]){e->accuracy.low, e->accuracy.high}, 2);
+    json_put_open(&json, "pass_at", '{');
     for (int64_t k = 1; k; k = next_k(k, e->samples)) {
         struct interval i = interval_pass_at_k(e->right, e->problems, e->samples, k);
         char name[24];
         snprintf(name, sizeof name, "%lld", (long long)k);
-        json_object_set_new(pass, name, json_pack("[f, f, f]", i.estimate, i.low, i.high));
+        put_list(&json, name, (const double[]){i.estimate, i.low, i.high}, 3);
     }
-    json_t *rewards = json_object();
-    for (int32_t k = 0; k < e->n_scores; k++) json_object_set_new(rewards, e->names[k], json_real(e->scores[k]));
-    json_t *o = json_pack("{s:I, s:I, s:f, s:[f, f], s:o, s:f, s:o, s:f, s:f, s:f, s:f, s:I, s:I}", "problems",
-                          (json_int_t)e->problems, "samples", (json_int_t)e->samples, "accuracy", e->accuracy.estimate,
-                          "accuracy_ci95", e->accuracy.low, e->accuracy.high, "pass_at", pass, "distinct", e->distinct,
-                          "rewards", rewards, "reward_mean", e->reward_mean, "length_mean", e->length_mean, "finished",
-                          e->finished, "seconds", e->seconds, "tokens", (json_int_t)e->tokens, "rows_skipped",
-                          (json_int_t)skipped);
-    int code = o && json_dumpf(o, stdout, 0) == 0 ? 0 : 1;
-    putchar('\n');
-    json_decref(o);
-    return code;
+    json_put_close(&json, '}');
+    json_put_number(&json, "distinct", e->distinct);
+    json_put_open(&json, "rewards", '{');
+    for (int32_t k = 0; k < e->n_scores; k++) json_put_number(&json, e->names[k], e->scores[k]);
+    json_put_close(&json, '}');
+    json_put_number(&json, "reward_mean", e->reward_mean);
+    json_put_number(&json, "length_mean", e->length_mean);
+    json_put_number(&json, "finished", e->finished);
+    json_put_number(&json, "seconds", e->seconds);
+    json_put_int(&json, "tokens", e->tokens);
+    json_put_int(&json, "rows_skipped", skipped);
+    json_put_close(&json, '}');
+    json_put_end(&json);
+    return cli_print_text(&line, err);
 }
 
 static int evaluate_model(const struct eval_options *o) {
@@ -253,11 +268,11 @@ static int evaluate_model(const struct eval_options *o) {
     opsm_status status = fill_config(&config, o, &from_config, &err);
     if (status == OPSM_OK) status = cli_load_model(&model, o->model, config.precision, false, &err);
     if (status == OPSM_OK) status = run_evaluation(model, &config, o, from_config, &e, &skipped, &err);
-    int code = status == OPSM_OK ? 0 : cli_fail(status, &err);
     if (status == OPSM_OK && o->json)
-        code = print_json(&e, skipped);
+        status = print_json(&e, skipped, &err);
     else if (status == OPSM_OK)
         print_text(&e);
+    int code = status == OPSM_OK ? 0 : cli_fail(status, &err);
     evaluation_free(&e);
     model_free(model);
     config_free(&config);

@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 #include "cli/model_path.h"
 #include "cli/options.h"
-#include <jansson.h>
+#include "io/json_writer.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,21 +74,28 @@ static char *sample_text(const struct model *model, const struct rollouts *r, in
     return text;
 }
 
-static bool print_json(const struct rollouts *r, int32_t i, const char *text, size_t length) {
-    json_t *tokens = json_array(), *logp = json_array(), *prompt = json_array();
-    for (int64_t t = r->offset[i]; t < r->offset[i + 1]; t++) {
-        json_array_append_new(tokens, json_integer(r->tokens[t]));
-        json_array_append_new(logp, json_real((double)r->logp[t]));
-    }
-    for (int64_t t = 0; t < r->prompt_offset[1]; t++) json_array_append_new(prompt, json_integer(r->prompt_tokens[t]));
-    json_t *o = json_pack("{s:i, s:o, s:o, s:o, s:o, s:s}", "sample", (int)i, "text", json_stringn(text, length),
-                          "prompt_tokens", prompt, "tokens", tokens, "logp", logp, "finish",
-                          finish_name((enum finish_reason)r->finish[i]));
-    char *line = o ? json_dumps(o, JSON_REAL_PRECISION(9)) : NULL;
-    if (line) puts(line);
-    free(line);
-    json_decref(o);
-    return line != NULL;
+static void put_numbers(struct json_writer *json, const char *key, const int32_t *numbers, int64_t n) {
+    json_put_open(json, key, '[');
+    for (int64_t i = 0; i < n; i++) json_put_int(json, NULL, numbers[i]);
+    json_put_close(json, ']');
+}
+
+static opsm_status print_json(const struct rollouts *r, int32_t i, const char *text, size_t length, opsm_error *err) {
+    struct text line = {0};
+    struct json_writer json = {.text = &line, .digits = 9, .spaced = true, .reals = true};
+    int64_t begin = r->offset[i], end = r->offset[i + 1];
+    json_put_open(&json, NULL, '{');
+    json_put_int(&json, "sample", i);
+    json_put_bytes(&json, "text", text, length);
+    put_numbers(&json, "prompt_tokens", r->prompt_tokens, r->prompt_offset[1]);
+    put_numbers(&json, "tokens", r->tokens + begin, end - begin);
+    json_put_open(&json, "logp", '[');
+    for (int64_t t = begin; t < end; t++) json_put_number(&json, NULL, (double)r->logp[t]);
+    json_put_close(&json, ']');
+    json_put_string(&json, "finish", finish_name((enum finish_reason)r->finish[i]));
+    json_put_close(&json, '}');
+    json_put_end(&json);
+    return cli_print_text(&line, err);
 }
 
 static opsm_status print_samples(const struct model *model, const struct rollouts *r, const struct generate_options *o,
@@ -96,14 +103,16 @@ static opsm_status print_samples(const struct model *model, const struct rollout
     for (int32_t i = 0; i < r->n_sequences; i++) {
         size_t length = 0;
         char *text = sample_text(model, r, i, &length);
-        bool good = text && (!o->jsonl || print_json(r, i, text, length));
-        if (good && !o->jsonl) {
+        opsm_status status = text ? OPSM_OK : mem_exhausted(err, "the output of a sample", length);
+        if (status == OPSM_OK && o->jsonl) {
+            status = print_json(r, i, text, length, err);
+        } else if (status == OPSM_OK) {
             if (r->n_sequences > 1) printf("--- %d\n", i + 1);
             fwrite(text, 1, length, stdout);
             putchar('\n');
         }
         mem_free(text);
-        if (!good) return mem_exhausted(err, "the output of a sample", length);
+        if (status != OPSM_OK) return status;
     }
     return OPSM_OK;
 }

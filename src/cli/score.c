@@ -6,10 +6,10 @@
  * half a context of what stands before it (or all of it).
  */
 #include "base/mem.h"
-#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/model_path.h"
 #include "cli/options.h"
+#include "io/json_writer.h"
 #include "model/lm_head.h"
 #include <errno.h>
 #include <math.h>
@@ -108,35 +108,54 @@ static opsm_status score(const struct model *model, int64_t context, const struc
     return status;
 }
 
-static void print_piece(const struct options *o, const struct model *model, int32_t id, float logp, struct text *line) {
-    struct text_view piece = tokenizer_piece(model->tokenizer, id);
-    text_clear(line);
-    text_json_string(line, piece.data, piece.length);
-    const char *text = line->data ? line->data : "\"\"";
-    if (o->jsonl)
-        printf("{\"id\": %d, \"piece\": %s, \"logp\": ", id, text);
-    else
-        printf("%8d  %-24s  ", id, text);
-    if (isnan(logp))
-        printf(o->jsonl ? "null}\n" : "         -\n");
-    else
-        printf(o->jsonl ? "%.9g}\n" : "%10.6f\n", (double)logp);
+static void put_piece(struct json_writer *json, struct text_view piece, int32_t id, float logp) {
+    json_put_open(json, NULL, '{');
+    json_put_int(json, "id", id);
+    json_put_bytes(json, "piece", piece.data, piece.length);
+    json_put_number(json, "logp", (double)logp);
+    json_put_close(json, '}');
+    json_put_end(json);
 }
 
-static void print_scores(const struct options *o, const struct model *model, const struct token_list *tokens,
-                         const float *logp) {
-    struct text line = {0};
+static void print_piece(struct text_view piece, int32_t id, float logp, struct text *out) {
+    struct text quoted = {0};
+    json_put_bytes(&(struct json_writer){.text = &quoted}, NULL, piece.data, piece.length);
+    text_printf(out, "%8d  %-24s  ", id, quoted.data ? quoted.data : "");
+    out->failed |= quoted.failed;
+    text_free(&quoted);
+    if (isnan(logp))
+        text_puts(out, "         -\n");
+    else
+        text_printf(out, "%10.6f\n", (double)logp);
+}
+
+static opsm_status print_scores(const struct options *o, const struct model *model, const struct token_list *tokens,
+                                const float *logp, opsm_error *err) {
+    struct text out = {0};
+    struct json_writer json = {.text = &out, .digits = 9, .spaced = true};
     double sum = 0;
     for (int64_t i = 0; i < tokens->count; i++) {
-        print_piece(o, model, tokens->ids[i], logp[i], &line);
+        int32_t id = tokens->ids[i];
+        struct text_view piece = tokenizer_piece(model->tokenizer, id);
+        if (o->jsonl)
+            put_piece(&json, piece, id, logp[i]);
+        else
+            print_piece(piece, id, logp[i], &out);
         if (i > 0) sum += logp[i];
     }
-    text_free(&line);
     int64_t scored = tokens->count - 1;
     double mean = scored > 0 ? sum / (double)scored : 0;
-    printf(o->jsonl ? "{\"tokens\": %lld, \"mean_nats\": %.9g, \"perplexity\": %.9g}\n"
-                    : "%lld tokens, mean %.6f nats, perplexity %.4f\n",
-           (long long)tokens->count, mean, exp(-mean));
+    if (o->jsonl) {
+        json_put_open(&json, NULL, '{');
+        json_put_int(&json, "tokens", tokens->count);
+        json_put_number(&json, "mean_nats", mean);
+        json_put_number(&json, "perplexity", exp(-mean));
+        json_put_close(&json, '}');
+        json_put_end(&json);
+    } else {
+        text_printf(&out, "%lld tokens, mean %.6f nats, perplexity %.4f\n", (long long)tokens->count, mean, exp(-mean));
+    }
+    return cli_print_text(&out, err);
 }
 
 static opsm_status score_text(const struct options *o, const struct text *text, opsm_error *err) {
@@ -151,7 +170,7 @@ static opsm_status score_text(const struct options *o, const struct text *text, 
     if (status == OPSM_OK && !logp) status = mem_exhausted(err, "log-probs", (size_t)tokens.count * sizeof *logp);
     if (status == OPSM_OK && tokens.count == 0) status = opsm_fail(err, OPSM_INVALID, "there is no text on stdin");
     if (status == OPSM_OK) status = score(model, o->context, &tokens, logp, err);
-    if (status == OPSM_OK) print_scores(o, model, &tokens, logp);
+    if (status == OPSM_OK) status = print_scores(o, model, &tokens, logp, err);
     mem_free(logp);
     token_list_free(&tokens);
     model_free(model);

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "config/diff.h"
+#include "io/json_writer.h"
 #include "lab/result.h"
 #include <inttypes.h>
 #include <jansson.h>
@@ -14,60 +15,25 @@
 
 enum { JSON_LIMIT = 64 << 20 };
 
-static void put_name(struct text *out, const char *name) {
-    text_json_string(out, name, strlen(name));
-    text_puts(out, ":");
-}
-
-static void put_value(struct text *out, double value) {
-    if (isfinite(value))
-        text_number(out, value);
-    else
-        text_puts(out, "null");
-}
-
-static void put_number(struct text *out, const char *name, double value) {
-    text_puts(out, ",");
-    put_name(out, name);
-    put_value(out, value);
-}
-
-static void put_string(struct text *out, const char *name, const char *value) {
-    text_puts(out, ",");
-    put_name(out, name);
-    text_json_string(out, value, strlen(value));
-}
-
-/* `value` may be NULL. */
-static void put_optional(struct text *out, const char *name, const char *value) {
-    if (value)
-        put_string(out, name, value);
-    else
-        text_printf(out, ",\"%s\":null", name);
-}
-
 /* A YAML value of our own writing: numbers, lists and quoted strings are JSON as they stand, words become strings. */
-static void put_yaml(struct text *out, const char *value) {
-    json_t *json = json_loads(value, JSON_DECODE_ANY, NULL);
-    if (json)
-        text_puts(out, value);
+static void put_yaml(struct json_writer *json, const char *key, const char *value) {
+    json_t *parsed = json_loads(value, JSON_DECODE_ANY, NULL);
+    if (parsed)
+        json_put_raw(json, key, value);
     else
-        text_json_string(out, value, strlen(value));
-    json_decref(json);
+        json_put_string(json, key, value);
+    json_decref(parsed);
 }
 
 /* The keys in which an arm's configuration differs from the base's. */
-static opsm_status put_keys(struct text *out, const struct lab *lab, const struct lab_arm *arm, opsm_error *err) {
+static opsm_status put_keys(struct json_writer *json, const struct lab *lab, const struct lab_arm *arm,
+                            opsm_error *err) {
     char *base = config_text(&lab->base), *own = config_text(&arm->config);
     opsm_status status = base && own ? OPSM_OK : mem_exhausted(err, "a configuration", 0);
     struct config_diff diff = {.a = base, .b = own};
-    bool first = true;
-    while (status == OPSM_OK && config_diff_next(&diff)) {
-        if (!first) text_puts(out, ",");
-        first = false;
-        put_name(out, diff.path);
-        put_yaml(out, diff.value_b);
-    }
+    json_put_open(json, "keys", '{');
+    while (status == OPSM_OK && config_diff_next(&diff)) put_yaml(json, diff.path, diff.value_b);
+    json_put_close(json, '}');
     mem_free(base);
     mem_free(own);
     return status;
@@ -78,111 +44,115 @@ static const char *status_name(enum lab_status status) {
     return names[status];
 }
 
-static void put_seed(struct text *out, const struct lab_arm *arm, const struct lab_seed *seed) {
-    bool done = seed->status == LAB_DONE;
-    text_printf(out, "{\"seed\":%" PRIu64, seed->seed);
-    put_string(out, "status", status_name(seed->status));
-    put_optional(out, "error", seed->error);
-    text_printf(out, ",\"directory\":\"%s/seed-%" PRIu64 "\"", arm->name, seed->seed);
-    put_number(out, "final", done ? seed->final : NAN);
-    put_number(out, "best", done ? seed->best : NAN);
-    put_number(out, "worst", done ? seed->worst : NAN);
-    text_printf(out, ",\"collapsed\":%s", seed->collapsed ? "true" : "false");
-    text_puts(out, ",\"curve\":[");
-    for (int32_t i = 0; i < seed->n_curve; i++) {
-        if (i) text_puts(out, ",");
-        put_value(out, seed->curve[i]);
-    }
-    text_puts(out, "]");
-    bool read = seed->curve != NULL;
-    put_number(out, "dropped", read ? seed->dropped : NAN);
-    put_number(out, "dropped_negatives", read ? seed->dropped_negatives : NAN);
-    put_number(out, "drift_negative", read ? seed->drift_negative : NAN);
-    put_number(out, "drift_positive", read ? seed->drift_positive : NAN);
-    put_number(out, "entropy", read ? seed->entropy : NAN);
-    put_number(out, "accuracy", read ? seed->accuracy : NAN);
-    put_number(out, "pass_at_k", read ? seed->pass_at_k : NAN);
-    text_printf(out, ",\"steps\":%" PRId64 ",\"skipped\":%" PRId64, seed->steps, seed->skipped);
-    put_number(out, "seconds", seed->seconds);
-    text_puts(out, "}");
+static void put_seed(struct json_writer *json, const struct lab_arm *arm, const struct lab_seed *seed) {
+    bool done = seed->status == LAB_DONE, read = seed->curve != NULL;
+    char number[24], directory[LAB_NAME_MAX + 40];
+    snprintf(number, sizeof number, "%" PRIu64, seed->seed);
+    snprintf(directory, sizeof directory, "%s/seed-%" PRIu64, arm->name, seed->seed);
+    json->breaks = true;
+    json_put_open(json, NULL, '{');
+    json_put_raw(json, "seed", number);
+    json_put_string(json, "status", status_name(seed->status));
+    json_put_string(json, "error", seed->error);
+    json_put_string(json, "directory", directory);
+    json_put_number(json, "final", done ? seed->final : NAN);
+    json_put_number(json, "best", done ? seed->best : NAN);
+    json_put_number(json, "worst", done ? seed->worst : NAN);
+    json_put_bool(json, "collapsed", seed->collapsed);
+    json_put_open(json, "curve", '[');
+    for (int32_t i = 0; i < seed->n_curve; i++) json_put_number(json, NULL, seed->curve[i]);
+    json_put_close(json, ']');
+    json_put_number(json, "dropped", read ? seed->dropped : NAN);
+    json_put_number(json, "dropped_negatives", read ? seed->dropped_negatives : NAN);
+    json_put_number(json, "drift_negative", read ? seed->drift_negative : NAN);
+    json_put_number(json, "drift_positive", read ? seed->drift_positive : NAN);
+    json_put_number(json, "entropy", read ? seed->entropy : NAN);
+    json_put_number(json, "accuracy", read ? seed->accuracy : NAN);
+    json_put_number(json, "pass_at_k", read ? seed->pass_at_k : NAN);
+    json_put_int(json, "steps", seed->steps);
+    json_put_int(json, "skipped", seed->skipped);
+    json_put_number(json, "seconds", seed->seconds);
+    json_put_close(json, '}');
 }
 
-static opsm_status put_arm(struct text *out, const struct lab *lab, const struct lab_arm *arm, opsm_error *err) {
-    put_name(out, arm->name);
-    text_puts(out, "{\"keys\":{");
-    opsm_status status = put_keys(out, lab, arm, err);
+static opsm_status put_arm(struct json_writer *json, const struct lab *lab, const struct lab_arm *arm,
+                           opsm_error *err) {
+    json->breaks = true;
+    json_put_open(json, arm->name, '{');
+    opsm_status status = put_keys(json, lab, arm, err);
     if (status != OPSM_OK) return status;
-    text_puts(out, "},\"expect\":{\"held_below\":");
-    put_value(out, arm->expect.held_below);
-    put_number(out, "held_above", arm->expect.held_above);
-    text_puts(out, "},\"seeds\":[\n");
-    for (int32_t i = 0; i < lab->n_seeds; i++) {
-        if (i) text_puts(out, ",\n");
-        put_seed(out, arm, &arm->seeds[i]);
-    }
-    text_puts(out, "]");
-    put_number(out, "final_mean", arm->final.estimate);
-    text_puts(out, ",\"final_ci95\":");
+    json_put_open(json, "expect", '{');
+    json_put_number(json, "held_below", arm->expect.held_below);
+    json_put_number(json, "held_above", arm->expect.held_above);
+    json_put_close(json, '}');
+    json_put_open(json, "seeds", '[');
+    for (int32_t i = 0; i < lab->n_seeds; i++) put_seed(json, arm, &arm->seeds[i]);
+    json_put_close(json, ']');
+    json_put_number(json, "final_mean", arm->final.estimate);
     if (arm->done >= 2) {
-        text_puts(out, "[");
-        put_value(out, arm->final.low);
-        text_puts(out, ",");
-        put_value(out, arm->final.high);
-        text_puts(out, "]");
+        json_put_open(json, "final_ci95", '[');
+        json_put_number(json, NULL, arm->final.low);
+        json_put_number(json, NULL, arm->final.high);
+        json_put_close(json, ']');
     } else {
-        text_puts(out, "null");
+        json_put_null(json, "final_ci95");
     }
-    put_number(out, "best_mean", arm->best);
-    put_number(out, "worst_mean", arm->worst);
-    put_number(out, "held_mean", arm->held);
-    put_number(out, "dropped_mean", arm->dropped);
-    put_number(out, "dropped_negatives_mean", arm->dropped_negatives);
-    put_number(out, "drift_negative_mean", arm->drift_negative);
-    put_number(out, "drift_positive_mean", arm->drift_positive);
-    text_printf(out, ",\"done\":%d,\"collapsed\":%d,\"failed\":%d}", arm->done, arm->collapsed, arm->failed);
+    json_put_number(json, "best_mean", arm->best);
+    json_put_number(json, "worst_mean", arm->worst);
+    json_put_number(json, "held_mean", arm->held);
+    json_put_number(json, "dropped_mean", arm->dropped);
+    json_put_number(json, "dropped_negatives_mean", arm->dropped_negatives);
+    json_put_number(json, "drift_negative_mean", arm->drift_negative);
+    json_put_number(json, "drift_positive_mean", arm->drift_positive);
+    json_put_int(json, "done", arm->done);
+    json_put_int(json, "collapsed", arm->collapsed);
+    json_put_int(json, "failed", arm->failed);
+    json_put_close(json, '}');
     return OPSM_OK;
 }
 
-static void put_inputs(struct text *out, const struct lab *lab) {
-    text_puts(out, ",\n\"inputs\":{");
+static void put_inputs(struct json_writer *json, const struct lab *lab) {
+    json->breaks = true;
+    json_put_open(json, "inputs", '{');
     for (int32_t i = 0; i < lab->n_inputs; i++) {
-        if (i) text_puts(out, ",");
-        put_name(out, lab->inputs[i].path);
-        text_printf(out, "\"%016" PRIx64 "\"", lab->inputs[i].hash);
+        char hash[17];
+        snprintf(hash, sizeof hash, "%016" PRIx64, lab->inputs[i].hash);
+        json_put_string(json, lab->inputs[i].path, hash);
     }
-    text_puts(out, "}");
+    json_put_close(json, '}');
 }
 
 static opsm_status put_lab(struct text *out, const struct lab *lab, opsm_error *err) {
     const struct run_config *base = &lab->base;
-    text_puts(out, "{\"version\":1");
-    put_optional(out, "output", base->output);
-    put_optional(out, "model", base->model);
-    put_optional(out, "task", base->task.name ? base->task.name : base->data.file);
-    put_number(out, "difficulty", base->task.difficulty);
-    text_printf(out, ",\"steps_per_round\":%d,\"rounds\":%d,\"final_rounds\":%d", lab->steps_per_round, lab->rounds,
-                lab_final_rounds(lab));
-    text_puts(out, ",\"collapse\":{\"below\":");
-    put_value(out, lab->collapse.below);
-    put_number(out, "window", lab->collapse.window);
-    text_puts(out, "}");
-    if (lab->reference >= 0)
-        put_string(out, "reference", lab->arms[lab->reference].name);
-    else
-        text_puts(out, ",\"reference\":null");
-    put_inputs(out, lab);
-    text_puts(out, ",\n\"arms\":{\n");
+    struct json_writer json = {.text = out};
+    json_put_open(&json, NULL, '{');
+    json_put_int(&json, "version", 1);
+    json_put_string(&json, "output", base->output);
+    json_put_string(&json, "model", base->model);
+    json_put_string(&json, "task", base->task.name ? base->task.name : base->data.file);
+    json_put_int(&json, "difficulty", base->task.difficulty);
+    json_put_int(&json, "steps_per_round", lab->steps_per_round);
+    json_put_int(&json, "rounds", lab->rounds);
+    json_put_int(&json, "final_rounds", lab_final_rounds(lab));
+    json_put_open(&json, "collapse", '{');
+    json_put_number(&json, "below", lab->collapse.below);
+    json_put_number(&json, "window", lab->collapse.window);
+    json_put_close(&json, '}');
+    json_put_string(&json, "reference", lab->reference >= 0 ? lab->arms[lab->reference].name : NULL);
+    put_inputs(&json, lab);
+    json.breaks = true;
+    json_put_open(&json, "arms", '{');
     for (int32_t a = 0; a < lab->n_arms; a++) {
-        if (a) text_puts(out, ",\n");
-        opsm_status status = put_arm(out, lab, &lab->arms[a], err);
+        opsm_status status = put_arm(&json, lab, &lab->arms[a], err);
         if (status != OPSM_OK) return status;
     }
+    json_put_close(&json, '}');
     struct text verdict = {0};
     lab_verdict(lab, &verdict);
+    json_put_string(&json, "verdict", verdict.data ? verdict.data : "");
+    json_put_close(&json, '}');
+    json_put_end(&json);
     out->failed |= verdict.failed;
-    text_puts(out, "}");
-    put_string(out, "verdict", verdict.data ? verdict.data : "");
-    text_puts(out, "}\n");
     text_free(&verdict);
     return out->failed ? mem_exhausted(err, "lab.json", out->room) : OPSM_OK;
 }

@@ -120,18 +120,18 @@ static void remove_empty_arms(struct report *report) {
 
 /* ---- the page ---------------------------------------------------------------------------------------------------- */
 
-static opsm_status put_data(struct report *report, struct text *json, opsm_error *err) {
-    text_puts(json, "{\"version\":\"" OPSM_VERSION "\",");
-    opsm_status status = report_put_arms(report, json, err);
-    text_puts(json, ",");
-    report_put_config(report, json);
-    text_puts(json, ",");
-    report_put_summary(report, json);
-    text_printf(json, ",\"labs\":[%s],", report->labs.length ? report->labs.data : "");
-    if (status == OPSM_OK) status = report_put_samples(report, json, err);
-    text_printf(json, ",\"notes\":[%s]}", report->notes.length ? report->notes.data : "");
-    json->failed |= report->notes.failed || report->labs.failed;
-    if (status == OPSM_OK && json->failed) status = mem_exhausted(err, "the report", json->room);
+static opsm_status put_data(struct report *report, struct text *text, opsm_error *err) {
+    struct json_writer json = report_writer(text);
+    json_put_open(&json, NULL, '{');
+    json_put_string(&json, "version", OPSM_VERSION);
+    opsm_status status = report_put_arms(report, &json, err);
+    report_put_config(report, &json);
+    report_put_summary(report, &json);
+    report_put_list(&json, "labs", &report->labs);
+    if (status == OPSM_OK) status = report_put_samples(report, &json, err);
+    report_put_list(&json, "notes", &report->notes);
+    json_put_close(&json, '}');
+    if (status == OPSM_OK && text->failed) status = mem_exhausted(err, "the report", text->room);
     return status;
 }
 

@@ -181,29 +181,26 @@ static bool is_of_interest(const struct report *report, const char *path) {
     return differs(report, path);
 }
 
-static void put_row(const struct report *report, const char *path, bool more, struct text *json) {
-    text_puts(json, more ? ",{\"key\":" : "{\"key\":");
-    report_put_string(json, path);
-    text_puts(json, ",\"values\":[");
+static void put_row(const struct report *report, const char *path, struct json_writer *json) {
+    json_put_open(json, NULL, '{');
+    json_put_string(json, "key", path);
+    json_put_open(json, "values", '[');
     for (int i = 0; i < report->n_arms; i++) {
         const struct report_run *run = speaker(&report->arms[i]);
-        if (i) text_puts(json, ",");
-        report_put_string(json, run ? report_value(run, path) : NULL);
+        json_put_string(json, NULL, run ? report_value(run, path) : NULL);
     }
-    text_puts(json, "]}");
+    json_put_close(json, ']');
+    json_put_close(json, '}');
 }
 
-void report_put_config(const struct report *report, struct text *json) {
-    text_puts(json, "\"config\":[");
-    bool more = false;
+void report_put_config(const struct report *report, struct json_writer *json) {
+    json_put_open(json, "config", '[');
     for (int a = 0; a < report->n_arms; a++) {
         const struct report_run *run = speaker(&report->arms[a]);
         for (int k = 0; run && k < run->n_keys; k++) {
             const char *path = run->keys[k].path;
-            if (seen_before(report, a, path) || !is_of_interest(report, path)) continue;
-            put_row(report, path, more, json);
-            more = true;
+            if (!seen_before(report, a, path) && is_of_interest(report, path)) put_row(report, path, json);
         }
     }
-    text_puts(json, "]");
+    json_put_close(json, ']');
 }

@@ -95,52 +95,42 @@ static opsm_status add_arm(struct report *report, const char *lab, const char *p
 
 /* ---- table and verdict ------------------------------------------------------------------------------------------- */
 
-static void put_number(struct text *json, const char *key, double value) {
-    text_printf(json, ",\"%s\":", key);
-    report_put_number(json, value);
-}
-
-static void put_arm_row(struct text *json, const char *prefix, const char *name, const json_t *arm) {
+static void put_arm_row(struct json_writer *json, const char *prefix, const char *name, const json_t *arm) {
     char full[2 * NAME_ROOM];
     snprintf(full, sizeof full, "%s%s", prefix, name);
     const json_t *interval = json_object_get(arm, "final_ci95");
-    text_puts(json, "{\"arm\":");
-    report_put_string(json, full);
-    put_number(json, "done", number_of(arm, "done"));
-    put_number(json, "final", number_of(arm, "final_mean"));
-    put_number(json, "low", as_number(json_array_get(interval, 0)));
-    put_number(json, "high", as_number(json_array_get(interval, 1)));
-    put_number(json, "best", number_of(arm, "best_mean"));
-    put_number(json, "worst", number_of(arm, "worst_mean"));
-    put_number(json, "collapsed", number_of(arm, "collapsed"));
-    put_number(json, "failed", number_of(arm, "failed"));
-    put_number(json, "dropped", number_of(arm, "dropped_negatives_mean"));
-    put_number(json, "drift_negative", number_of(arm, "drift_negative_mean"));
-    put_number(json, "drift_positive", number_of(arm, "drift_positive_mean"));
-    text_puts(json, "}");
+    json_put_open(json, NULL, '{');
+    json_put_string(json, "arm", full);
+    json_put_number(json, "done", number_of(arm, "done"));
+    json_put_number(json, "final", number_of(arm, "final_mean"));
+    json_put_number(json, "low", as_number(json_array_get(interval, 0)));
+    json_put_number(json, "high", as_number(json_array_get(interval, 1)));
+    json_put_number(json, "best", number_of(arm, "best_mean"));
+    json_put_number(json, "worst", number_of(arm, "worst_mean"));
+    json_put_number(json, "collapsed", number_of(arm, "collapsed"));
+    json_put_number(json, "failed", number_of(arm, "failed"));
+    json_put_number(json, "dropped", number_of(arm, "dropped_negatives_mean"));
+    json_put_number(json, "drift_negative", number_of(arm, "drift_negative_mean"));
+    json_put_number(json, "drift_positive", number_of(arm, "drift_positive_mean"));
+    json_put_close(json, '}');
 }
 
 static void put_lab(struct report *report, const char *path, const char *prefix, const json_t *lab) {
-    struct text *json = &report->labs;
+    struct json_writer json = report_writer(&report->labs);
     const json_t *collapse = json_object_get(lab, "collapse");
-    text_puts(json, json->length ? ",{\"path\":" : "{\"path\":");
-    report_put_string(json, path);
-    text_puts(json, ",\"verdict\":");
-    report_put_string(json, json_string_value(json_object_get(lab, "verdict")));
-    put_number(json, "below", number_of(collapse, "below"));
-    put_number(json, "window", number_of(collapse, "window"));
-    put_number(json, "rounds", number_of(lab, "rounds"));
-    put_number(json, "final_rounds", number_of(lab, "final_rounds"));
-    text_puts(json, ",\"rows\":[");
+    json_put_open(&json, NULL, '{');
+    json_put_string(&json, "path", path);
+    json_put_string(&json, "verdict", json_string_value(json_object_get(lab, "verdict")));
+    json_put_number(&json, "below", number_of(collapse, "below"));
+    json_put_number(&json, "window", number_of(collapse, "window"));
+    json_put_number(&json, "rounds", number_of(lab, "rounds"));
+    json_put_number(&json, "final_rounds", number_of(lab, "final_rounds"));
+    json_put_open(&json, "rows", '[');
     const char *name;
     json_t *arm;
-    bool more = false;
-    json_object_foreach(json_object_get(lab, "arms"), name, arm) {
-        if (more) text_puts(json, ",");
-        put_arm_row(json, prefix, name, arm);
-        more = true;
-    }
-    text_puts(json, "]}");
+    json_object_foreach(json_object_get(lab, "arms"), name, arm) put_arm_row(&json, prefix, name, arm);
+    json_put_close(&json, ']');
+    json_put_close(&json, '}');
 }
 
 opsm_status report_read_lab(struct report *report, const char *path, const char *prefix, opsm_error *err) {

@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "report/html_report.h"
 #include "base/mem.h"
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-void report_put_number(struct text *json, double value) {
-    if (isfinite(value))
-        text_printf(json, "%.5g", value);
-    else
-        text_puts(json, "null");
-}
-
-void report_put_string(struct text *json, const char *string) {
-    if (string)
-        text_json_string(json, string, strlen(string));
-    else
-        text_puts(json, "null");
+void report_put_list(struct json_writer *json, const char *key, const struct text *items) {
+    json_put_open(json, key, '[');
+    if (items && items->length) json_put_raw(json, NULL, items->data);
+    json_put_close(json, ']');
+    if (items) json->text->failed |= items->failed;
 }
 
 void report_note(struct report *report, const char *format, ...) {
@@ -26,8 +18,8 @@ void report_note(struct report *report, const char *format, ...) {
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
-    if (report->notes.length) text_puts(&report->notes, ",");
-    report_put_string(&report->notes, sentence);
+    struct json_writer json = report_writer(&report->notes);
+    json_put_string(&json, NULL, sentence);
 }
 
 opsm_status report_add_arm(struct report *report, const char *name, struct report_arm **arm, opsm_error *err) {

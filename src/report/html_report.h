@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the files of a report share: runs as they were read, arms that group them, laboratories, and the JSON that the
- * page's script draws. Everything read is hostile: sizes are bounded, and text goes out through text_json_string only.
+ * page's script draws. Everything read is hostile: sizes are bounded, and text goes out through io/json_writer.h only.
  */
 #ifndef OPSM_REPORT_HTML_REPORT_H
 #define OPSM_REPORT_HTML_REPORT_H
-#include "base/text.h"
+#include "io/json_writer.h"
 #include "train/drift_histogram.h"
 #include <jansson.h>
 #include <opsm/status.h>
@@ -118,9 +118,13 @@ void report_free(struct report *report);
 /* One sentence for the person who reads the page. */
 void report_note(struct report *report, const char *format, ...) OPSM_PRINTF(2, 3);
 
-/* A finite number with five digits, or null. */
-void report_put_number(struct text *json, double value);
-void report_put_string(struct text *json, const char *string); /* NULL: null */
+/* Numbers of the page have five digits. What is in `text` already stands before what comes. */
+static inline struct json_writer report_writer(struct text *text) {
+    return (struct json_writer){.text = text, .digits = 5, .more = text->length > 0};
+}
+
+/* A list of what report_writer put into `items`; NULL: an empty one. */
+void report_put_list(struct json_writer *json, const char *key, const struct text *items);
 
 /* Appends an arm without runs; *arm stays valid until the next call. `name` is copied. */
 opsm_status report_add_arm(struct report *report, const char *name, struct report_arm **arm, opsm_error *err);
@@ -143,19 +147,19 @@ bool report_same_arm(const struct report_run *a, const struct report_run *b);
 /* NULL: it has no such key. */
 const char *report_value(const struct report_run *run, const char *path);
 /* "config":{...} of the arms: the keys that differ, or every key of a single arm. */
-void report_put_config(const struct report *report, struct text *json);
+void report_put_config(const struct report *report, struct json_writer *json);
 
 /* Reads PATH/lab.json: its arms, table and verdict. `prefix` before the arms' names, "" for none. */
 opsm_status report_read_lab(struct report *report, const char *path, const char *prefix, opsm_error *err);
 
 /* "bin":N,"steps":N,"arms":[...] */
-opsm_status report_put_arms(struct report *report, struct text *json, opsm_error *err);
+opsm_status report_put_arms(struct report *report, struct json_writer *json, opsm_error *err);
 
 /* "summary":{...} of the report's one run; null where there are several. */
-void report_put_summary(const struct report *report, struct text *json);
+void report_put_summary(const struct report *report, struct json_writer *json);
 
 /* "samples":[...]: transcripts of the first run of each arm that has some, and the held-out problems of its first and
  * last evaluation. */
-opsm_status report_put_samples(struct report *report, struct text *json, opsm_error *err);
+opsm_status report_put_samples(struct report *report, struct json_writer *json, opsm_error *err);
 
 #endif

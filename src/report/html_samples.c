@@ -11,29 +11,33 @@
 
 enum { LINE_LIMIT = 1 << 20, BUDGET = 3 << 20, ROWS_MAX = 200, PROBLEMS_MAX = 64 };
 
-static void put_number(struct text *json, const char *key, const json_t *row) {
+static void put_number(struct json_writer *json, const char *key, const json_t *row) {
     const json_t *value = json_object_get(row, key);
-    text_printf(json, ",\"%s\":", key);
-    report_put_number(json, json_is_number(value) ? json_number_value(value) : NAN);
+    json_put_number(json, key, json_is_number(value) ? json_number_value(value) : NAN);
 }
 
-static void put_string(struct text *json, const char *key, const json_t *row) {
+static void put_string(struct json_writer *json, const char *key, const json_t *row) {
     const json_t *value = json_object_get(row, key);
-    text_printf(json, ",\"%s\":", key);
-    report_put_string(json, json_is_unfit(value) ? NULL : json_string_value(value));
+    json_put_string(json, key, json_is_unfit(value) ? NULL : json_string_value(value));
 }
 
-static void put_row(struct text *json, const json_t *row, bool more) {
-    const json_t *keep = json_object_get(row, "keep");
-    text_printf(json, "%s{\"keep\":%s", more ? "," : "",
-                json_is_true(keep)    ? "true"
-                : json_is_false(keep) ? "false"
-                                      : "null");
+/* null where it is neither true nor false. */
+static void put_bool(struct json_writer *json, const char *key, const json_t *row) {
+    const json_t *value = json_object_get(row, key);
+    if (json_is_boolean(value))
+        json_put_bool(json, key, json_is_true(value));
+    else
+        json_put_null(json, key);
+}
+
+static void put_row(struct json_writer *json, const json_t *row) {
     static const char *const numbers[] = {"iteration", "group", "reward", "advantage", "drift", "delta"};
     static const char *const strings[] = {"prompt", "response", "reason"};
+    json_put_open(json, NULL, '{');
+    put_bool(json, "keep", row);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put_number(json, numbers[i], row);
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) put_string(json, strings[i], row);
-    text_puts(json, "}");
+    json_put_close(json, '}');
 }
 
 /* Held-out problems of the first evaluation and, so far, the last: each the rows of one step, with commas between. */
@@ -43,16 +47,15 @@ struct evaluations {
     int n; /* rows in `last` */
 };
 
-static void put_problem(struct text *json, const json_t *row) {
-    text_printf(json, "%s{\"right\":%s", json->length ? "," : "",
-                json_is_true(json_object_get(row, "right"))    ? "true"
-                : json_is_false(json_object_get(row, "right")) ? "false"
-                                                               : "null");
+static void put_problem(struct text *text, const json_t *row) {
     static const char *const numbers[] = {"iteration", "step", "problem", "reward"};
     static const char *const strings[] = {"prompt", "response", "finish"};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put_number(json, numbers[i], row);
-    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) put_string(json, strings[i], row);
-    text_puts(json, "}");
+    struct json_writer json = report_writer(text);
+    json_put_open(&json, NULL, '{');
+    put_bool(&json, "right", row);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put_number(&json, numbers[i], row);
+    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) put_string(&json, strings[i], row);
+    json_put_close(&json, '}');
 }
 
 static void add_problem(struct evaluations *evals, const json_t *row, size_t budget) {
@@ -76,9 +79,9 @@ static bool is_eval(const json_t *row) {
 }
 
 /* Faulty lines are left out: transcripts are an illustration. */
-static opsm_status put_rows(struct jsonl *lines, size_t budget, struct evaluations *evals, struct text *json,
+static opsm_status put_rows(struct jsonl *lines, size_t budget, struct evaluations *evals, struct json_writer *json,
                             opsm_error *err) {
-    size_t begin = json->length;
+    size_t begin = json->text->length;
     int64_t line = -1;
     for (int n = 0;;) {
         json_t *row;
@@ -86,10 +89,12 @@ static opsm_status put_rows(struct jsonl *lines, size_t budget, struct evaluatio
         opsm_status status = jsonl_next(lines, &row, &problem);
         if (status == OPSM_OK && !row) return OPSM_OK;
         if (status == OPSM_OK) {
-            if (is_eval(row))
+            if (is_eval(row)) {
                 add_problem(evals, row, budget / 4);
-            else if (n < ROWS_MAX && json->length - begin < budget / 2)
-                put_row(json, row, n++ > 0);
+            } else if (n < ROWS_MAX && json->text->length - begin < budget / 2) {
+                put_row(json, row);
+                n++;
+            }
             json_decref(row);
         } else if (status != OPSM_FORMAT) {
             if (err) *err = problem;
@@ -101,7 +106,7 @@ static opsm_status put_rows(struct jsonl *lines, size_t budget, struct evaluatio
     }
 }
 
-static opsm_status put_run(const struct report_run *run, int arm, size_t budget, struct text *json, bool *done,
+static opsm_status put_run(const struct report_run *run, int arm, size_t budget, struct json_writer *json, bool *done,
                            opsm_error *err) {
     *done = false;
     char *path = file_join(run->path, "samples.jsonl");
@@ -112,14 +117,17 @@ static opsm_status put_run(const struct report_run *run, int arm, size_t budget,
     if (status == OPSM_OK && there) status = jsonl_open(&lines, path, LINE_LIMIT, err);
     mem_free(path);
     if (!lines) return status;
-    text_printf(json, "%s{\"arm\":%d,\"path\":", json->data[json->length - 1] == '[' ? "" : ",", arm);
-    report_put_string(json, run->path);
-    text_puts(json, ",\"rows\":[");
+    json_put_open(json, NULL, '{');
+    json_put_int(json, "arm", arm);
+    json_put_string(json, "path", run->path);
+    json_put_open(json, "rows", '[');
     struct evaluations evals = {.first_step = NAN, .last_step = NAN};
     status = put_rows(lines, budget, &evals, json, err);
     bool two = evals.last_step > evals.first_step;
-    text_printf(json, "],\"before\":[%s],\"after\":[%s]}", two ? evals.first.data : "", two ? evals.last.data : "");
-    json->failed |= evals.first.failed || evals.last.failed;
+    json_put_close(json, ']');
+    report_put_list(json, "before", two ? &evals.first : NULL);
+    report_put_list(json, "after", two ? &evals.last : NULL);
+    json_put_close(json, '}');
     text_free(&evals.first);
     text_free(&evals.last);
     jsonl_close(lines);
@@ -127,16 +135,15 @@ static opsm_status put_run(const struct report_run *run, int arm, size_t budget,
     return status;
 }
 
-opsm_status report_put_samples(struct report *report, struct text *json, opsm_error *err) {
+opsm_status report_put_samples(struct report *report, struct json_writer *json, opsm_error *err) {
     opsm_status status = OPSM_OK;
-    text_puts(json, "\"samples\":[");
-    if (json->failed) return OPSM_OK; /* the caller looks */
+    json_put_open(json, "samples", '[');
     for (int a = 0; status == OPSM_OK && a < report->n_arms; a++) {
         const struct report_arm *arm = &report->arms[a];
         bool done = false;
-        for (int r = 0; status == OPSM_OK && !done && !json->failed && r < arm->n_runs; r++)
+        for (int r = 0; status == OPSM_OK && !done && !json->text->failed && r < arm->n_runs; r++)
             status = put_run(&arm->runs[r], a, BUDGET / (size_t)report->n_arms, json, &done, err);
     }
-    text_puts(json, "]");
+    json_put_close(json, ']');
     return status;
 }

@@ -57,13 +57,10 @@ struct bands {
     double low[POINTS_MAX + 2], high[POINTS_MAX + 2];
 };
 
-static void put_column(struct text *json, const char *name, const double *column, int points) {
-    text_printf(json, "%s\"%s\":[", *name == 'm' ? "" : ",", name);
-    for (int i = 0; i < points; i++) {
-        if (i) text_puts(json, ",");
-        report_put_number(json, column[i]);
-    }
-    text_puts(json, "]");
+static void put_column(struct json_writer *json, const char *name, const double *column, int n) {
+    json_put_open(json, name, '[');
+    for (int i = 0; i < n; i++) json_put_number(json, NULL, column[i]);
+    json_put_close(json, ']');
 }
 
 /* A curve of the list, or a verifier's by its name. */
@@ -83,7 +80,7 @@ static const struct report_curve *curve_of(const struct report_run *run, const s
 
 /* Mean, and smallest and largest over the runs where there are several; "runs" where not all have a point. */
 static void put_bands(const struct report_arm *arm, const struct wanted *wanted, const struct axis *axis,
-                      struct bands *b, struct text *json) {
+                      struct bands *b, struct json_writer *json) {
     for (int i = 0; i < axis->points; i++) {
         b->mean[i] = b->runs[i] = 0;
         b->low[i] = INFINITY;
@@ -120,47 +117,42 @@ static bool arm_has(const struct report_arm *arm, const struct wanted *wanted) {
 }
 
 static void put_verifiers(const struct report_arm *arm, const struct axis *axis, struct bands *bands,
-                          struct text *json) {
-    bool more = false;
-    text_puts(json, ",\"verifiers\":{");
+                          struct json_writer *json) {
+    json_put_open(json, "verifiers", '{');
     /* Those of the first run: an arm's runs differ in their seed alone. */
     for (int k = 0; arm->n_runs && k < arm->runs[0].n_verifiers; k++) {
         struct wanted wanted = {.verifier = arm->runs[0].verifiers[k].name};
-        if (more) text_puts(json, ",");
-        report_put_string(json, wanted.verifier);
-        text_puts(json, ":{");
+        json_put_open(json, wanted.verifier, '{');
         put_bands(arm, &wanted, axis, bands, json);
-        text_puts(json, "}");
-        more = true;
+        json_put_close(json, '}');
     }
-    text_puts(json, "}");
+    json_put_close(json, '}');
 }
 
-static void put_curves(const struct report_arm *arm, const struct axis *axis, struct bands *bands, struct text *json) {
-    bool more = false;
-    text_puts(json, "\"curves\":{");
+static void put_curves(const struct report_arm *arm, const struct axis *axis, struct bands *bands,
+                       struct json_writer *json) {
+    json_put_open(json, "curves", '{');
     for (int id = 0; id < CURVE_COUNT; id++) {
         struct wanted wanted = {.id = (enum report_curve_id)id};
         if (!arm_has(arm, &wanted)) continue;
-        text_printf(json, "%s\"%s\":{", more ? "," : "", curve_keys[id]);
+        json_put_open(json, curve_keys[id], '{');
         put_bands(arm, &wanted, axis, bands, json);
-        text_puts(json, "}");
-        more = true;
+        json_put_close(json, '}');
     }
-    text_puts(json, "}");
+    json_put_close(json, '}');
     put_verifiers(arm, axis, bands, json);
 }
 
 /* ---- drift ------------------------------------------------------------------------------------------------------- */
 
-static void put_counts(struct text *json, const char *name, const int64_t *counts) {
-    text_printf(json, ",\"%s\":[", name);
-    for (int i = 0; i < DRIFT_BINS; i++) text_printf(json, "%s%lld", i ? "," : "", (long long)counts[i]);
-    text_puts(json, "]");
+static void put_counts(struct json_writer *json, const char *name, const int64_t *counts) {
+    json_put_open(json, name, '[');
+    for (int i = 0; i < DRIFT_BINS; i++) json_put_int(json, NULL, counts[i]);
+    json_put_close(json, ']');
 }
 
 /* Slots [n * part / parts, n * (part + 1) / parts) of every run. */
-static void put_part(const struct report_arm *arm, int part, int parts, struct text *json) {
+static void put_part(const struct report_arm *arm, int part, int parts, struct json_writer *json) {
     struct report_slot sum = {.delta_low = INFINITY, .delta_high = -INFINITY};
     for (int r = 0; r < arm->n_runs; r++) {
         const struct report_run *run = &arm->runs[r];
@@ -174,69 +166,59 @@ static void put_part(const struct report_arm *arm, int part, int parts, struct t
             sum.delta_high = fmax(sum.delta_high, slot->delta_high);
         }
     }
-    text_puts(json, "{\"delta\":[");
-    report_put_number(json, sum.delta_low);
-    text_puts(json, ",");
-    report_put_number(json, sum.delta_high);
-    text_puts(json, "]");
+    json_put_open(json, NULL, '{');
+    put_column(json, "delta", (const double[]){sum.delta_low, sum.delta_high}, 2);
     put_counts(json, "negative", sum.drift.negative);
     put_counts(json, "positive", sum.drift.positive);
-    text_puts(json, "}");
+    json_put_close(json, '}');
 }
 
 /* The whole first, then its quarters. */
-static void put_drift(const struct report_arm *arm, struct text *json) {
-    text_puts(json, ",\"drift\":[");
+static void put_drift(const struct report_arm *arm, struct json_writer *json) {
+    json_put_open(json, "drift", '[');
     put_part(arm, 0, 1, json);
-    for (int part = 0; part < PARTS; part++) {
-        text_puts(json, ",");
-        put_part(arm, part, PARTS, json);
-    }
-    text_puts(json, "]");
+    for (int part = 0; part < PARTS; part++) put_part(arm, part, PARTS, json);
+    json_put_close(json, ']');
 }
 
 /* ---- arms -------------------------------------------------------------------------------------------------------- */
 
-static void put_arm(const struct report_arm *arm, const struct axis *axis, struct bands *bands, struct text *json) {
-    text_puts(json, "{\"name\":");
-    report_put_string(json, arm->name);
+static void put_arm(const struct report_arm *arm, const struct axis *axis, struct bands *bands,
+                    struct json_writer *json) {
     static const char *const keys[][2] = {
         {"rule", "objective.mask.rule"}, {"policy", "objective.mask.policy"}, {"guard", "objective.guard"}};
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-        text_printf(json, ",\"%s\":", keys[k][0]);
-        report_put_string(json, arm->n_runs ? report_value(&arm->runs[0], keys[k][1]) : NULL);
-    }
-    text_printf(json, ",\"failed\":%d,\"runs\":[", arm->failed);
+    json_put_open(json, NULL, '{');
+    json_put_string(json, "name", arm->name);
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        json_put_string(json, keys[k][0], arm->n_runs ? report_value(&arm->runs[0], keys[k][1]) : NULL);
+    json_put_int(json, "failed", arm->failed);
+    json_put_open(json, "runs", '[');
     for (int r = 0; r < arm->n_runs; r++) {
         const struct report_run *run = &arm->runs[r];
-        text_puts(json, r ? ",{\"path\":" : "{\"path\":");
-        report_put_string(json, run->path);
-        text_puts(json, ",\"seed\":");
-        report_put_string(json, report_value(run, "seed"));
-        text_printf(json, ",\"steps\":%lld,\"iterations\":%lld}", (long long)run->steps, (long long)run->iterations);
+        json_put_open(json, NULL, '{');
+        json_put_string(json, "path", run->path);
+        json_put_string(json, "seed", report_value(run, "seed"));
+        json_put_int(json, "steps", run->steps);
+        json_put_int(json, "iterations", run->iterations);
+        json_put_close(json, '}');
     }
-    text_puts(json, "],");
+    json_put_close(json, ']');
     put_curves(arm, axis, bands, json);
     put_drift(arm, json);
-    text_puts(json, "}");
+    json_put_close(json, '}');
 }
 
-opsm_status report_put_arms(struct report *report, struct text *json, opsm_error *err) {
+opsm_status report_put_arms(struct report *report, struct json_writer *json, opsm_error *err) {
     struct axis axis = choose_axis(report);
     struct bands *bands = mem_alloc(1, sizeof *bands);
     if (!bands) return mem_exhausted(err, "the points of a chart", sizeof *bands);
-    text_printf(json, "\"bin\":%lld,\"steps\":%lld,\"points\":%d,\"edges\":[", (long long)axis.bin,
-                (long long)axis.steps, axis.points);
-    for (int i = 0; i < DRIFT_EDGES; i++) {
-        if (i) text_puts(json, ",");
-        report_put_number(json, drift_edges[i]);
-    }
-    text_puts(json, "],\"arms\":[");
-    for (int a = 0; a < report->n_arms; a++) {
-        if (a) text_puts(json, ",");
-        put_arm(&report->arms[a], &axis, bands, json);
-    }
-    text_puts(json, "]");
+    json_put_int(json, "bin", axis.bin);
+    json_put_int(json, "steps", axis.steps);
+    json_put_int(json, "points", axis.points);
+    put_column(json, "edges", drift_edges, DRIFT_EDGES);
+    json_put_open(json, "arms", '[');
+    for (int a = 0; a < report->n_arms; a++) put_arm(&report->arms[a], &axis, bands, json);
+    json_put_close(json, ']');
     mem_free(bands);
     return OPSM_OK;
 }

@@ -71,45 +71,43 @@ void report_facts_eval(struct report_facts *facts, const json_t *row, int64_t st
     if (samples >= 1 && samples < 1e12) facts->samples = (int64_t)samples;
 }
 
-static void put(struct text *json, const char *key, double value) {
-    text_printf(json, ",\"%s\":", key);
-    report_put_number(json, value);
+static void put_eval(struct json_writer *json, const char *key, const struct report_eval *eval) {
+    json_put_open(json, key, '{');
+    json_put_int(json, "step", eval->step);
+    json_put_number(json, "accuracy", eval->accuracy);
+    json_put_number(json, "low", eval->low);
+    json_put_number(json, "high", eval->high);
+    json_put_number(json, "length", eval->length);
+    json_put_number(json, "finished", eval->finished);
+    json_put_close(json, '}');
 }
 
-static void put_eval(struct text *json, const char *key, const struct report_eval *eval) {
-    text_printf(json, ",\"%s\":{\"step\":%lld", key, (long long)eval->step);
-    put(json, "accuracy", eval->accuracy);
-    put(json, "low", eval->low);
-    put(json, "high", eval->high);
-    put(json, "length", eval->length);
-    put(json, "finished", eval->finished);
-    text_puts(json, "}");
-}
-
-void report_put_summary(const struct report *report, struct text *json) {
-    text_puts(json, "\"summary\":");
+void report_put_summary(const struct report *report, struct json_writer *json) {
     if (report->n_arms != 1 || report->arms[0].n_runs != 1 || report->labs.length) {
-        text_puts(json, "null");
+        json_put_null(json, "summary");
         return;
     }
     const struct report_run *run = &report->arms[0].runs[0];
     const struct report_facts *f = &run->facts;
-    text_printf(json, "{\"steps\":%lld,\"iterations\":%lld,\"evals\":%lld,\"problems\":%lld,\"samples\":%lld",
-                (long long)run->steps, (long long)run->iterations, (long long)f->evals, (long long)f->problems,
-                (long long)f->samples);
+    json_put_open(json, "summary", '{');
+    json_put_int(json, "steps", run->steps);
+    json_put_int(json, "iterations", run->iterations);
+    json_put_int(json, "evals", f->evals);
+    json_put_int(json, "problems", f->problems);
+    json_put_int(json, "samples", f->samples);
     if (f->evals > 0) {
         put_eval(json, "first", &f->first_eval);
         put_eval(json, "last", &f->last_eval);
     }
-    put(json, "seconds", f->seconds);
-    put(json, "tokens", f->tokens);
-    put(json, "generated_per_second", f->rollout_seconds > 0 ? f->tokens / f->rollout_seconds : NAN);
-    put(json, "trained_per_second", f->train_seconds > 0 ? f->trained / f->train_seconds : NAN);
-    put(json, "first_reward", f->first_reward);
-    put(json, "last_reward", f->last_reward);
-    put(json, "first_length", f->first_length);
-    put(json, "last_length", f->last_length);
-    put(json, "first_finished", f->first_finished);
-    put(json, "last_finished", f->last_finished);
-    text_puts(json, "}");
+    json_put_number(json, "seconds", f->seconds);
+    json_put_number(json, "tokens", f->tokens);
+    json_put_number(json, "generated_per_second", f->rollout_seconds > 0 ? f->tokens / f->rollout_seconds : NAN);
+    json_put_number(json, "trained_per_second", f->train_seconds > 0 ? f->trained / f->train_seconds : NAN);
+    json_put_number(json, "first_reward", f->first_reward);
+    json_put_number(json, "last_reward", f->last_reward);
+    json_put_number(json, "first_length", f->first_length);
+    json_put_number(json, "last_length", f->last_length);
+    json_put_number(json, "first_finished", f->first_finished);
+    json_put_number(json, "last_finished", f->last_finished);
+    json_put_close(json, '}');
 }

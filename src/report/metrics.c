@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/text.h"
+#include "io/json_writer.h"
 #include "report/tensorboard.h"
 #include <inttypes.h>
 #include <math.h>
@@ -101,61 +101,60 @@ static void put_scalar(struct metrics *metrics, const struct metrics_line *line,
     tensorboard_scalar(metrics->board, name_of(metrics, kind_name(line->kind), value, "/"), line->step, number);
 }
 
-static void put_number(struct metrics *metrics, const struct metrics_value *value) {
-    if (isfinite(value->number)) {
-        text_number(&metrics->line, value->number);
-        return;
-    }
-    text_puts(&metrics->line, "null");
-    const char *name = name_of(metrics, "", value, ".");
-    if (metrics->nonfinite.length) text_puts(&metrics->nonfinite, ",");
-    text_json_string(&metrics->nonfinite, name, strlen(name));
+/* The name of a number that JSON has no word for. */
+static void note_nonfinite(struct metrics *metrics, const struct metrics_value *value) {
+    struct json_writer names = {.text = &metrics->nonfinite, .more = metrics->nonfinite.length > 0};
+    json_put_string(&names, NULL, name_of(metrics, "", value, "."));
 }
 
-static void put_value(struct metrics *metrics, const struct metrics_line *line, const struct metrics_value *value) {
-    struct text *out = &metrics->line;
-    text_json_string(out, value->key, strlen(value->key));
-    text_puts(out, ":");
+static void put_value(struct metrics *metrics, struct json_writer *json, const struct metrics_line *line,
+                      const struct metrics_value *value) {
     switch (value->type) {
     case METRICS_NUMBER:
-        put_number(metrics, value);
+        json_put_number(json, value->key, value->number);
+        if (!isfinite(value->number)) note_nonfinite(metrics, value);
         put_scalar(metrics, line, value, value->number);
         break;
     case METRICS_INTEGER:
-        text_printf(out, "%" PRId64, value->integer);
+        json_put_int(json, value->key, value->integer);
         put_scalar(metrics, line, value, (double)value->integer);
         break;
     case METRICS_STRING:
-        text_json_string(out, value->string, strlen(value->string));
+        json_put_string(json, value->key, value->string);
         break;
     case METRICS_INTEGERS:
-        for (int i = 0; i < value->n; i++) text_printf(out, "%c%" PRId64, i ? ',' : '[', value->integers[i]);
-        text_puts(out, value->n ? "]" : "[]");
+        json_put_open(json, value->key, '[');
+        for (int i = 0; i < value->n; i++) json_put_int(json, NULL, value->integers[i]);
+        json_put_close(json, ']');
         break;
     }
 }
 
 static void build(struct metrics *metrics, const struct metrics_line *line) {
-    struct text *out = &metrics->line;
-    text_clear(out);
+    struct json_writer json = {.text = &metrics->line};
+    text_clear(&metrics->line);
     text_clear(&metrics->nonfinite);
-    text_printf(out, "{\"kind\":\"%s\",\"iteration\":%" PRId64 ",\"step\":%" PRId64 ",\"time\":%.3f",
-                kind_name(line->kind), line->iteration, line->step, clock_wall());
+    json_put_open(&json, NULL, '{');
+    json_put_string(&json, "kind", kind_name(line->kind));
+    json_put_int(&json, "iteration", line->iteration);
+    json_put_int(&json, "step", line->step);
+    json_put_fixed(&json, "time", clock_wall(), 3);
     const char *group = NULL; /* the open object */
     for (int i = 0; i < line->n; i++) {
         const struct metrics_value *value = &line->values[i];
-        if (group && value->group != group) text_puts(out, "}");
-        text_puts(out, ",");
-        if (value->group && value->group != group) {
-            text_json_string(out, value->group, strlen(value->group));
-            text_puts(out, ":{");
-        }
+        if (group && value->group != group) json_put_close(&json, '}');
+        if (value->group && value->group != group) json_put_open(&json, value->group, '{');
         group = value->group;
-        put_value(metrics, line, value);
+        put_value(metrics, &json, line, value);
     }
-    if (group) text_puts(out, "}");
-    if (metrics->nonfinite.length) text_printf(out, ",\"nonfinite_keys\":[%s]", metrics->nonfinite.data);
-    text_puts(out, "}\n");
+    if (group) json_put_close(&json, '}');
+    if (metrics->nonfinite.length) {
+        json_put_open(&json, "nonfinite_keys", '[');
+        json_put_raw(&json, NULL, metrics->nonfinite.data);
+        json_put_close(&json, ']');
+    }
+    json_put_close(&json, '}');
+    json_put_end(&json);
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reward/recorded.h"
 #include "base/mem.h"
-#include "base/text.h"
 #include "data/dataset_row.h"
+#include "io/json_writer.h"
 #include <math.h>
 #include <string.h>
 
@@ -78,38 +78,20 @@ static opsm_status read_chunk(struct chunk *chunk, const struct dataset_spec *fi
 
 /* ---- out --------------------------------------------------------------------------------------------------------- */
 
-/* A reader that tells whole numbers from others should see a number of one kind. */
-static void put_number(struct text *out, double value) {
-    size_t start = out->length;
-    if (!isfinite(value)) {
-        text_puts(out, "null");
-        return;
-    }
-    text_number(out, value);
-    if (!out->failed && !strpbrk(out->data + start, ".e")) text_puts(out, ".0");
-}
-
 static void put_verdict(struct text *out, const struct reward *reward, const struct verdict *verdict) {
-    text_puts(out, "{\"reward\": ");
-    put_number(out, verdict->reward);
-    for (int k = 0; k < reward_count(reward); k++) {
-        const char *name = reward_name(reward, k);
-        text_puts(out, k ? ", " : ", \"rewards\": {");
-        text_json_string(out, name, strlen(name));
-        text_puts(out, ": ");
-        put_number(out, verdict->scores[k]);
-    }
-    text_puts(out, "}, \"found\": ");
+    struct json_writer json = {.text = out, .spaced = true, .reals = true};
+    json_put_open(&json, NULL, '{');
+    json_put_number(&json, "reward", verdict->reward);
+    json_put_open(&json, "rewards", '{');
+    for (int k = 0; k < reward_count(reward); k++) json_put_number(&json, reward_name(reward, k), verdict->scores[k]);
+    json_put_close(&json, '}');
     if (verdict->found.length)
-        text_json_string(out, verdict->found.at, verdict->found.length);
+        json_put_bytes(&json, "found", verdict->found.at, verdict->found.length);
     else
-        text_puts(out, "null");
-    text_puts(out, ", \"unjudged\": ");
-    if (verdict->unjudged.code != OPSM_OK)
-        text_json_string(out, verdict->unjudged.text, strlen(verdict->unjudged.text));
-    else
-        text_puts(out, "null");
-    text_puts(out, "}\n");
+        json_put_null(&json, "found");
+    json_put_string(&json, "unjudged", verdict->unjudged.code != OPSM_OK ? verdict->unjudged.text : NULL);
+    json_put_close(&json, '}');
+    json_put_end(&json);
 }
 
 static void add_verdict(struct recorded_totals *totals, const struct verdict *verdict, int n_scores, int64_t line) {

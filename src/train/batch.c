@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/batch.h"
 #include "base/hash.h"
+#include "base/mem.h"
+#include "io/json_writer.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -125,100 +127,72 @@ opsm_status batch_read(struct batch *batch, struct record_in *in, opsm_error *er
 
 /* ---- rollouts as JSON lines ---- */
 
-static void put_text(struct file_out *out, const char *text) {
-    file_write(out, text, strlen(text));
-}
-
-/* Nine digits give every float back. JSON has no NaN: null. */
-static void put_number(struct file_out *out, double x) {
-    char text[40];
-    if (isfinite(x))
-        snprintf(text, sizeof text, "%.9g", x);
-    else
-        snprintf(text, sizeof text, "null");
-    put_text(out, text);
-}
-
-static void put_integer(struct file_out *out, int64_t x) {
-    char text[24];
-    snprintf(text, sizeof text, "%" PRId64, x);
-    put_text(out, text);
-}
-
-static void put_element(struct file_out *out, const struct batch *batch, enum column_id id, int64_t at) {
+static void put_element(struct json_writer *json, const struct batch *batch, enum column_id id, const char *key,
+                        int64_t at) {
     const void *data = rollouts_column(&batch->rollouts, id);
     switch (rollout_columns[id].type) {
     case COLUMN_U8:
-        put_integer(out, ((const uint8_t *)data)[at]);
+        json_put_int(json, key, ((const uint8_t *)data)[at]);
         break;
     case COLUMN_I32:
-        put_integer(out, ((const int32_t *)data)[at]);
+        json_put_int(json, key, ((const int32_t *)data)[at]);
         break;
     case COLUMN_I64:
-        put_integer(out, ((const int64_t *)data)[at]);
+        json_put_int(json, key, ((const int64_t *)data)[at]);
         break;
     case COLUMN_U64:
-        put_integer(out, (int64_t)((const uint64_t *)data)[at]);
+        json_put_int(json, key, (int64_t)((const uint64_t *)data)[at]);
         break;
     case COLUMN_F32:
-        put_number(out, (double)((const float *)data)[at]);
+        json_put_number(json, key, (double)((const float *)data)[at]);
         break;
     case COLUMN_RECORD:
-        put_text(out, "null");
+        json_put_null(json, key);
     }
 }
 
 /* Where the numbers of the run are not those that readers want. */
-static void put_of_sequence(struct file_out *out, const struct batch *batch, enum column_id id, int32_t i) {
-    const struct rollouts *r = &batch->rollouts;
-    if (id == COLUMN_group_of) {
-        put_integer(out, batch_group_name(batch, i));
-    } else if (id == COLUMN_finish) {
-        put_text(out, "\"");
-        put_text(out, finish_name(r->finish[i]));
-        put_text(out, "\"");
-    } else {
-        put_element(out, batch, id, i);
-    }
+static void put_of_sequence(struct json_writer *json, const struct batch *batch, enum column_id id, const char *key,
+                            int32_t i) {
+    if (id == COLUMN_group_of)
+        json_put_int(json, key, batch_group_name(batch, i));
+    else if (id == COLUMN_finish)
+        json_put_string(json, key, finish_name(batch->rollouts.finish[i]));
+    else
+        put_element(json, batch, id, key, i);
 }
 
 /* The prompt's tokens come first; nothing else is known of them. */
-static void put_of_tokens(struct file_out *out, const struct batch *batch, enum column_id id, int32_t i) {
+static void put_of_tokens(struct json_writer *json, const struct batch *batch, enum column_id id, const char *key,
+                          int32_t i) {
     const struct rollouts *r = &batch->rollouts;
     const int64_t *prompt = r->prompt_offset + r->group_of[i];
-    put_text(out, "[");
-    for (int64_t t = prompt[0]; t < prompt[1]; t++) {
-        put_integer(out, id == COLUMN_tokens ? r->prompt_tokens[t] : 0);
-        if (t + 1 < prompt[1] || r->offset[i] < r->offset[i + 1]) put_text(out, ",");
-    }
-    for (int64_t t = r->offset[i]; t < r->offset[i + 1]; t++) {
-        if (t > r->offset[i]) put_text(out, ",");
+    json_put_open(json, key, '[');
+    for (int64_t t = prompt[0]; t < prompt[1]; t++)
+        json_put_int(json, NULL, id == COLUMN_tokens ? r->prompt_tokens[t] : 0);
+    for (int64_t t = r->offset[i]; t < r->offset[i + 1]; t++)
         if (id == COLUMN_mask)
-            put_integer(out, batch_token_in_loss(batch, i, t));
+            json_put_int(json, NULL, batch_token_in_loss(batch, i, t));
         else
-            put_element(out, batch, id, t);
-    }
-    put_text(out, "]");
+            put_element(json, batch, id, NULL, t);
+    json_put_close(json, ']');
 }
 
-static void put_sequence(struct file_out *out, const struct batch *batch, int32_t i) {
-    const char *before = "{\"";
+static void put_sequence(struct json_writer *json, const struct batch *batch, int32_t i) {
+    json_put_open(json, NULL, '{');
     for (int pass = 0; pass < 2; pass++)
         for (int id = 0; id < COLUMN_COUNT; id++) {
             const struct column *column = &rollout_columns[id];
             if (!column->dumped || column->shape != (pass ? PER_TOKEN : PER_SEQUENCE)) continue;
-            put_text(out, before);
-            put_text(out, column->dumped);
-            put_text(out, "\":");
-            before = ",\"";
             if (id != COLUMN_mask && !rollouts_column(&batch->rollouts, id))
-                put_text(out, "null");
+                json_put_null(json, column->dumped);
             else if (pass)
-                put_of_tokens(out, batch, id, i);
+                put_of_tokens(json, batch, id, column->dumped, i);
             else
-                put_of_sequence(out, batch, id, i);
+                put_of_sequence(json, batch, id, column->dumped, i);
         }
-    put_text(out, "}\n");
+    json_put_close(json, '}');
+    json_put_end(json);
 }
 
 opsm_status batch_dump(const struct batch *batch, const char *path, opsm_error *err) {
@@ -227,6 +201,17 @@ opsm_status batch_dump(const struct batch *batch, const char *path, opsm_error *
     struct file_out *out;
     opsm_status status = file_create(&out, path, err);
     if (status != OPSM_OK) return status;
-    for (int32_t i = 0; i < batch->rollouts.n_sequences; i++) put_sequence(out, batch, i);
-    return file_commit(out, err);
+    struct text line = {0};
+    struct json_writer json = {.text = &line, .digits = 9}; /* nine digits give every float back */
+    for (int32_t i = 0; i < batch->rollouts.n_sequences && !line.failed; i++) {
+        text_clear(&line);
+        put_sequence(&json, batch, i);
+        file_write(out, line.data, line.length);
+    }
+    bool failed = line.failed;
+    size_t room = line.room;
+    text_free(&line);
+    if (!failed) return file_commit(out, err);
+    file_abort(out);
+    return mem_exhausted(err, "a line of rollouts", room);
 }

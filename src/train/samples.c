@@ -2,13 +2,13 @@
 #include "train/samples.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/text.h"
+#include "io/json_writer.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { BETWEEN = 4, PER_GROUP = 4, TEXT_LIMIT = 4000 };
+enum { BETWEEN = 4, PER_GROUP = 4, TEXT_LIMIT = 4000, DIGITS = 6 };
 
 bool samples_due(const struct run_config *config, int64_t iteration) {
     int64_t last = config->train.iterations - 1, every = (config->train.iterations + BETWEEN - 1) / BETWEEN;
@@ -141,16 +141,9 @@ static int pick_sequences(const struct rollouts *r, int32_t begin, int32_t end, 
 
 /* ---- lines ------------------------------------------------------------------------------------------------------- */
 
-static void put_number(struct text *line, const char *key, double value) {
-    if (isfinite(value))
-        text_printf(line, ",\"%s\":%.6g", key, value);
-    else
-        text_printf(line, ",\"%s\":null", key);
-}
-
 /* A text (released here; NULL: out of memory), cut at a character's end; readers of JSON refuse NUL, which becomes its
  * picture. */
-static void put_text(struct text *line, const char *key, char *raw, size_t length) {
+static void put_text(struct json_writer *line, const char *key, char *raw, size_t length) {
     struct text shown = {0};
     size_t end = length < TEXT_LIMIT ? length : TEXT_LIMIT;
     if (raw)
@@ -162,27 +155,27 @@ static void put_text(struct text *line, const char *key, char *raw, size_t lengt
             text_puts(&shown, "\xe2\x90\x80");
     }
     if (raw && end < length) text_printf(&shown, " [%zu bytes more]", length - end);
-    text_printf(line, ",\"%s\":", key);
-    text_json_string(line, shown.length ? shown.data : "", shown.length);
-    line->failed |= !raw || shown.failed;
+    json_put_bytes(line, key, shown.data, shown.length);
+    line->text->failed |= !raw || shown.failed;
     text_free(&shown);
     mem_free(raw);
 }
 
-static void put_prompt(struct text *line, const struct tokenizer *tokenizer, const int32_t *tokens, int64_t n) {
+static void put_prompt(struct json_writer *line, const struct tokenizer *tokenizer, const int32_t *tokens, int64_t n) {
     size_t length = 0;
     char *prompt = tokenizer_decode(tokenizer, tokens, n, true, &length);
     put_text(line, "prompt", prompt, length);
 }
 
-static void put_response(struct text *line, const struct tokenizer *tokenizer, const struct rollouts *r, int32_t i) {
+static void put_response(struct json_writer *line, const struct tokenizer *tokenizer, const struct rollouts *r,
+                         int32_t i) {
     size_t length = 0;
     char *response = rollouts_text(r, tokenizer, i, &length);
     put_text(line, "response", response, length);
-    text_printf(line, ",\"finish\":\"%s\"", finish_name((enum finish_reason)r->finish[i]));
+    json_put_string(line, "finish", finish_name((enum finish_reason)r->finish[i]));
 }
 
-static void put_sequence(struct text *line, const struct run_config *config, const struct tokenizer *tokenizer,
+static void put_sequence(struct json_writer *line, const struct run_config *config, const struct tokenizer *tokenizer,
                          int64_t iteration, const struct batch *batch, int32_t i) {
     const struct rollouts *r = &batch->rollouts;
     const opsm_sequence *record = &r->verdict[i];
@@ -190,17 +183,23 @@ static void put_sequence(struct text *line, const struct run_config *config, con
     bool measured = record->reason != OPSM_REASON_UNKNOWN;
     char reason[160];
     samples_reason(&config->objective, record, reason, sizeof reason);
-    text_printf(line, "{\"iteration\":%" PRId64 ",\"group\":%" PRId64 ",\"sample\":%" PRId32, iteration,
-                batch_group_name(batch, i), i - rollouts_group_begin(r, i));
+    json_put_open(line, NULL, '{');
+    json_put_int(line, "iteration", iteration);
+    json_put_int(line, "group", batch_group_name(batch, i));
+    json_put_int(line, "sample", i - rollouts_group_begin(r, i));
     put_prompt(line, tokenizer, r->prompt_tokens + prompt[0], prompt[1] - prompt[0]);
     put_response(line, tokenizer, r, i);
-    put_number(line, "reward", (double)r->reward[i]);
-    put_number(line, "advantage", (double)r->advantage[i]);
-    put_number(line, "drift", measured ? record->drift : NAN);
-    put_number(line, "delta", measured ? record->delta : NAN);
-    text_printf(line, ",\"keep\":%s,\"reason\":", !measured ? "null" : record->keep ? "true" : "false");
-    text_json_string(line, reason, strlen(reason));
-    text_puts(line, "}\n");
+    json_put_number(line, "reward", (double)r->reward[i]);
+    json_put_number(line, "advantage", (double)r->advantage[i]);
+    json_put_number(line, "drift", measured ? record->drift : NAN);
+    json_put_number(line, "delta", measured ? record->delta : NAN);
+    if (measured)
+        json_put_bool(line, "keep", record->keep);
+    else
+        json_put_null(line, "keep");
+    json_put_string(line, "reason", reason);
+    json_put_close(line, '}');
+    json_put_end(line);
 }
 
 static opsm_status append(const char *path, const struct text *lines, opsm_error *err) {
@@ -222,11 +221,12 @@ opsm_status samples_write(const char *path, const struct run_config *config, con
     n += pick_groups(r, wanted - n, has_signal, picked);
     pick_groups(r, wanted - n, always, picked);
     struct text lines = {0};
+    struct json_writer json = {.text = &lines, .digits = DIGITS};
     for (int32_t i = 0, end; i < r->n_sequences; i = end) {
         end = rollouts_group_end(r, i);
         int32_t chosen[PER_GROUP];
         int count = picked[r->group_of[i]] ? pick_sequences(r, i, end, chosen) : 0;
-        for (int k = 0; k < count; k++) put_sequence(&lines, config, tokenizer, iteration, batch, chosen[k]);
+        for (int k = 0; k < count; k++) put_sequence(&json, config, tokenizer, iteration, batch, chosen[k]);
     }
     opsm_status status = lines.failed ? mem_exhausted(err, "transcripts", lines.room) : append(path, &lines, err);
     text_free(&lines);
@@ -238,15 +238,21 @@ opsm_status samples_write_eval(const char *path, const struct tokenizer *tokeniz
                                const struct asked *asked, const struct rollouts *rollouts, const float *rewards,
                                const float *scores, int32_t n_scores, opsm_error *err) {
     struct text lines = {0};
+    struct json_writer json = {.text = &lines, .digits = DIGITS};
     for (int32_t i = 0; i < rollouts->n_sequences; i = rollouts_group_end(rollouts, i)) {
         int32_t k = (int32_t)rollouts->group_of[i];
         if (k >= SAMPLES_HELD_OUT) break;
-        text_printf(&lines, "{\"kind\":\"eval\",\"iteration\":%" PRId64 ",\"step\":%" PRId64 ",\"problem\":%" PRId32,
-                    iteration, step, k);
-        put_prompt(&lines, tokenizer, asked->prompts.ids + asked->offset[k], asked->offset[k + 1] - asked->offset[k]);
-        put_response(&lines, tokenizer, rollouts, i);
-        put_number(&lines, "reward", (double)rewards[i]);
-        text_printf(&lines, ",\"right\":%s}\n", scores[(int64_t)i * n_scores] >= 1 ? "true" : "false");
+        json_put_open(&json, NULL, '{');
+        json_put_string(&json, "kind", "eval");
+        json_put_int(&json, "iteration", iteration);
+        json_put_int(&json, "step", step);
+        json_put_int(&json, "problem", k);
+        put_prompt(&json, tokenizer, asked->prompts.ids + asked->offset[k], asked->offset[k + 1] - asked->offset[k]);
+        put_response(&json, tokenizer, rollouts, i);
+        json_put_number(&json, "reward", (double)rewards[i]);
+        json_put_bool(&json, "right", scores[(int64_t)i * n_scores] >= 1);
+        json_put_close(&json, '}');
+        json_put_end(&json);
     }
     opsm_status status = lines.failed ? mem_exhausted(err, "transcripts", lines.room) : append(path, &lines, err);
     text_free(&lines);

@@ -82,15 +82,6 @@ static void numbers_read_back_the_same(void **state) {
     }
 }
 
-static void json_strings(void **state) {
-    (void)state;
-    struct text text = {0};
-    const char bytes[] = "a\"b\\c\n\x01\0é\xff\xe2\x82";
-    text_json_string(&text, bytes, sizeof bytes - 1);
-    assert_string_equal(text.data, "\"a\\\"b\\\\c\\u000a\\u0001\\u0000é\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
-    text_free(&text);
-}
-
 static void distances(void **state) {
     (void)state;
     assert_int_equal(text_distance("", ""), 0);
@@ -127,7 +118,6 @@ int main(void) {
         cmocka_unit_test(text_remembers_that_memory_ran_out),
         cmocka_unit_test(numbers_read_back_the_same),
         cmocka_unit_test(numbers_are_written_as_a_person_does),
-        cmocka_unit_test(json_strings),
         cmocka_unit_test(distances),
         cmocka_unit_test(nearest_names),
     };
