@@ -36,7 +36,7 @@ model: base/model.gguf
 output: trip
 precision: f32
 task: {name: modsum, difficulty: 4}
-rollout: {prompts: 32, group: 4, max_tokens: 4, save: true, samples: 1000, truncated: mask}
+rollout: {prompts: 32, group: 4, max_tokens: 5, temperature: 1.5, save: true, samples: 1000, truncated: mask}
 schedule: {minibatches: 4, epochs: 2, staleness: 1}
 objective: {advantage: mean, surrogate: {name: reinforce}, mask: {rule: opsm, delta: 0.02}, aggregation: token_mean}
 optim: {lr: 1.0e-3}
