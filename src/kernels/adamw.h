@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Sum of squares of x [n] in double, in fixed blocks: the same bits at any thread count. NaN and infinity come through.
- */
+/* Sum of squares of x [n] in double, in fixed blocks: the same bits at any thread count. NaN and infinity come
+ * through. */
 double sum_squares(const float *x, int64_t n);
 
 struct adamw_step {

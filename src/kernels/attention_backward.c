@@ -7,9 +7,13 @@
  *   dv = P^T dout            likewise
  *
  * Two ways to cut it into tasks, with the same bits, because every element of a gradient is one chain in the same
- * order: whole groups   a task takes all sequences that share keys, block of keys after block of keys: five products
+ * order:
+ *
+ *   whole groups   a task takes all sequences that share keys, block of keys after block of keys: five products
  *   split          where that gives too few tasks: blocks of keys (dk, dv) and chunks of rows (dq) are tasks of their
  *                  own; P and dS are computed from either side: seven products
+ *
+ * A task works for one key head g; a "vector" is one query head of one row, so that n rows are n * heads vectors.
  */
 #include "base/mem.h"
 #include "base/threads.h"
@@ -120,6 +124,7 @@ static void weigh(const struct backward *b, const struct state *st, int32_t n, i
                               st->d_row_sum + first);
 }
 
+/* st->keys, st->values [head_dim, VEC_KEYS] = keys and values from .. from + n - 1 of the span, transposed. */
 static void pack_block(const struct backward *b, const struct state *st, const struct attention_span *span,
                        int32_t from, int32_t n) {
     const int64_t offset = from * span->stride + (int64_t)st->g * st->d;
@@ -127,7 +132,8 @@ static void pack_block(const struct backward *b, const struct state *st, const s
     b->v->pack_keys(st->values, span->v + offset, span->stride, n, st->d);
 }
 
-/* dq of the rows that `weigh` has just weighed. */
+/* st->dq [vectors, head_dim] += st->ds [vectors, n] times keys from .. from + n - 1 of the span: for the rows that
+ * `weigh` has just weighed. */
 static void add_to_dq(const struct state *st, const struct attention_span *span, int32_t from, int32_t n, int32_t at,
                       int32_t n_rows, int32_t visible) {
     attention_accumulate(st->dq + (int64_t)at * st->heads * st->d, st->d, st->ds,
@@ -135,6 +141,7 @@ static void add_to_dq(const struct state *st, const struct attention_span *span,
                          visible, n);
 }
 
+/* The same from the start: keys packed, rows weighed. */
 static void dq_block(const struct backward *b, const struct state *st, const struct attention_span *span, int32_t from,
                      int32_t n, int32_t at, int32_t n_rows, int32_t visible) {
     pack_block(b, st, span, from, n);
@@ -142,6 +149,7 @@ static void dq_block(const struct backward *b, const struct state *st, const str
     add_to_dq(st, span, from, n, at, n_rows, visible);
 }
 
+/* st->dq [vectors, head_dim] += what a part's rows get from their own sequence's keys. */
 static void dq_own(const struct backward *b, const struct state *st, const struct attention_part *part) {
     const int32_t lowest = attention_visible(part->sequence, part->row), highest = lowest + part->n_rows - 1;
     for (int32_t from = 0; from < highest; from += VEC_KEYS) {
@@ -151,6 +159,7 @@ static void dq_own(const struct backward *b, const struct state *st, const struc
     }
 }
 
+/* Rows row .. row + n_rows - 1 of dq, of key head g, = st->dq from place `at`, scaled. */
 static void store_dq(const struct backward *b, const struct state *st, const struct attention_sequence *s, int32_t row,
                      int32_t n_rows, int32_t at) {
     const int64_t length = (int64_t)st->heads * st->d;
@@ -163,6 +172,7 @@ static void clear_dq(const struct state *st, int32_t n_rows) {
     memset(st->dq, 0, (size_t)n_rows * (size_t)st->heads * (size_t)st->d * sizeof *st->dq);
 }
 
+/* dq of a chunk of rows. */
 static void dq_task(const struct backward *b, const struct attention_chunk *chunk, int g, float *memory) {
     struct state st = state_in(memory, b->shape, attention_chunk_rows(b->shape), g);
     const struct attention_span *prefix = &b->sequences[chunk->sequence].prefix;
@@ -205,7 +215,7 @@ static void key_rows(const struct backward *b, const struct state *st, const str
     }
 }
 
-/* dk and dv of one block of keys of one destination. */
+/* dk and dv [VEC_KEYS, head_dim] of one block of keys of one destination, added to where they belong. */
 static void key_block(const struct backward *b, const struct state *st, const struct contribution *list, int32_t n_list,
                       int32_t from, const int32_t *place) {
     const size_t bytes = (size_t)VEC_KEYS * (size_t)st->d * sizeof(float);
@@ -231,6 +241,7 @@ static void key_block(const struct backward *b, const struct state *st, const st
     }
 }
 
+/* dk and dv of a block of keys, its rows loaded as they come. */
 static void block_task(const struct backward *b, const struct plan *plan, const struct task *task, int g,
                        float *memory) {
     struct state st = state_in(memory, b->shape, attention_chunk_rows(b->shape), g);
@@ -244,6 +255,7 @@ static int32_t same_destination(const struct contribution *list, int32_t n) {
     return i;
 }
 
+/* Keys of the destination that all n of the list contribute to: the longest of their spans. */
 static int32_t destination_keys(const struct backward *b, const struct contribution *list, int32_t n) {
     int32_t keys = 0;
     for (int32_t i = 0; i < n; i++)
@@ -251,6 +263,7 @@ static int32_t destination_keys(const struct backward *b, const struct contribut
     return keys;
 }
 
+/* All of a group: its rows are loaded once, then dk, dv and dq block of keys after block of keys. */
 static void group_task(const struct backward *b, const struct plan *plan, const struct task *task, int g,
                        float *memory) {
     struct state st = state_in(memory, b->shape, plan->group_rows, g);
@@ -312,6 +325,7 @@ static void join(struct plan *plan, int32_t first, int32_t n) {
     }
 }
 
+/* plan->list [n_list]: one for every sequence's own keys and one for its prefix, by group and destination. */
 static void list_contributions(const struct backward *b, int32_t n_sequences, const struct attention_gradient *own,
                                const struct attention_gradient *prefix, struct plan *plan) {
     for (int32_t s = 0; s < n_sequences; s++) {
@@ -359,6 +373,7 @@ static opsm_status no_memory(opsm_error *err, size_t bytes) {
     return mem_exhausted(err, "the backward pass of attention", bytes);
 }
 
+/* Lists, tasks and chunks, in scratch memory. */
 static opsm_status make_plan(const struct backward *b, int32_t n_sequences, const struct attention_gradient *own,
                              const struct attention_gradient *prefix, struct plan *plan, opsm_error *err) {
     const size_t n = (size_t)n_sequences, bytes = n * (2 * sizeof *plan->list + 2 * sizeof *plan->parent);
@@ -380,6 +395,7 @@ static opsm_status make_plan(const struct backward *b, int32_t n_sequences, cons
     return OPSM_OK;
 }
 
+/* b->d [rows, n_heads] = rowsum(dout * out), both [rows, n_heads * head_dim]. */
 static void row_sums(const struct backward *b, int32_t n_sequences, enum dtype type, const void *out, int threads) {
     const int n_heads = b->shape->n_heads, d = b->shape->head_dim;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)

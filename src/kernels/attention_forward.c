@@ -59,7 +59,8 @@ static struct state state_in(float *memory, const struct attention_shape *shape,
     return st;
 }
 
-/* One block of n keys for `n_rows` rows from row `at` of the chunk; row i sees the first visible + i of them. */
+/* One block of n keys k, values v [n, head_dim] for `n_rows` rows from row `at` of the chunk; row i sees the first
+ * visible + i of them. Their acc [vectors, head_dim], max and sum [vectors] go on. */
 static void attend_block(const struct forward *f, const struct state *st, const float *k, const float *v,
                          int64_t stride, int32_t n, int32_t at, int32_t n_rows, int32_t visible) {
     int32_t first = at * st->heads, count = n_rows * st->heads;
@@ -71,6 +72,7 @@ static void attend_block(const struct forward *f, const struct state *st, const 
     attention_accumulate(st->acc + (int64_t)first * st->d, st->d, scores, v, stride, n_rows, st->heads, visible, n);
 }
 
+/* All keys of the prefix, which every row of the chunk sees. */
 static void attend_prefix(const struct forward *f, const struct state *st, const struct attention_span *span,
                           int32_t n_rows) {
     const int64_t head = (int64_t)st->g * st->d;
@@ -81,6 +83,7 @@ static void attend_prefix(const struct forward *f, const struct state *st, const
     }
 }
 
+/* A part's rows over the keys of their own sequence, up to themselves. */
 static void attend_own(const struct forward *f, const struct state *st, const struct attention_part *part) {
     const struct attention_span *span = &part->sequence->own;
     const int64_t head = (int64_t)st->g * st->d;
@@ -94,6 +97,7 @@ static void attend_own(const struct forward *f, const struct state *st, const st
     }
 }
 
+/* out [head_dim] and lse of one vector: acc / sum, max + log(sum). */
 static void finish_row(const struct forward *f, const struct state *st, int32_t vector, int64_t row) {
     const struct attention_shape *shape = f->shape;
     const int h = st->g * st->heads + vector % st->heads;
@@ -103,6 +107,7 @@ static void finish_row(const struct forward *f, const struct state *st, int32_t 
     if (f->lse) f->lse[row * shape->n_heads + h] = (float)((double)st->max[vector] + log(st->sum[vector]));
 }
 
+/* A task: the rows of one chunk, the query heads of key head g. */
 static void attend(const struct forward *f, const struct attention_chunk *chunk, int g, float *memory) {
     struct state st = state_in(memory, f->shape, g);
     struct attention_part part = {0};

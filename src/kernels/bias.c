@@ -12,6 +12,7 @@ void bias_forward(float *x, int64_t ldx, const float *bias, int64_t m, int64_t n
     for (int64_t i = 0; i < m; i++) v->add(x + i * ldx, bias, n);
 }
 
+/* dbias [width] += column sums of dy [m, width], rows lddy apart; width at most SLICE. */
 static void sum_slice(float *dbias, const float *dy, int64_t lddy, int64_t m, int64_t width) {
     const struct vec_table *v = vec();
     double total[SLICE] = {0};
@@ -23,9 +24,7 @@ static void sum_slice(float *dbias, const float *dy, int64_t lddy, int64_t m, in
     for (int64_t j = 0; j < width; j++) dbias[j] += (float)total[j];
 }
 
-opsm_status bias_backward(float *dbias, const float *dy, int64_t lddy, int64_t m, int64_t n, opsm_error *err) {
-    (void)err;
+void bias_backward(float *dbias, const float *dy, int64_t lddy, int64_t m, int64_t n) {
 #pragma omp parallel for num_threads(threads_for(m *n))
     for (int64_t j = 0; j < n; j += SLICE) sum_slice(dbias + j, dy + j, lddy, m, n - j < SLICE ? n - j : SLICE);
-    return OPSM_OK;
 }

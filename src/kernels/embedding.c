@@ -3,8 +3,8 @@
 #include "kernels/layers.h"
 #include "kernels/vec.h"
 
-/* Two rows may name one token, so the gradient is cut by columns: each task adds its slice of all rows, in row order.
- */
+/* Two rows may name one token, so the gradient is cut by columns: each task adds its slice of all rows in their
+ * order. */
 enum { SLICE = 64 };
 
 void embedding_forward(float *y, const float *table, const int32_t *ids, int64_t m, int64_t dim) {

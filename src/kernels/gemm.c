@@ -68,7 +68,8 @@ static void plan_rest(struct side *side) {
     }
 }
 
-/* Element (k, j) of B is W[k * stride_inner + j * stride_outs]. */
+/* Cuts outs into slices, for which B [inner, outs] is kept packed; its element (k, j) is W[k * stride_inner +
+ * j * stride_outs]. */
 static opsm_status side_create(struct side *side, const struct gemm_weight *weight, int64_t outs, int64_t inner,
                                int64_t stride_inner, int64_t stride_outs, opsm_error *err) {
     side->outs = outs;
@@ -135,6 +136,7 @@ size_t gemm_weight_estimate(int64_t n_out, int64_t n_in, enum dtype type, bool b
     return (size_t)n_out * (size_t)n_in * dtype_size(gemm_compute_type(type)) * (backward ? 2 : 1);
 }
 
+/* side->packed of one slice = B [inner, the slice's outs] from w [n_out, n_in]. */
 static int pack_slice(const struct side *side, int worker, int64_t slice, const float *w) {
     const struct gemm_packer *packer = slice < side->cut.n_full ? side->pack_full : side->pack_tail;
     return gemm_packer_run(packer, worker, w + slice * side->source_step,
@@ -235,6 +237,7 @@ static opsm_status plan_stage(struct product *p, opsm_error *err) {
     return p->stage ? OPSM_OK : mem_exhausted(err, "a copy of a matrix product's input", bytes);
 }
 
+/* The piece's rows of `in` to the stage [rows of the tile, inner], dense and in the compute type, zeros behind them. */
 static void stage_piece(const struct product *p, struct piece piece) {
     int64_t inner = p->side->inner;
     size_t size = dtype_size(compute_type(p)), row_bytes = (size_t)inner * size;
@@ -250,12 +253,14 @@ static void stage_piece(const struct product *p, struct piece piece) {
     memset(to, 0, (size_t)(p->side->tile_rows[piece.tile] - piece.valid) * row_bytes);
 }
 
+/* Where the tile reads its input [rows of the tile, inner]: the stage, or `in` itself. */
 static const void *input_of(const struct product *p, struct piece piece) {
     size_t row_bytes = (size_t)p->side->inner * dtype_size(compute_type(p));
     if (piece.row >= p->staged_row) return p->stage + (size_t)(piece.row - p->staged_row) * row_bytes;
     return p->in + (size_t)piece.row * row_bytes;
 }
 
+/* to [rows, width], ld apart, = (or +=) from [rows, width], dense. */
 static void put_rows(float *to, int64_t ld, const float *from, int64_t rows, int64_t width, bool accumulate) {
     for (int64_t i = 0; i < rows; i++, to += ld, from += width) {
         if (!accumulate) {
@@ -266,7 +271,8 @@ static void put_rows(float *to, int64_t ld, const float *from, int64_t rows, int
     }
 }
 
-/* Tiles write densely: oneDNN's fastest kernels refuse a strided output. */
+/* One tile: out [rows of the piece, width of the slice] = (or +=) in [rows, inner] B. It writes densely, because
+ * oneDNN's fastest kernels refuse a strided output; what is not dense goes through a buffer. */
 static int run_tile(const struct product *p, int worker, int64_t slice, struct piece piece) {
     const struct side *side = p->side;
     const struct gemm_kernel *kernel = gemm_cut_kernel(&side->cut, slice);
@@ -308,6 +314,7 @@ static void multiply_work(void *context, int worker) {
     }
 }
 
+/* out [m, outs] = (or +=) in [m, inner] B, for either direction of a weight. */
 static opsm_status multiply(const struct gemm_weight *weight, const struct side *side, int64_t m, const void *in,
                             int64_t ld_in, float *out, int64_t ld_out, bool accumulate, opsm_error *err) {
     if (!weight->packed) return opsm_fail(err, OPSM_INVALID, "a matrix product before its weights were packed");

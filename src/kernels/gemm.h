@@ -3,11 +3,10 @@
  * Matrix products of a decoder: y = x W^T forward, dx = dy W backward, dW += dy^T x for the gradient.
  *
  * Every product is cut into tiles of fixed shape (GEMM_ROWS rows x one slice of the outputs x the whole inner
- * dimension); one tile is one sequential call of one oneDNN primitive, tiles are shared out over the OpenMP threads. So
- * a row's result never depends on the rows beside it, on the batch size, or on the number of threads: a log-prob
- * recorded while sampling equals the trainer's, bit for bit. The rows that
- * fill no whole block go through smaller tiles where a probe found those bit-identical to the full one (gemm_kernel.h),
- * padded in scratch memory.
+ * dimension); one tile is one sequential call of one kernel (gemm_kernel.h), tiles are shared out over the OpenMP
+ * threads. So a row's result never depends on the rows beside it, on the batch size, or on the number of threads: a
+ * log-prob recorded while sampling equals the trainer's, bit for bit. The rows that fill no whole block go through
+ * smaller tiles where a probe found those bit-identical to the full one, padded in scratch memory.
  *
  * Calls from several threads at once are carried out one after the other.
  *
@@ -52,8 +51,8 @@ opsm_status gemm_forward(const struct gemm_weight *weight, int64_t m, const void
 opsm_status gemm_dx(const struct gemm_weight *weight, int64_t m, const void *dy, int64_t lddy, float *dx, int64_t lddx,
                     bool accumulate, opsm_error *err);
 
-/* dw[n_out, n_in] += dy[m, n_out]^T x[m, n_in]; dw f32, row-major, contiguous. The sum over rows goes in fixed blocks.
- */
+/* dw[n_out, n_in] += dy[m, n_out]^T x[m, n_in]; dw f32, row-major, contiguous. The sum over rows goes in blocks of a
+ * fixed number of rows. */
 opsm_status gemm_dw(enum dtype type, int64_t m, int64_t n_out, int64_t n_in, const void *dy, int64_t lddy,
                     const void *x, int64_t ldx, float *dw, opsm_error *err);
 

@@ -43,6 +43,8 @@ static bool packs_directly(const struct gradient *g, int64_t block) {
     return g->type == g->compute && block_rows(g, block) == g->block;
 }
 
+/* to [block, width] = columns first .. first + width - 1 of a block of x, dense and in the compute type, zeros behind
+ * the last row. */
 static void stage_x(const struct gradient *g, int64_t block, int64_t first, int64_t width, char *to) {
     size_t size = dtype_size(g->compute);
     int64_t rows = block_rows(g, block);
@@ -56,6 +58,7 @@ static void stage_x(const struct gradient *g, int64_t block, int64_t first, int6
     memset(to, 0, (size_t)((g->block - rows) * width) * size);
 }
 
+/* One slice of one block of x [block, width], packed: B of the product. */
 static int pack_x(const struct gradient *g, int worker, int64_t block, int64_t slice) {
     bool full = slice < g->cut.n_full;
     int64_t first = slice * g->cut.width, width = full ? g->cut.width : g->cut.tail_width;
@@ -86,6 +89,7 @@ static void make_panel(const struct gradient *g, int64_t first, char *panel) {
 
 /* ---- products ---- */
 
+/* dw[first .., slice] [PANEL, width] += panel [PANEL, block] times x [block, width], for one block of rows. */
 static int add_tile(const struct gradient *g, int worker, int64_t first, int64_t block, int64_t slice,
                     const char *panel) {
     struct gemm_kernel *kernel = gemm_cut_kernel(&g->cut, slice);
@@ -101,6 +105,7 @@ static int add_tile(const struct gradient *g, int worker, int64_t first, int64_t
     return result;
 }
 
+/* PANEL rows of dw from `first` on, over all blocks: no other task touches them. */
 static int run_panel(const struct gradient *g, int worker, int64_t first) {
     size_t bytes = (size_t)(PANEL * g->block * g->n_blocks) * dtype_size(g->compute);
     char *panel = gemm_buffer_get(GEMM_BUFFER_IN, worker, bytes);

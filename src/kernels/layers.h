@@ -22,7 +22,8 @@ opsm_status rmsnorm_backward(float *dx, float *dw, const float *dy, const float 
  * keeps rstd [m, n_heads] (NULL: not wanted). */
 void headnorm_forward(float *x, int64_t ldx, float *rstd, const float *w, int64_t m, int n_heads, int head_dim,
                       float eps);
-/* dx in place of dy; x is the layer's input as it was. */
+/* dy [m rows lddy apart, n_heads * head_dim] becomes dx; dw [head_dim] += gradient (NULL: not wanted). x is the input
+ * as it was before headnorm_forward. */
 opsm_status headnorm_backward(float *dy, int64_t lddy, float *dw, const float *x, int64_t ldx, const float *w,
                               const float *rstd, int64_t m, int n_heads, int head_dim, opsm_error *err);
 
@@ -33,13 +34,13 @@ opsm_status headnorm_backward(float *dy, int64_t lddy, float *dw, const float *x
 void rope_apply(float *x, int64_t ldx, const int32_t *position, const float *inv_freq, int64_t m, int n_heads,
                 int head_dim, int sign);
 
-/* y [m, n] = x + bias, in place on x rows ldx apart; the gradient: dbias [n] += column sums of dy. */
+/* x [m rows ldx apart, n] += bias [n]; the gradient: dbias [n] += column sums of dy [m rows lddy apart, n]. */
 void bias_forward(float *x, int64_t ldx, const float *bias, int64_t m, int64_t n);
-opsm_status bias_backward(float *dbias, const float *dy, int64_t lddy, int64_t m, int64_t n, opsm_error *err);
+void bias_backward(float *dbias, const float *dy, int64_t lddy, int64_t m, int64_t n);
 
 /* SwiGLU: gate_up [m, 2n] holds gate | up; y [m, n] = silu(gate) * up in `type`. */
 void swiglu_forward(void *y, enum dtype type, const float *gate_up, int64_t m, int64_t n);
-/* dgate_up [m, 2n] (f32 or bf16: `type`) from dy [m, n] f32. */
+/* dgate_up [m, 2n] in `type` (overwritten) from dy [m, n] f32 and the same gate_up [m, 2n]. */
 void swiglu_backward(void *dgate_up, enum dtype type, const float *dy, const float *gate_up, int64_t m, int64_t n);
 
 /* y += x, n elements; and out = x in `type`. */

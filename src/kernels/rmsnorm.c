@@ -42,6 +42,7 @@ struct slices {
     bool add;
 };
 
+/* Rows from .. to - 1: dx (+)= gradient, dw [dim] += the rows' share (NULL: not wanted). */
 static void grad_rows(const struct slices *s, float *dw, const float *w, const float *rstd, int64_t from, int64_t to) {
     const struct vec_table *v = vec();
     for (int64_t i = from; i < to; i++)
@@ -52,7 +53,7 @@ static void grad_rows(const struct slices *s, float *dw, const float *w, const f
         }
 }
 
-/* dw[j] += the blocks' sums in order. */
+/* dw [dim] += partial [n_blocks, dim] summed over the blocks in order. */
 static void combine(float *dw, const float *partial, int64_t n_blocks, int64_t dim) {
 #pragma omp parallel for num_threads(threads_for(n_blocks *dim))
     for (int64_t j = 0; j < dim; j++) {
@@ -62,6 +63,7 @@ static void combine(float *dw, const float *partial, int64_t n_blocks, int64_t d
     }
 }
 
+/* dx of all m rows, and dw [dim] by way of a sum for every block of rows. */
 static opsm_status backward(const struct slices *s, float *dw, const float *w, const float *rstd, int64_t m,
                             opsm_error *err) {
     if (m <= 0) return OPSM_OK;

@@ -29,8 +29,8 @@ void rope_release(void) {
     for (int i = 0; i < TABLES; i++) table_free(&tables[i]);
 }
 
-/* Cosines and sines of n angles. The angle is rounded to float because the frameworks that the models were trained in
- * round it: at position 2000 that moves a log-prob by more than all other rounding does. */
+/* cosine, sine [n] of the angles position * inv_freq [n]. The angle is rounded to float because the frameworks that the
+ * models were trained in round it: at position 2000 that moves a log-prob by more than all other rounding does. */
 static void fill_turns(float *cosine, float *sine, const float *inv_freq, int n, int32_t position) {
     for (int i = 0; i < n; i++) {
         double angle = (float)position * inv_freq[i];
@@ -78,7 +78,7 @@ static int32_t largest(const int32_t *position, int64_t m) {
     return top;
 }
 
-/* One row without a table, a slice of the angles at a time. */
+/* One row x [n_heads * 2 half] without a table, a slice of the angles at a time. */
 static void rotate_row(float *x, int32_t position, const float *inv_freq, int n_heads, int half, bool inverse) {
     enum { SLICE = 64 };
     float cosine[SLICE], sine[SLICE];

@@ -9,7 +9,7 @@ float exp_f32(float x) {
     return vec()->exp1(x);
 }
 
-/* Logits start .. start + n - 1 of the kept set, in `block`. */
+/* block [n] = logits start .. start + n - 1 of the kept set. */
 static const float *gather(float *block, const float *logits, struct softmax_kept kept, int64_t start, int n) {
     for (int i = 0; i < n; i++) block[i] = logits[kept.ids[start + i]];
     return block;
@@ -19,6 +19,7 @@ static int block_length(int64_t n, int64_t start) {
     return (int)(n - start < VEC_BLOCK ? n - start : VEC_BLOCK);
 }
 
+/* The maximum over n logits, or over the kept ones. */
 static float largest(const float *logits, int64_t n, struct softmax_kept kept) {
     if (!kept.ids) return vec()->max_of(logits, n);
     float block[VEC_BLOCK], top = -INFINITY;
@@ -83,7 +84,7 @@ static void put_at(void *row, enum dtype type, int32_t at, float value) {
         ((uint16_t *)row)[at] = bf16_from_f32(value);
 }
 
-/* Gradient inside a kept set: block by block through the same exp, scattered. */
+/* out [n_vocab] in `type`, zero before: the gradient at the kept tokens, block by block through the same exp. */
 static void backward_kept(void *out, enum dtype type, const float *row, float lse, float c, struct softmax_kept kept,
                           float inv_temperature) {
     float block[VEC_BLOCK];

@@ -3,7 +3,7 @@
 #include <string.h>
 
 static const struct architecture table[] = {
-#define ARCHITECTURE_ENTRY(name, bias, norm, interleaved) {#name, PRESENCE_##bias, PRESENCE_##norm, interleaved},
+#define ARCHITECTURE_ENTRY(name_, ...) {.name = #name_, __VA_ARGS__},
     ARCHITECTURE_LIST(ARCHITECTURE_ENTRY)
 #undef ARCHITECTURE_ENTRY
 };
@@ -21,7 +21,7 @@ const struct architecture *architecture_of_key(const char *key, size_t length) {
 }
 
 const char *architecture_names(void) {
-#define ARCHITECTURE_NAME(name, bias, norm, interleaved) ", " #name
+#define ARCHITECTURE_NAME(name, ...) ", " #name
     static const char names[] = ARCHITECTURE_LIST(ARCHITECTURE_NAME);
 #undef ARCHITECTURE_NAME
     return names + 2;

@@ -10,19 +10,19 @@
 
 enum presence { PRESENCE_NEVER, PRESENCE_MAYBE, PRESENCE_ALWAYS }; /* MAYBE: as the file has it */
 
-/* X(name, qkv_bias, qk_norm, interleaved): the value of general.architecture, which also begins the file's keys; biases
- * of the attention's projections (Llama's converter allows them); norms of queries and keys, one weight per element of a
- * head; GGUF keeps the rows of Q and K interleaved for RoPE by neighbours. */
-#define ARCHITECTURE_LIST(X)                                                                                           \
-    X(llama, MAYBE, NEVER, true)                                                                                       \
-    X(qwen2, ALWAYS, NEVER, false)                                                                                     \
-    X(qwen3, NEVER, ALWAYS, false)
-
+/* A line of the table names what its architecture has; every other trait is 0. */
 struct architecture {
-    const char *name;
-    enum presence qkv_bias, qk_norm;
-    bool interleaved;
+    const char *name;       /* the value of general.architecture, which also begins the file's keys */
+    enum presence qkv_bias; /* biases of the attention's projections (Llama's converter allows them) */
+    enum presence qk_norm;  /* norms of queries and keys, one weight per element of a head */
+    bool interleaved;       /* GGUF keeps the rows of Q and K interleaved for RoPE by neighbours */
 };
+
+/* X(name, traits) */
+#define ARCHITECTURE_LIST(X)                                                                                           \
+    X(llama, .qkv_bias = PRESENCE_MAYBE, .interleaved = true)                                                          \
+    X(qwen2, .qkv_bias = PRESENCE_ALWAYS)                                                                              \
+    X(qwen3, .qk_norm = PRESENCE_ALWAYS)
 
 /* By the whole name; NULL: not one of ours. */
 const struct architecture *architecture_find(const char *name, size_t length);

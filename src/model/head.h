@@ -9,11 +9,12 @@
 #define OPSM_MODEL_HEAD_H
 #include "model/activations.h"
 
-/* Rows row[n] of the final stream to head.x [n, d], and through the final norm to head.h [n, d] gemm and head.rstd [n]. */
+/* Rows row[n] of the final stream to head.x [n, d], and through the final norm to head.h [n, d] gemm and head.rstd
+ * [n]. */
 void head_gather(const struct activations *acts, const struct model *model, const int32_t *row, int32_t n);
 
-/* Gradient of the stream's rows row[n] += that of what head_gather left in head.h, which is in head.dh [n, d]; a row may
- * stand there many times. The final norm's gradient [d] +=. */
+/* Gradient of the stream's rows row[n] += that of what head_gather left in head.h, which is in head.dh [n, d]; a row
+ * may stand there many times. The final norm's gradient [d] +=. */
 opsm_status head_scatter(const struct activations *acts, const struct model *model, const int32_t *row, int32_t n,
                          opsm_error *err);
 

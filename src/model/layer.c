@@ -73,7 +73,8 @@ static void qk_norm_forward(const struct layer_buffers *b, const struct model *m
     headnorm_forward(b->qkv + q, w, b->rstd_k, weights + layer->k_norm, n, c->n_kv_heads, c->head_dim, c->norm_eps);
 }
 
-/* dqkv [n, w]: the gradient of normalised queries and keys becomes that of the raw ones; norms' gradients [head_dim] +=. */
+/* dqkv [n, w]: the gradient of normalised queries and keys becomes that of the raw ones; norms' gradients [head_dim]
+ * +=. */
 static opsm_status qk_norm_backward(const struct activations *acts, const struct layer_buffers *b,
                                     const struct model *m, const struct model_layer *layer, int32_t n,
                                     opsm_error *err) {
@@ -88,8 +89,8 @@ static opsm_status qk_norm_backward(const struct activations *acts, const struct
                              n, c->n_kv_heads, c->head_dim, err);
 }
 
-/* x_mid [n, d] = x [n, d] + attention(norm(x)), positions [n]. Left for the backward pass: rstd_attn, qkv, attn, lse, and
- * what the QK-norm keeps. x_mid may be x. */
+/* x_mid [n, d] = x [n, d] + attention(norm(x)), positions [n]. Left for the backward pass: rstd_attn, qkv, attn, lse,
+ * and what the QK-norm keeps. x_mid may be x. */
 static opsm_status attention_block(const struct activations *acts, const struct layer_buffers *b, const struct model *m,
                                    int32_t l, int32_t n, const int32_t *positions, const struct layer_view *view,
                                    const float *x, float *x_mid, opsm_error *err) {
@@ -135,8 +136,8 @@ static opsm_status attention_block_backward(const struct activations *acts, cons
     return status == OPSM_OK ? norm_backward(acts, m, layer->attn_norm, x, b->rstd_attn, n, err) : status;
 }
 
-/* x_out [n, d] = x_mid [n, d] + down(swiglu(gate_up(norm(x_mid)))). Left for the backward pass: rstd_ffn, gate_up. x_out
- * may be x_mid; NULL: stop before the last product. */
+/* x_out [n, d] = x_mid [n, d] + down(swiglu(gate_up(norm(x_mid)))). Left for the backward pass: rstd_ffn, gate_up.
+ * x_out may be x_mid; NULL: stop before the last product. */
 static opsm_status ffn_block(const struct activations *acts, const struct layer_buffers *b, const struct model *m,
                              int32_t l, int32_t n, const float *x_mid, float *x_out, opsm_error *err) {
     const struct model_config *c = &m->config;

@@ -12,7 +12,8 @@ opsm_status model_layout(struct model *model, opsm_error *err);
 /* Releases that, and the memory that it got later. */
 void model_layout_free(struct model *model);
 
-/* True for a tensor whose rows GGUF keeps in interleaved order: Q and K, weight and bias, where the architecture says so. */
+/* True for a tensor whose rows GGUF keeps in interleaved order: Q and K, weight and bias, where the architecture says
+ * so. */
 bool model_is_interleaved(const struct model *model, const struct parameter *tensor);
 
 /* Where GGUF row `row` of an interleaved tensor lies in ours: within a head, 2i + s -> s * head_dim/2 + i. */

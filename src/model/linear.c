@@ -29,10 +29,8 @@ opsm_status linear_forward(const struct linear *l, int64_t m, const void *x, boo
 opsm_status linear_backward(const struct linear *l, int64_t m, const float *dy, void *dy_gemm, const void *x, float *dx,
                             opsm_error *err) {
     float *grads = l->params->grads;
-    opsm_status status = OPSM_OK;
-    if (l->bias >= 0) status = bias_backward(grads + l->bias, dy, l->n_out, m, l->n_out, err);
-    if (status != OPSM_OK) return status;
+    if (l->bias >= 0) bias_backward(grads + l->bias, dy, l->n_out, m, l->n_out);
     if (dy) convert(dy_gemm, l->type, dy, m * l->n_out);
-    status = gemm_dw(l->type, m, l->n_out, l->n_in, dy_gemm, l->n_out, x, l->n_in, grads + l->weight, err);
+    opsm_status status = gemm_dw(l->type, m, l->n_out, l->n_in, dy_gemm, l->n_out, x, l->n_in, grads + l->weight, err);
     return status == OPSM_OK ? gemm_dx(l->packed, m, dy_gemm, l->n_out, dx, l->n_in, false, err) : status;
 }

@@ -55,8 +55,8 @@ struct model {
     int32_t *sharers;          /* models that share source, tokenizer and chat (clones); the last one frees them */
 };
 
-/* Reads a model file. `trainable`: with what the backward pass needs, gradients among it. Refuses other architectures by name, and
- * files whose tensors are missing, misshapen, or contradict the metadata. */
+/* Reads a model file. `trainable`: with what the backward pass needs, gradients among it. Refuses other architectures
+ * by name, and files whose tensors are missing, misshapen, or contradict the metadata. */
 opsm_status model_load(struct model **model, const char *path, enum dtype precision, bool trainable, opsm_error *err);
 
 /* The two halves of model_load: everything but the weights, which is little (sizes, tokenizer, chat template), then
@@ -70,7 +70,8 @@ opsm_status model_inspect(const struct tensor_source *source, struct model_confi
                           opsm_error *err);
 
 /* A fresh model with random weights (normal, std 0.02, scaled by depth on residual outputs) around the tokenizer and
- * metadata of `source` (taken over, also on failure; closed by model_free). For training the embedded tiny model and for tests. */
+ * metadata of `source` (taken over, also on failure; closed by model_free). For training the embedded tiny model and
+ * for tests. */
 opsm_status model_create(struct model **model, const struct model_config *config, struct tensor_source *source,
                          enum dtype precision, bool trainable, uint64_t seed, opsm_error *err);
 

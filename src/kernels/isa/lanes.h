@@ -5,10 +5,9 @@
  *
  *   AVX-512   one register        AVX2 + FMA   two registers        NEON   four        otherwise   plain C on an array
  *
- * An operation works lane by lane, so a kernel that is written in lanes gives the same bits at AVX2, AVX-512 and NEON. The
- * plain version has no fused multiply-add unless the machine has one: its bits differ, its order of operations does
- * not.
- */
+ * An operation works lane by lane, so a kernel that is written in lanes gives the same bits at AVX2, AVX-512 and NEON.
+ * The plain version has no fused multiply-add unless the machine has one: its bits differ, its order of operations does
+ * not. */
 #ifndef OPSM_KERNELS_ISA_LANES_H
 #define OPSM_KERNELS_ISA_LANES_H
 #include "kernels/dtype.h"
