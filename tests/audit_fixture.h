@@ -52,8 +52,8 @@ static inline void audit_set(struct audit_options *options, const char *key, con
 
 /* What audit_run writes, in fresh memory. */
 static inline char *audit_output(const struct audit_options *options, opsm_status expected) {
-    char *text = NULL;
-    size_t size = 0;
+    static char *text; /* static: gcc takes the stream's text for the address of this pointer */
+    static size_t size;
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
     opsm_status status = audit_run(options, out, &err);

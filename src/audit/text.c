@@ -159,7 +159,7 @@ static void print_policies(const struct audit_options *options, const struct aud
 
 static void print_noise(const struct audit_summary *summary, FILE *out) {
     double first = audit_noise_floor(&summary->first_step), recomputed = audit_noise_floor(&summary->recomputed);
-    fputs("\nNoise floor (what a drift of engine noise alone rarely exceeds): ", out);
+    fputs("\nNoise floor (what a drift of engine noise alone rarely exceeds)\n  ", out);
     if (!isnan(first))
         fprintf(out, "%.4g, from %lld rows with \"step\": 0\n", first, (long long)summary->first_step.n);
     else if (!isnan(recomputed))
