@@ -342,7 +342,8 @@ typedef struct opsm_group_stats {
 
 /* Reads n_sequences, groups, rewards and n_groups of `batch`; writes advantages[n_sequences] by config->advantage (not
  * `given`: OPSM_INVALID). groups NULL: one group. `stats` may be NULL. Workspace as opsm_objective_workspace. A reward
- * that is not finite: OPSM_NONFINITE. */
+ * that is not finite: OPSM_NONFINITE. A sequence that could not be judged is set aside: leave it out, here and in the
+ * batches of the step. Then it is no member of its group, in no mean, not dropped and not in N. */
 OPSM_API opsm_status opsm_advantages(const opsm_objective *config, const opsm_batch *batch, float *advantages,
                                      opsm_group_stats *stats, void *workspace, size_t workspace_size, opsm_error *err);
 

@@ -164,6 +164,7 @@ static opsm_status evaluate_problems(const struct model *model, const struct run
     bool slice = o->values[PROBLEMS] || data_task(problems->source);
     int32_t longest = problems->longest_prompt, prompt = config->rollout.max_prompt;
     int32_t room = config->rollout.in_flight > config->eval.samples ? config->rollout.in_flight : config->eval.samples;
+    bool said_unjudged = false;
     struct evaluate_request request = {.split = o->train_split ? DATA_TRAIN : DATA_EVAL,
                                        .problems = slice ? config->eval.problems : INT64_MAX,
                                        .samples = config->eval.samples,
@@ -175,7 +176,8 @@ static opsm_status evaluate_problems(const struct model *model, const struct run
                                        .stop = (const char *const *)config->rollout.stop.items,
                                        .n_stop = config->rollout.stop.count,
                                        .seed = config->seed,
-                                       .interrupt = cli_catch_signals()};
+                                       .interrupt = cli_catch_signals(),
+                                       .said_unjudged = &said_unjudged};
     struct generator_limits limits = {.in_flight = config->rollout.in_flight,
                                       .max_prompt = request.max_prompt,
                                       .max_tokens = request.max_tokens,
@@ -208,9 +210,11 @@ static int64_t next_k(int64_t k, int64_t samples) {
 }
 
 static void print_text(const struct evaluation *e) {
-    printf("%lld problems x %lld samples\n", (long long)e->problems, (long long)e->samples);
+    printf("%lld problems x %lld samples", (long long)e->problems, (long long)e->samples);
+    if (e->unjudged) printf(", %lld of them unjudged", (long long)e->unjudged);
+    putchar('\n');
     for (int64_t k = 1; k; k = next_k(k, e->samples)) {
-        struct interval pass = interval_pass_at_k(e->right, e->problems, e->samples, k);
+        struct interval pass = evaluation_pass_at_k(e, k);
         printf("pass@%-4lld %.4f  [%.4f, %.4f]%s\n", (long long)k, pass.estimate, pass.low, pass.high,
                k == 1 ? "  (accuracy)" : "");
     }
@@ -237,7 +241,7 @@ static opsm_status print_json(const struct evaluation *e, int64_t skipped, opsm_
     put_list(&json, "accuracy_ci95", (const double[]){e->accuracy.low, e->accuracy.high}, 2);
     json_put_open(&json, "pass_at", '{');
     for (int64_t k = 1; k; k = next_k(k, e->samples)) {
-        struct interval i = interval_pass_at_k(e->right, e->problems, e->samples, k);
+        struct interval i = evaluation_pass_at_k(e, k);
         char name[24];
         snprintf(name, sizeof name, "%lld", (long long)k);
         put_list(&json, name, (const double[]){i.estimate, i.low, i.high}, 3);
@@ -252,6 +256,7 @@ static opsm_status print_json(const struct evaluation *e, int64_t skipped, opsm_
     json_put_number(&json, "finished", e->finished);
     json_put_number(&json, "seconds", e->seconds);
     json_put_int(&json, "tokens", e->tokens);
+    json_put_int(&json, "unjudged", e->unjudged);
     json_put_int(&json, "rows_skipped", skipped);
     json_put_close(&json, '}');
     json_put_end(&json);

@@ -204,6 +204,7 @@ opsm_status batch_dump(const struct batch *batch, const char *path, opsm_error *
     struct text line = {0};
     struct json_writer json = {.text = &line, .digits = 9}; /* nine digits give every float back */
     for (int32_t i = 0; i < batch->rollouts.n_sequences && !line.failed; i++) {
+        if (!batch_judged(batch, i)) continue;
         text_clear(&line);
         put_sequence(&json, batch, i);
         file_write(out, line.data, line.length);

@@ -17,6 +17,7 @@ struct batch_stats {
     double length_mean, finished; /* tokens; share that ended by itself */
     double scores[VERIFIERS_MAX]; /* mean of each verifier */
     int64_t zero_groups;          /* groups whose rewards are all equal */
+    int64_t unjudged;             /* responses: in none of the above but length_mean and finished */
     int64_t tokens;               /* in responses */
     double seconds_rollout, seconds_reward;
 };
@@ -32,9 +33,14 @@ struct batch {
 
 void batch_free(struct batch *batch); /* leaves zeros */
 
+/* Whether sequence i has a verdict. One that has none is set aside: no member of its group, and in no step. */
+static inline bool batch_judged(const struct batch *batch, int32_t i) {
+    return !batch->rollouts.unjudged || !batch->rollouts.unjudged[i];
+}
+
 /* Whether sequence i takes part in the loss. */
 static inline bool batch_in_loss(const struct batch *batch, int32_t i) {
-    return !(batch->mask_truncated && batch->rollouts.finish[i] == FINISH_LENGTH);
+    return batch_judged(batch, i) && !(batch->mask_truncated && batch->rollouts.finish[i] == FINISH_LENGTH);
 }
 
 /* Whether token t of sequence i does. */
@@ -56,7 +62,8 @@ opsm_status batch_add_columns(struct batch *batch, bool keep_current, opsm_error
 void batch_write(const struct batch *batch, struct record_out *out);
 opsm_status batch_read(struct batch *batch, struct record_in *in, opsm_error *err);
 
-/* The format that `opsm audit` reads: one sequence a line, in it the columns that have a name there. The log-probs
+/* The format that `opsm audit` reads: one sequence a line, in it the columns that have a name there; what is set
+ * aside is not there. The log-probs
  * under the current weights are logp_current, which must be there. */
 opsm_status batch_dump(const struct batch *batch, const char *path, opsm_error *err);
 

@@ -18,7 +18,9 @@ struct evaluate_request {
     int32_t n_stop;
     uint64_t seed;
     const atomic_bool *interrupt;
-    /* Called once, with the first problems as they were asked, answered and judged; NULL: nobody looks. */
+    bool *said_unjudged; /* see unjudged_report */
+    /* Called once, with the first problems as they were asked, answered and judged (reward NaN: not); NULL: nobody
+     * looks. */
     opsm_status (*show)(void *viewer, const struct asked *asked, const struct rollouts *rollouts, const float *rewards,
                         const float *scores, int32_t n_scores, opsm_error *err);
     void *viewer;
@@ -26,16 +28,21 @@ struct evaluate_request {
 
 struct evaluation {
     int64_t problems, samples, tokens;
-    int64_t *right;                            /* [problems] samples that problems->primary judges 1; owned */
-    double reward_mean, length_mean, finished; /* per sample; finished: share that ended by itself */
-    double distinct;                           /* different right responses (token by token) per problem */
-    int32_t n_scores;                          /* verifiers of the reward: */
-    double scores[VERIFIERS_MAX];              /* the mean of each, and its name */
+    int64_t *right, *judged;      /* [problems] samples that problems->primary judges 1, that have a verdict; owned */
+    int64_t unjudged;             /* samples that have none: neither right nor wrong */
+    double reward_mean;           /* per sample that has one */
+    double length_mean, finished; /* per sample; finished: share that ended by itself */
+    double distinct;              /* different right responses (token by token) per problem */
+    int32_t n_scores;             /* verifiers of the reward: */
+    double scores[VERIFIERS_MAX]; /* the mean of each, and its name */
     char names[VERIFIERS_MAX][VERIFIER_NAME_MAX + 1];
     struct interval accuracy;  /* = pass@1 */
     struct interval pass_at_k; /* k = samples: the share of problems with a right response */
     double seconds;
 };
+
+/* pass@k over the problems of which k samples have a verdict. */
+struct interval evaluation_pass_at_k(const struct evaluation *evaluation, int64_t k);
 
 void evaluation_free(struct evaluation *evaluation);
 

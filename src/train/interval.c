@@ -25,19 +25,26 @@ double pass_at_k(int64_t n, int64_t c, int64_t k) {
     return 1 - miss;
 }
 
-struct interval interval_pass_at_k(const int64_t *right, int64_t problems, int64_t samples, int64_t k) {
-    if (problems <= 0) return (struct interval){NAN, 0, 1};
-    double n = (double)problems, sum = 0, squares = 0;
-    for (int64_t i = 0; i < problems; i++) sum += pass_at_k(samples, right[i], k);
+struct interval interval_pass_at_k(const int64_t *right, const int64_t *taken, int64_t problems, int64_t samples,
+                                   int64_t k) {
+    double n = 0, sum = 0, squares = 0, all = 0;
+    for (int64_t i = 0; i < problems; i++) {
+        int64_t of = taken ? taken[i] : samples;
+        if (of < k) continue;
+        sum += pass_at_k(of, right[i], k);
+        all += (double)of;
+        n++;
+    }
     double p = sum / n;
     for (int64_t i = 0; i < problems; i++) {
-        double d = pass_at_k(samples, right[i], k) - p;
+        int64_t of = taken ? taken[i] : samples;
+        double d = of < k ? 0 : pass_at_k(of, right[i], k) - p;
         squares += d * d;
     }
     if (!isfinite(p)) return (struct interval){NAN, 0, 1};
-    if (!(p > 0 && p < 1) || problems == 1) return wilson(p, n);
+    if (!(p > 0 && p < 1) || n == 1) return wilson(p, n);
     double variance = squares / (n - 1);
-    return wilson(p, fmin(p * (1 - p) * n / variance, n * (double)samples));
+    return wilson(p, fmin(p * (1 - p) * n / variance, all));
 }
 
 /* Exact values up to 30, beyond them the Cornish-Fisher expansion in 1/degrees (Abramowitz and Stegun 26.7.5). */

@@ -33,7 +33,8 @@ void minibatch_cut(const struct batch *batch, uint64_t seed, int32_t epoch, int3
         begin[m] = n_ids;
         for (int32_t k = first; k < end; k++) {
             int32_t behind = whole_groups ? rollouts_group_end(r, scratch[k]) : scratch[k] + 1;
-            for (int32_t i = scratch[k]; i < behind; i++) ids[n_ids++] = i;
+            for (int32_t i = scratch[k]; i < behind; i++)
+                if (batch_judged(batch, i)) ids[n_ids++] = i;
         }
     }
     begin[count] = n_ids;

@@ -10,12 +10,13 @@
 
 /* Cuts a batch into `count` minibatches for one pass over it: groups are shuffled by (seed, batch index, epoch) and
  * dealt out whole, so that a prompt is shared by its samples; with fewer groups than minibatches, sequences are.
- * ids [n_sequences] receives the sequences in that order, members of a group adjacent and in order; minibatch i is
- * ids[begin[i]] .. ids[begin[i + 1] - 1], begin [count + 1]. scratch [n_sequences]. */
+ * ids [n_sequences] receives the sequences in that order, members of a group adjacent and in order, without those
+ * that are set aside; minibatch i is ids[begin[i]] .. ids[begin[i + 1] - 1], begin [count + 1]. scratch [n_sequences]. */
 void minibatch_cut(const struct batch *batch, uint64_t seed, int32_t epoch, int32_t count, int32_t *ids, int32_t *begin,
                    int32_t *scratch);
 
 /* The columns that a minibatch has beside those of its rollouts: X(name, type, elements, what). */
+// clang-format off
 #define MINIBATCH_COLUMNS(X)                                                                                           \
     X(current, float, tokens, "log-probs under the current weights")                                                   \
     X(entropy, float, tokens, "of the distribution there; NaN: unknown")                                               \
@@ -27,6 +28,7 @@ void minibatch_cut(const struct batch *batch, uint64_t seed, int32_t epoch, int3
     X(selected, int32_t, sequences, "the n_selected sequences of the batch that take part in a pass ...")              \
     X(selected_at, int64_t, sequences, "... and where their tokens begin in the columns here")                         \
     X(forwarded, uint8_t, sequences, "current was computed")
+// clang-format on
 
 /* Owned; room for the largest is allocated once. */
 struct minibatch {

@@ -57,37 +57,82 @@ static opsm_status generate_batch(struct producer *p, const struct asked *asked,
     return OPSM_OK;
 }
 
+/* Means of what each verifier says of the responses that have a verdict. */
+static void average_scores(const struct rollouts *r, const float *scores, int32_t n_scores, int64_t judged,
+                           double *means) {
+    for (int32_t k = 0; k < n_scores; k++) {
+        double sum = 0;
+        for (int32_t i = 0; i < r->n_sequences; i++)
+            if (!isnan(r->reward[i])) sum += (double)scores[i * n_scores + k];
+        means[k] = sum / (double)judged;
+    }
+}
+
 static opsm_status judge_batch(struct producer *p, const struct asked *asked, struct batch *batch, opsm_error *err) {
     struct rollouts *r = &batch->rollouts;
-    size_t n = (size_t)r->n_sequences, n_scores = (size_t)reward_count(p->problems->reward);
-    float *scores = mem_alloc(n * n_scores, sizeof *scores);
-    if (!scores) return mem_exhausted(err, "scores", n * n_scores * sizeof *scores);
-    opsm_status status = judge(asked, p->problems, r, r->reward, scores, err);
-    for (size_t k = 0; status == OPSM_OK && k < n_scores; k++) {
-        double sum = 0;
-        for (size_t i = 0; i < n; i++) sum += (double)scores[i * n_scores + k];
-        batch->stats.scores[k] = sum / (double)n;
-    }
+    int32_t n = r->n_sequences, n_scores = reward_count(p->problems->reward);
+    size_t size = (size_t)n * (size_t)n_scores;
+    struct unjudged unjudged = {0};
+    float *scores = mem_alloc(size, sizeof *scores);
+    if (!scores) return mem_exhausted(err, "scores", size * sizeof *scores);
+    opsm_status status = judge(asked, p->problems, r, r->reward, scores, &unjudged, err);
+    if (status == OPSM_OK) status = unjudged_report(&unjudged, n, p->said_unjudged, err);
+    if (status == OPSM_OK) average_scores(r, scores, n_scores, n - unjudged.n, batch->stats.scores);
     mem_free(scores);
+    batch->stats.unjudged = unjudged.n;
+    if (status != OPSM_OK || unjudged.n == 0) return status;
+    status = rollouts_add(r, COLUMN_unjudged, err);
+    for (int32_t i = 0; status == OPSM_OK && i < n; i++) r->unjudged[i] = isnan(r->reward[i]);
     return status;
 }
 
-static opsm_status add_advantages(const opsm_objective *objective, struct batch *batch, opsm_error *err) {
+/* What opsm_advantages takes and gives: the sequences that have a verdict, side by side. */
+struct graded {
+    int64_t n, *groups;
+    float *rewards, *advantages;
+    void *workspace;
+    size_t workspace_size;
+};
+
+static opsm_status compute_advantages(const opsm_objective *objective, struct graded *j, struct batch *batch,
+                                      opsm_error *err) {
     struct rollouts *r = &batch->rollouts;
-    size_t workspace_size = opsm_objective_workspace(r->n_sequences);
-    void *workspace = mem_alloc(workspace_size, 1);
-    if (!workspace) return mem_exhausted(err, "advantages", workspace_size);
+    for (int32_t i = 0; i < r->n_sequences; i++) {
+        if (!batch_judged(batch, i)) continue;
+        j->groups[j->n] = r->group_of[i];
+        j->rewards[j->n++] = r->reward[i];
+    }
     opsm_batch view;
     opsm_batch_init(&view);
-    view.n_sequences = r->n_sequences;
-    view.groups = r->group_of;
-    view.rewards = r->reward;
-    opsm_group_stats groups = {0};
-    opsm_status status = opsm_advantages(objective, &view, r->advantage, &groups, workspace, workspace_size, err);
-    mem_free(workspace);
+    view.n_sequences = j->n;
+    view.groups = j->groups;
+    view.rewards = j->rewards;
+    opsm_group_stats groups;
+    opsm_status status =
+        opsm_advantages(objective, &view, j->advantages, &groups, j->workspace, j->workspace_size, err);
+    if (status != OPSM_OK) return status;
+    int64_t at = 0;
+    for (int32_t i = 0; i < r->n_sequences; i++) r->advantage[i] = batch_judged(batch, i) ? j->advantages[at++] : 0;
     batch->stats.reward_mean = groups.reward_mean;
     batch->stats.reward_std = groups.reward_std;
     batch->stats.zero_groups = groups.zero_groups;
+    return OPSM_OK;
+}
+
+static opsm_status add_advantages(const opsm_objective *objective, struct batch *batch, opsm_error *err) {
+    size_t n = (size_t)batch->rollouts.n_sequences, workspace_size = opsm_objective_workspace((int64_t)n);
+    struct graded j = {.groups = mem_alloc(n, sizeof *j.groups),
+                       .rewards = mem_alloc(n, sizeof *j.rewards),
+                       .advantages = mem_alloc(n, sizeof *j.advantages),
+                       .workspace = mem_alloc(workspace_size, 1),
+                       .workspace_size = workspace_size};
+    bool whole = j.groups && j.rewards && j.advantages && j.workspace;
+    opsm_status status = whole ? compute_advantages(objective, &j, batch, err)
+                               : mem_exhausted(err, "advantages", workspace_size + n * 16);
+    mem_free(j.groups);
+    mem_free(j.rewards);
+    mem_free(j.advantages);
+    mem_free(j.workspace);
     return status;
 }
 

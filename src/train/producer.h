@@ -17,6 +17,7 @@ struct producer {
     struct sampling sampling;
     int32_t max_prompt;           /* tokens */
     const atomic_bool *interrupt; /* NULL: never */
+    bool *said_unjudged;          /* see unjudged_report */
     struct model *rounded;        /* owned */
 };
 

@@ -411,6 +411,7 @@ opsm_status run_evaluate(struct run *run, int64_t last_iteration, opsm_error *er
                                        .n_stop = c->rollout.stop.count,
                                        .seed = c->seed,
                                        .interrupt = run->options->interrupt,
+                                       .said_unjudged = &run->said_unjudged,
                                        .show = c->rollout.samples > 0 ? write_eval_samples : NULL,
                                        .viewer = run};
     struct evaluation e;
@@ -430,6 +431,7 @@ opsm_status run_evaluate(struct run *run, int64_t last_iteration, opsm_error *er
     metrics_number(m, "reward_mean", e.reward_mean);
     metrics_integer(m, "problems", e.problems);
     metrics_integer(m, "samples", e.samples);
+    metrics_integer(m, "unjudged", e.unjudged);
     metrics_integer(m, "tokens", e.tokens);
     metrics_number(m, "length_mean", e.length_mean);
     metrics_number(m, "finished", e.finished);

@@ -25,8 +25,9 @@ struct run {
     int32_t room;                /* sequences that it takes at once */
     struct source *source;       /* of batches, borrowed; NULL: supervised */
     struct run_position position;
-    int lock;       /* file descriptor that keeps a second process out of the directory */
-    double started; /* clock_seconds() */
+    int lock;           /* file descriptor that keeps a second process out of the directory */
+    double started;     /* clock_seconds() */
+    bool said_unjudged; /* that something could not be judged */
     struct train_summary summary;
 };
 

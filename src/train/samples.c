@@ -182,7 +182,10 @@ static void put_sequence(struct json_writer *line, const struct run_config *conf
     const int64_t *prompt = r->prompt_offset + r->group_of[i];
     bool measured = record->reason != OPSM_REASON_UNKNOWN;
     char reason[160];
-    samples_reason(&config->objective, record, reason, sizeof reason);
+    if (batch_judged(batch, i))
+        samples_reason(&config->objective, record, reason, sizeof reason);
+    else
+        snprintf(reason, sizeof reason, "set aside: it could not be judged");
     json_put_open(line, NULL, '{');
     json_put_int(line, "iteration", iteration);
     json_put_int(line, "group", batch_group_name(batch, i));
@@ -250,7 +253,10 @@ opsm_status samples_write_eval(const char *path, const struct tokenizer *tokeniz
         put_prompt(&json, tokenizer, asked->prompts.ids + asked->offset[k], asked->offset[k + 1] - asked->offset[k]);
         put_response(&json, tokenizer, rollouts, i);
         json_put_number(&json, "reward", (double)rewards[i]);
-        json_put_bool(&json, "right", scores[(int64_t)i * n_scores] >= 1);
+        if (isnan(rewards[i]))
+            json_put_null(&json, "right");
+        else
+            json_put_bool(&json, "right", scores[(int64_t)i * n_scores] >= 1);
         json_put_close(&json, '}');
         json_put_end(&json);
     }

@@ -10,10 +10,11 @@
  *    "right":false}
  *
  * drift (nats per token), delta and keep are those of the last optimiser step that used the sequence; null where none
- * measured it. The response is the text that was judged: without end tokens, and without a stop string and what follows.
- * Texts are cut at 4000 bytes. Which sequences: groups in which the mask dropped something first (half of
- * them), then groups with better and worse answers, then the first ones; of a group up to four: two dropped ones, one with A > 0, a kept one with A < 0, one
- * with A = 0, then more of each. Nothing of it is random.
+ * measured it. reward and right are null where the response could not be judged. The response is the text that was
+ * judged: without end tokens, and without a stop string and what follows. Texts are cut at 4000 bytes. Which sequences:
+ * groups in which the mask dropped something first (half of them), then groups with better and worse answers, then the
+ * first ones; of a group up to four: two dropped ones, one with A > 0, a kept one with A < 0, one with A = 0, then more
+ * of each. Nothing of it is random.
  */
 #ifndef OPSM_TRAIN_SAMPLES_H
 #define OPSM_TRAIN_SAMPLES_H

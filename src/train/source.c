@@ -80,6 +80,7 @@ struct batch_stats source_fresh(const struct source *s, int64_t iteration) {
         struct batch_stats before = fresh;
         fresh = s->queue[i].stats;
         fresh.tokens += before.tokens;
+        fresh.unjudged += before.unjudged;
         fresh.seconds_rollout += before.seconds_rollout;
         fresh.seconds_reward += before.seconds_reward;
     }

@@ -32,7 +32,7 @@ opsm_status source_next(struct source *source, int64_t iteration, int64_t bound,
 /* The batch of the last source_next has been trained on. */
 void source_done(struct source *source);
 
-/* What came in during `iteration`: tokens and seconds of all of it, the rest of its last batch. */
+/* What came in during `iteration`: tokens, seconds and unjudged of all of it, the rest of its last batch. */
 struct batch_stats source_fresh(const struct source *source, int64_t iteration);
 
 /* As part of a checkpoint. Reading empties the source first, and leaves it empty on failure. */

@@ -66,7 +66,8 @@ static opsm_status open_source(struct training *t, opsm_error *err) {
                                     .generator = run->generator,
                                     .sampling = run_sampling(run->config),
                                     .max_prompt = run_max_prompt(run->config, run->model),
-                                    .interrupt = run->options->interrupt};
+                                    .interrupt = run->options->interrupt,
+                                    .said_unjudged = &run->said_unjudged};
     opsm_status status = producer_open(&t->producer, err);
     run->source = &t->source;
     return status == OPSM_OK ? source_open(&t->source, &t->producer, run->config->schedule.staleness, err) : status;

@@ -104,6 +104,7 @@ opsm_status write_iteration(const struct sink *sink, const struct run_position *
     metrics_number(m, "finished", fresh->finished);
     metrics_number(m, "truncated", 1 - fresh->finished);
     metrics_number(m, "skipped_groups", (double)fresh->zero_groups);
+    metrics_integer(m, "unjudged", fresh->unjudged);
     metrics_number(m, "tokens", (double)fresh->tokens);
     metrics_number(m, "drift_negative_mean", step_mean(tally, TALLY_DRIFT_NEGATIVE_SUM));
     metrics_number(m, "drift_positive_mean", step_mean(tally, TALLY_DRIFT_POSITIVE_SUM));

@@ -323,6 +323,7 @@ static void a_dump_says_what_the_columns_say(void **state) {
     (void)state;
     for (int kind = 0; kind < 8; kind++) {
         struct batch b = make_ragged(column_bit(COLUMN_logp_current) | (kind & 1 ? UINT64_MAX : 0));
+        rollouts_drop(&b.rollouts, COLUMN_unjudged); /* what is set aside is in no dump */
         if (!(kind & 2)) rollouts_drop(&b.rollouts, COLUMN_mask);
         b.mask_truncated = kind & 4;
         for (int64_t t = 0; b.rollouts.mask && t < b.rollouts.offset[N]; t++) b.rollouts.mask[t] = t % 3 != 0;
@@ -415,7 +416,7 @@ static void gathered_columns_are_the_batchs(void **state) {
 /* Whole groups of any size, each once, none cut, as long as there are as many as minibatches. */
 static void groups_of_any_size_are_dealt_whole(void **state) {
     (void)state;
-    struct batch b = make_ragged(UINT64_MAX);
+    struct batch b = make_ragged(UINT64_MAX ^ column_bit(COLUMN_unjudged));
     const int64_t *group_of = b.rollouts.group_of;
     for (int count = 1; count <= N; count++) {
         int32_t ids[N], begin[N + 1], seen[N] = {0};
@@ -440,6 +441,7 @@ static void every_gathered_column_is_the_batchs(void **state) {
     for (int absent = 0; absent <= COLUMN_COUNT; absent++) {
         /* the same minibatch: columns come and go */
         struct batch b = make_ragged(UINT64_MAX ^ (absent < COLUMN_COUNT ? column_bit(absent) : 0));
+        rollouts_drop(&b.rollouts, COLUMN_unjudged);
         if (!b.rollouts.advantage) assert_ok(rollouts_add(&b.rollouts, COLUMN_advantage, &err));
         assert_ok(minibatch_gather(&mb, &b, ids, 4, 20, &err));
         for (int id = 0; id < COLUMN_COUNT; id++) {

@@ -51,21 +51,21 @@ static void pass_at_k_is_unbiased(void **state) {
 static void pass_at_k_over_problems(void **state) {
     (void)state;
     const int64_t right[] = {4, 4, 0, 2};
-    struct interval found = interval_pass_at_k(right, 4, 4, 1);
+    struct interval found = interval_pass_at_k(right, NULL, 4, 4, 1);
     assert_near(found.estimate, 0.625, 1e-15);
     assert_near(found.low, 0.222169, 1e-6);
     assert_near(found.high, 0.906762, 1e-6);
-    assert_near(interval_pass_at_k(right, 4, 4, 2).estimate, (2 + 5.0 / 6) / 4, 1e-15);
+    assert_near(interval_pass_at_k(right, NULL, 4, 4, 2).estimate, (2 + 5.0 / 6) / 4, 1e-15);
 
     const int64_t all[] = {4, 4, 4}, half[] = {2, 2, 2};
-    struct interval certain = interval_pass_at_k(all, 3, 4, 1), plain = interval_rate(3, 3);
+    struct interval certain = interval_pass_at_k(all, NULL, 3, 4, 1), plain = interval_rate(3, 3);
     assert_near(certain.low, plain.low, 1e-15);
     assert_near(certain.high, 1, 1e-15);
-    struct interval even = interval_pass_at_k(half, 3, 4, 1); /* no variance: capped at the 12 samples */
+    struct interval even = interval_pass_at_k(half, NULL, 3, 4, 1); /* no variance: capped at the 12 samples */
     assert_near(even.low, interval_rate(6, 12).low, 1e-15);
-    assert_true(isnan(interval_pass_at_k(right, 4, 4, 5).estimate));
-    assert_true(isnan(interval_pass_at_k(right, 0, 4, 1).estimate));
-    struct interval one = interval_pass_at_k(half, 1, 4, 1);
+    assert_true(isnan(interval_pass_at_k(right, NULL, 4, 4, 5).estimate));
+    assert_true(isnan(interval_pass_at_k(right, NULL, 0, 4, 1).estimate));
+    struct interval one = interval_pass_at_k(half, NULL, 1, 4, 1);
     assert_true(one.low > 0 && one.high < 1);
 }
 
@@ -84,7 +84,7 @@ static void pass_at_k_intervals_cover(void **state) {
             for (int s = 0; s < SAMPLES; s++) right[i] += rng_unit(&r) < rate;
             total += right[i];
         }
-        struct interval honest = interval_pass_at_k(right, PROBLEMS, SAMPLES, 1);
+        struct interval honest = interval_pass_at_k(right, NULL, PROBLEMS, SAMPLES, 1);
         struct interval naive = interval_rate(total, (int64_t)PROBLEMS * SAMPLES);
         covered += honest.low <= 0.32 && 0.32 <= honest.high;
         covered_naive += naive.low <= 0.32 && 0.32 <= naive.high;

@@ -318,6 +318,16 @@ static void rounded_weights_leave_a_gap(void **state) {
     assert_true(gap[0] == 0 && gap[2] > 1e-5 && gap[2] < 0.05);
 }
 
+/* Whether and when a run is evaluated changes nothing about what it learns. */
+static void evaluations_leave_training_alone(void **state) {
+    (void)state;
+    const char *more[] = {"eval.temperature=1", "train.eval_every=1"};
+    run_straight("evaluated", 3, more, 2);
+    more[1] = "train.eval_every=0";
+    run_straight("unevaluated", 3, more, 2);
+    assert_same_file("evaluated", "unevaluated", "model.gguf");
+}
+
 /* With several samples an evaluation has pass@k beside accuracy, and how many different responses were right: here
  * there is one right response a problem, so that both are the same number. */
 static void evaluations_report_pass_at_k(void **state) {
@@ -758,6 +768,7 @@ int main(void) {
         cmocka_unit_test(the_queue_delays_by_staleness),
         cmocka_unit_test(rounded_weights_leave_a_gap),
         cmocka_unit_test(the_kept_guard_only_shrinks_steps),
+        cmocka_unit_test(evaluations_leave_training_alone),
         cmocka_unit_test(evaluations_report_pass_at_k),
         cmocka_unit_test(iterations_count_drift_by_sign),
         cmocka_unit_test(threads_change_nothing),
