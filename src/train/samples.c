@@ -23,43 +23,30 @@ void samples_note(struct batch *batch, const int32_t *ids, int32_t n, const opsm
 /* ---- why --------------------------------------------------------------------------------------------------------- */
 
 static void reason_dropped(const opsm_sequence *r, char *text, size_t size) {
-    const char *name = opsm_reason_name((opsm_reason)r->reason);
-    switch ((opsm_reason)r->reason) {
-    case OPSM_REASON_UNKNOWN:
-        snprintf(text, size, "no optimiser step measured it");
-        break;
-    case OPSM_REASON_TRUNCATED:
-        snprintf(text, size, "cut off: it is in no loss");
-        break;
-    case OPSM_REASON_EMPTY:
-        snprintf(text, size, "no token of it is in the loss");
-        break;
-    case OPSM_REASON_NONFINITE:
-        snprintf(text, size, "A < 0 and a log-prob is not finite");
-        break;
-    case OPSM_REASON_OPSM:
-        snprintf(text, size, "A < 0 and drift %.3g > %.3g", r->drift, r->delta);
-        break;
-    case OPSM_REASON_DRIFT:
-        snprintf(text, size, "drift %.3g > %.3g", r->drift, r->delta);
-        break;
-    case OPSM_REASON_POSITIVES:
-        snprintf(text, size, "A > 0 and drift %.3g > %.3g", r->drift, r->delta);
-        break;
-    case OPSM_REASON_NEGATIVES:
-        snprintf(text, size, "A < 0: the rule drops all of them");
-        break;
-    case OPSM_REASON_RANDOM:
-        snprintf(text, size, "A < 0, drawn at random");
-        break;
-    case OPSM_REASON_GEOMETRIC:
-    case OPSM_REASON_OUTLIER:
+    static const char *const words[OPSM_REASON_COUNT] = {
+        [OPSM_REASON_UNKNOWN] = "no optimiser step measured it",
+        [OPSM_REASON_TRUNCATED] = "cut off: it is in no loss",
+        [OPSM_REASON_EMPTY] = "no token of it is in the loss",
+        [OPSM_REASON_NONFINITE] = "A < 0 and a log-prob is not finite",
+        [OPSM_REASON_NEGATIVES] = "A < 0: the rule drops all of them",
+        [OPSM_REASON_RANDOM] = "A < 0, drawn at random",
+    };
+    static const char *const drifted[OPSM_REASON_COUNT] = {
+        [OPSM_REASON_OPSM] = "A < 0 and ",
+        [OPSM_REASON_POSITIVES] = "A > 0 and ",
+        [OPSM_REASON_DRIFT] = "",
+    };
+    int reason = r->reason < OPSM_REASON_COUNT ? r->reason : OPSM_REASON_UNKNOWN; /* a checkpoint may say anything */
+    const char *name = opsm_reason_name((opsm_reason)reason);
+    if (words[reason])
+        snprintf(text, size, "%s", words[reason]);
+    else if (drifted[reason])
+        snprintf(text, size, "%sdrift %.3g > %.3g", drifted[reason], r->drift, r->delta);
+    else if (reason == OPSM_REASON_GEOMETRIC || reason == OPSM_REASON_OUTLIER)
         snprintf(text, size, "dropped by rule %s at drift %.3g", name, r->drift);
-        break;
-    default:
+    else
         snprintf(text, size, "%" PRId64 " of %" PRId64 " tokens dropped by rule %s", r->dropped_tokens, r->tokens,
                  name);
-    }
 }
 
 static void reason_kept(const opsm_objective *o, const opsm_sequence *r, char *text, size_t size) {

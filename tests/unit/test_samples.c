@@ -273,6 +273,14 @@ static void reasons_follow_the_rule(void **state) {
     other.dropped_tokens = 3;
     other.reason = OPSM_REASON_ICEPOP;
     assert_string_equal(reason(&o, other), "3 of 10 tokens dropped by rule icepop");
+    for (int k = 0; k < 256; k++) { /* none without words, whatever byte a file has */
+        other.reason = (uint8_t)k;
+        assert_true(strlen(reason(&o, other)) > 4);
+    }
+    other.reason = OPSM_REASON_POSITIVES;
+    assert_string_equal(reason(&o, other), "A > 0 and drift 0.125 > 0.25");
+    other.reason = OPSM_REASON_OUTLIER;
+    assert_string_equal(reason(&o, other), "dropped by rule outlier at drift 0.125");
 }
 
 /* A full disk and a lack of memory are sentences. */
