@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The little of Unicode that pre-tokenizers need: UTF-8, and the classes \p{L}, \p{N}, \s.
+ * The little of Unicode that pre-tokenizers and chat templates need: UTF-8, the classes \p{L}, \p{N}, \s, and upper and
+ * lower case.
  *
  * The classes come from a table of our own (Unicode 15.1, equal to llama.cpp's at every code point), so that the same
  * text has the same ids on every machine. An installed regular-expression library would bring its own Unicode version,
@@ -16,6 +17,12 @@ enum char_class { CHAR_OTHER, CHAR_LETTER, CHAR_NUMBER, CHAR_SPACE, CHAR_END /* 
 
 /* Any code point; those above U+10FFFF are CHAR_OTHER. */
 enum char_class unicode_class(uint32_t code);
+
+/* Case as Python's str has it (unicode_case.c). Upper case may be up to three letters, their number is returned;
+ * `title`: as the first letter of a word. Cased: a letter that has another case. */
+int unicode_upper(uint32_t code, int title, uint32_t out[3]);
+uint32_t unicode_lower(uint32_t code); /* but U+0130, which becomes two */
+int unicode_is_cased(uint32_t code);
 
 /* The character at the start of `text`: its length in bytes, 0 if there is none or it is malformed. Over-long forms and
  * surrogates pass, as they do in llama.cpp. `code` may reach 0x1fffff. */
