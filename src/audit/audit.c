@@ -413,8 +413,8 @@ static opsm_status add_row(struct audit *audit, const struct audit_group *group,
 }
 
 /* `totals` NULL: the pass that adds them up. */
-static opsm_status evaluate(struct audit *audit, const struct audit_rows *rows, const struct audit_group *group,
-                            int64_t first, int64_t n, const opsm_totals *totals, opsm_error *err) {
+static opsm_status evaluate_part(struct audit *audit, const struct audit_rows *rows, const struct audit_group *group,
+                                 int64_t first, int64_t n, const opsm_totals *totals, opsm_error *err) {
     opsm_batch batch;
     make_batch(audit, group, first, n, &batch);
     opsm_error inner = {0};
@@ -450,7 +450,7 @@ static opsm_status pass(struct audit *audit, const opsm_totals *totals, opsm_err
         if (status == OPSM_OK) status = fill_advantages(audit, group, err);
         int64_t step = pairs ? group->n_rows : 1;
         for (int64_t first = 0; first < group->n_rows && status == OPSM_OK; first += step)
-            status = evaluate(audit, rows, group, first, step, totals, err);
+            status = evaluate_part(audit, rows, group, first, step, totals, err);
         if (status != OPSM_OK) break;
     }
     audit_rows_close(rows);

@@ -209,8 +209,7 @@ void file_abort(struct file_out *out) {
     file_out_free(out);
 }
 
-/* ---- reading once --------------------------------------------------------------------------------------------------
- */
+/* ---- reading once ------------------------------------------------------------------------------------------------ */
 
 opsm_status file_in_open(struct file_in *in, const char *path, const char *name, opsm_error *err) {
     *in = (struct file_in){.fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), .name = name};
@@ -302,8 +301,7 @@ opsm_status file_read(const char *path, size_t limit, char **data, size_t *size,
     return status;
 }
 
-/* ---- growing files --------------------------------------------------------------------------------------------------
- */
+/* ---- growing files ----------------------------------------------------------------------------------------------- */
 
 opsm_status file_append_open(int *fd, const char *path, opsm_error *err) {
     *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
@@ -351,8 +349,7 @@ opsm_status file_cut_back(const char *path, uint64_t bytes, opsm_error *err) {
     return opsm_fail(err, OPSM_IO, "cannot cut '%s' back to the checkpoint: %s", path, strerror(errno));
 }
 
-/* ---- directories ----------------------------------------------------------------------------------------------------
- */
+/* ---- directories ------------------------------------------------------------------------------------------------- */
 
 opsm_status file_make_dir(const char *path, opsm_error *err) {
     if (mkdir(path, 0777) != 0 && errno != EEXIST) return io_error(err, "create directory", path);

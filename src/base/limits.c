@@ -16,8 +16,7 @@ static struct limit least(struct limit a, struct limit b) {
     return b.bytes < a.bytes ? b : a;
 }
 
-/* ---- OPSM_MEMORY ---------------------------------------------------------------------------------------------------
- */
+/* ---- OPSM_MEMORY ------------------------------------------------------------------------------------------------- */
 
 /* "3GB", "800 MB", "2.5G"; 0: no size. */
 static uint64_t parse_size(const char *text) {
@@ -44,8 +43,7 @@ opsm_status limits_check_environment(opsm_error *err) {
     return OPSM_OK;
 }
 
-/* ---- the machine and the control group -----------------------------------------------------------------------------
- */
+/* ---- the machine and the control group --------------------------------------------------------------------------- */
 
 /* The number behind `key` in a file of "key number" lines; of a file of one number, key "". UINT64_MAX: none ("max"). */
 static uint64_t number_in(const char *path, const char *key) {
@@ -141,8 +139,7 @@ struct limit limits_memory(void) {
     return least(machine(), control_group());
 }
 
-/* ---- the shell -----------------------------------------------------------------------------------------------------
- */
+/* ---- the shell --------------------------------------------------------------------------------------------------- */
 
 /* `used_kb`: the line of /proc/self/status that counts against the limit. */
 static struct limit resource(int which, const char *used_kb, const char *source) {
@@ -160,8 +157,7 @@ struct limit limits_address_space(void) {
                  resource(RLIMIT_DATA, "VmData:", "`ulimit -d` leaves"));
 }
 
-/* ---- against a need ------------------------------------------------------------------------------------------------
- */
+/* ---- against a need ---------------------------------------------------------------------------------------------- */
 
 /* What libraries ask for on their own account. */
 enum { LIBRARIES = 16 << 20 };
@@ -202,8 +198,7 @@ opsm_status limits_check(const char *what, uint64_t more, uint64_t space, uint64
                      tight.address_space ? "address space" : "memory", tight.source, limits_size(there, left), advice);
 }
 
-/* ---- disk ----------------------------------------------------------------------------------------------------------
- */
+/* ---- disk -------------------------------------------------------------------------------------------------------- */
 
 struct limit limits_disk(const char *path) {
     char at[PATH_ROOM];

@@ -16,8 +16,7 @@ void log_install(log_sink sink, void *user);
 
 void log_line(enum log_level level, const char *format, ...) OPSM_PRINTF(2, 3);
 
-/* ---- what is going on, for somebody who waits: handed to a sink of its own, which decides how often it is shown ----
- */
+/* ---- what is going on, for somebody who waits: handed to a sink of its own, which decides how often it is shown -- */
 
 /* `share` is how much of it is done, 0 to 1, NaN: not known. NULL: nothing is going on. */
 typedef void (*phase_sink)(const char *phase, double share, void *user);

@@ -40,7 +40,7 @@ struct rng rng_make(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t 
     return (struct rng){.seed = seed, .stream = stream, .counter = {a, b, c, 0}};
 }
 
-uint32_t rng_u32(struct rng *r) {
+static uint32_t next_word(struct rng *r) {
     if (r->left == 0) {
         rng_block(r->seed, r->stream, r->counter, r->words);
         r->counter[3]++;
@@ -50,15 +50,15 @@ uint32_t rng_u32(struct rng *r) {
 }
 
 double rng_unit(struct rng *r) {
-    uint32_t hi = rng_u32(r);
-    return unit_from(hi, rng_u32(r));
+    uint32_t hi = next_word(r);
+    return unit_from(hi, next_word(r));
 }
 
 uint32_t rng_below(struct rng *r, uint32_t n) {
     /* Reject the short last interval: 2^32 mod n values at the bottom. */
     uint32_t reject = (uint32_t)(-n) % n;
     for (;;) {
-        uint32_t x = rng_u32(r);
+        uint32_t x = next_word(r);
         if (x >= reject) return x % n;
     }
 }

@@ -27,7 +27,6 @@ struct rng {
 };
 
 struct rng rng_make(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b, uint32_t c);
-uint32_t rng_u32(struct rng *r);
 double rng_unit(struct rng *r);                /* [0, 1) */
 uint32_t rng_below(struct rng *r, uint32_t n); /* uniform in 0..n-1, unbiased; n >= 1 */
 double rng_normal(struct rng *r);              /* mean 0, variance 1 */

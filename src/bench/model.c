@@ -37,8 +37,7 @@ static double head_weights(const struct model *m) {
     return (double)m->config.n_vocab * m->config.dim;
 }
 
-/* ---- generate -------------------------------------------------------------------------------------------------------
- */
+/* ---- generate ---------------------------------------------------------------------------------------------------- */
 
 struct generation {
     struct kv_cache *cache;
@@ -139,10 +138,9 @@ opsm_status bench_generate(struct bench_rate *rate, const struct bench_work *wor
     return status;
 }
 
-/* ---- train ----------------------------------------------------------------------------------------------------------
- */
+/* ---- train ------------------------------------------------------------------------------------------------------- */
 
-struct training {
+struct bench_training {
     struct activations *acts;
     struct pack pack;
     float *logp, *coef;
@@ -162,7 +160,7 @@ static opsm_status check_training(const struct bench_work *work, const struct mo
 }
 
 /* `groups` groups of one prompt and `group` responses; the head predicts every response token. */
-static opsm_status fill_training(struct training *t, const struct bench_work *work, const struct model *m,
+static opsm_status fill_training(struct bench_training *t, const struct bench_work *work, const struct model *m,
                                  opsm_error *err) {
     opsm_status status = check_training(work, m, err);
     if (status != OPSM_OK) return status;
@@ -194,7 +192,7 @@ static opsm_status fill_training(struct training *t, const struct bench_work *wo
     return status;
 }
 
-static opsm_status train_once(struct training *t, const struct model *m, opsm_error *err) {
+static opsm_status train_once(struct bench_training *t, const struct model *m, opsm_error *err) {
     struct lm_head_request request = {.n = t->n, .row = t->rows, .target = t->targets, .inv_temperature = 1};
     opsm_status status = model_forward(t->acts, m, &t->pack, err);
     if (status == OPSM_OK) status = lm_head_logprobs(t->logp, NULL, t->acts, m, &request, err);
@@ -203,7 +201,7 @@ static opsm_status train_once(struct training *t, const struct model *m, opsm_er
     return status;
 }
 
-static void free_training(struct training *t) {
+static void free_training(struct bench_training *t) {
     activations_free(t->acts);
     pack_free(&t->pack);
     mem_free(t->logp);
@@ -214,7 +212,7 @@ static void free_training(struct training *t) {
 
 opsm_status bench_train(struct bench_rate *rate, const struct bench_work *work, const struct model *model,
                         opsm_error *err) {
-    struct training t = {0};
+    struct bench_training t = {0};
     opsm_status status = fill_training(&t, work, model, err);
     if (status == OPSM_OK) status = activations_create(&t.acts, model, t.pack.n_tokens, ACTIVATIONS_ALL, err);
     log_phase("warming up", 0, 1);

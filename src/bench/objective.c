@@ -61,7 +61,7 @@ static void release(struct arrays *a) {
     for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) mem_free(all[k]);
 }
 
-static int larger(const void *a, const void *b) {
+static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
@@ -165,8 +165,8 @@ static opsm_status measure(struct bench_objective *bench, const struct arrays *a
         times[k] = seconds;
         copies[k] = copy;
     }
-    qsort(times, (size_t)bench->repeats, sizeof times[0], larger);
-    qsort(copies, (size_t)bench->repeats, sizeof copies[0], larger);
+    qsort(times, (size_t)bench->repeats, sizeof times[0], by_value);
+    qsort(copies, (size_t)bench->repeats, sizeof copies[0], by_value);
     log_phase(NULL, 0, 0);
     bench->median = times[bench->repeats / 2];
     bench->best = times[0];

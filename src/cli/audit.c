@@ -75,7 +75,7 @@ static opsm_status parse_word(struct audit_options *options, int argc, char **ar
     return OPSM_OK;
 }
 
-static int run(struct audit_options *options) {
+static int run_audit(struct audit_options *options) {
     opsm_error err = {0};
     struct spool spool;
     opsm_status status = opsm_objective_check(&options->config, &err);
@@ -113,7 +113,7 @@ int cmd_audit(int argc, char **argv) {
             memcpy(options->deltas, default_deltas, sizeof default_deltas);
             options->n_deltas = N_DEFAULT_DELTAS;
         }
-        code = run(options);
+        code = run_audit(options);
     }
     mem_free(options);
     return code;

@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* What a person named: a run (checkpoint -1) or a checkpoint of it. */
-struct place {
+struct run_place {
     char *run;
     int64_t checkpoint;
 };
@@ -32,7 +32,7 @@ static int64_t integer(const json_t *row, const char *key) {
 }
 
 /* A line that is no object ends the reading: a process that was killed may leave a torn one. */
-static opsm_status read_rows(struct last_rows *last, const struct place *place, opsm_error *err) {
+static opsm_status read_rows(struct last_rows *last, const struct run_place *place, opsm_error *err) {
     char *path = file_join(place->run, "metrics.jsonl");
     struct jsonl *lines = NULL;
     bool there = false;
@@ -137,8 +137,8 @@ static opsm_status find_model(const char *directory, const struct run_config *co
     return *model ? OPSM_OK : mem_exhausted(err, "a file name", 0);
 }
 
-static opsm_status print_run(const struct place *place, const struct last_rows *last, const struct run_config *config,
-                             bool finished, opsm_error *err) {
+static opsm_status print_run(const struct run_place *place, const struct last_rows *last,
+                             const struct run_config *config, bool finished, opsm_error *err) {
     opsm_status status = OPSM_OK;
     printf("%-16s%s\n", "run", place->run);
     if (place->checkpoint >= 0)
@@ -157,7 +157,7 @@ opsm_status info_run(const char *directory, char **model, opsm_error *err) {
     *model = NULL;
     opsm_status status = cli_run_config_path(directory, &path, err);
     if (status != OPSM_OK) return status;
-    struct place place = {.run = mem_strdup(directory), .checkpoint = -1};
+    struct run_place place = {.run = mem_strdup(directory), .checkpoint = -1};
     if (place.run)
         place.checkpoint = cli_cut_checkpoint(place.run);
     else

@@ -40,7 +40,7 @@ static bool any_done(const struct lab *lab) {
 }
 
 /* No run finished: a failure. An arm that breaks its promise: likewise. */
-static int judge(const struct lab *lab) {
+static int exit_code(const struct lab *lab) {
     opsm_error err = {0};
     fflush(stdout); /* the table comes before what is said about it */
     if (!any_done(lab)) {
@@ -68,7 +68,7 @@ int cmd_lab(int argc, char **argv) {
     status = lab_run(&lab, &options, &err);
     if (status == OPSM_OK || (status == OPSM_INTERRUPTED && any_done(&lab))) print_results(&lab);
     if (status == OPSM_OK && any_done(&lab)) status = write_report(&lab, &err);
-    code = status == OPSM_OK ? judge(&lab) : cli_fail(status, &err);
+    code = status == OPSM_OK ? exit_code(&lab) : cli_fail(status, &err);
     lab_free(&lab);
     return code;
 }

@@ -7,7 +7,7 @@
 enum { INDENT_JOINED = 10, TERM_COLUMNS = 40 };
 
 /* A line, or the lines that are joined into one. */
-struct block {
+struct paragraph {
     struct text text; /* without the indent of its first line */
     size_t indent;
     size_t meaning; /* where the meaning begins in `text`; 0: no term */
@@ -36,7 +36,7 @@ static bool goes_on(const char *next, size_t indent) {
 }
 
 /* Takes the block at *at; false at the end. */
-static bool next_block(struct block *block, const char **at) {
+static bool next_block(struct paragraph *block, const char **at) {
     const char *line = *at;
     text_clear(&block->text);
     if (!*line) return false;
@@ -57,7 +57,7 @@ static bool next_block(struct block *block, const char **at) {
 
 /* ---- for a terminal ---- */
 
-static void print_filled(const struct block *block, FILE *out) {
+static void print_filled(const struct paragraph *block, FILE *out) {
     const char *word = block->text.data;
     size_t hang = block->indent + block->meaning, column = block->indent;
     fprintf(out, "%*s%.*s", (int)block->indent, "", (int)block->meaning, word);
@@ -81,7 +81,7 @@ static void print_filled(const struct block *block, FILE *out) {
 }
 
 void page_print(const char *text, FILE *out) {
-    struct block block = {0};
+    struct paragraph block = {0};
     while (next_block(&block, &text)) {
         if (block.blank)
             putc('\n', out);
@@ -117,14 +117,14 @@ static void print_term(const char *term, size_t length, FILE *out) {
 }
 
 /* Whether a term on a line of its own is before its meaning. */
-static bool is_term_line(const struct block *block, const char *next) {
+static bool is_term_line(const struct paragraph *block, const char *next) {
     size_t indent = indent_of(next), length = strcspn(next, "\n");
     return block->indent == 0 && indent > 0 && indent <= INDENT_JOINED && indent < length &&
            !meaning_of(next + indent, length - indent);
 }
 
 void page_print_roff(const char *text, FILE *out) {
-    struct block block = {0};
+    struct paragraph block = {0};
     bool paragraph = false, defined = false; /* the next block begins a paragraph; is the meaning of a term */
     while (next_block(&block, &text) && !block.text.failed) {
         const char *words = block.blank ? "" : block.text.data;

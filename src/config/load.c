@@ -12,7 +12,7 @@
 enum { PATH_ROOM = 128, WORDS_MAX = 256 };
 
 /* What a walk over one document needs. */
-struct walk {
+struct yaml_walk {
     struct run_config *config;
     struct config_document *document;
     const char *own;   /* a name at the top that is the caller's; NULL: none */
@@ -20,7 +20,7 @@ struct walk {
     opsm_error *err;
 };
 
-static opsm_status at(const struct walk *walk, const yaml_node_t *node, opsm_status status) {
+static opsm_status at(const struct yaml_walk *walk, const yaml_node_t *node, opsm_status status) {
     return config_at(walk->document, node, status, walk->err);
 }
 
@@ -85,7 +85,7 @@ static opsm_status unknown_key(const char *path, opsm_error *err) {
 }
 
 /* A node into the field of `key`. */
-static opsm_status set_value(struct walk *walk, const struct config_key *key, yaml_node_t *node) {
+static opsm_status set_value(struct yaml_walk *walk, const struct config_key *key, yaml_node_t *node) {
     if (node->type == YAML_SEQUENCE_NODE) {
         const char *items[CONFIG_LIST_MAX];
         int n = config_list_texts(walk->document, node, items, CONFIG_LIST_MAX);
@@ -98,10 +98,9 @@ static opsm_status set_value(struct walk *walk, const struct config_key *key, ya
     return config_key_set(walk->config, key, config_scalar(node), walk->err);
 }
 
-/* ---- the walk ------------------------------------------------------------------------------------------------------
- */
+/* ---- the walk ---------------------------------------------------------------------------------------------------- */
 
-static opsm_status set_objective(struct walk *walk, const char *name, const yaml_node_t *node) {
+static opsm_status set_objective(struct yaml_walk *walk, const char *name, const yaml_node_t *node) {
     const char *text = node->type == YAML_SCALAR_NODE ? config_scalar(node) : NULL;
     if (!text)
         return opsm_fail(walk->err, OPSM_INVALID, "objective.%s: expected a single value, found %s", name,
@@ -135,7 +134,7 @@ static bool belongs(const char *key, const char *path) {
 }
 
 /* The policy is auto, or fixed where a threshold is given, unless somebody names it. */
-static opsm_status unset_objective(struct walk *walk, const opsm_objective *defaults, const char *name) {
+static opsm_status unset_objective(struct yaml_walk *walk, const opsm_objective *defaults, const char *name) {
     struct run_config *config = walk->config;
     char value[128];
     opsm_status status = opsm_objective_get(defaults, name, value, sizeof value, walk->err);
@@ -149,7 +148,7 @@ static opsm_status unset_objective(struct walk *walk, const opsm_objective *defa
 }
 
 /* `path: null`, a key or a section: its defaults again. *known: there is such a path. */
-static opsm_status unset(struct walk *walk, const char *path, bool *known) {
+static opsm_status unset(struct yaml_walk *walk, const char *path, bool *known) {
     struct run_config defaults;
     config_defaults(&defaults);
     opsm_status status = OPSM_OK;
@@ -171,9 +170,9 @@ static opsm_status unset(struct walk *walk, const char *path, bool *known) {
     return status;
 }
 
-static opsm_status apply_map(struct walk *walk, const char *path, yaml_node_t *node);
+static opsm_status apply_map(struct yaml_walk *walk, const char *path, yaml_node_t *node);
 
-static opsm_status apply(struct walk *walk, const char *path, yaml_node_t *node) {
+static opsm_status apply(struct yaml_walk *walk, const char *path, yaml_node_t *node) {
     const struct config_key *key = config_key_find(config_keys, config_n_keys, path);
     if (!strcmp(path, "reward") && !config_is_null(node))
         return at(walk, node, config_read_rewards(walk->config, walk->document, node, walk->err));
@@ -196,7 +195,7 @@ static opsm_status apply(struct walk *walk, const char *path, yaml_node_t *node)
 }
 
 /* Recursion ends at the table's own depth: a path that is not one of its sections is an error. */
-static opsm_status apply_map(struct walk *walk, const char *path, yaml_node_t *node) {
+static opsm_status apply_map(struct yaml_walk *walk, const char *path, yaml_node_t *node) {
     for (int i = 0; i < config_map_length(node); i++) {
         struct config_entry entry;
         opsm_status status = config_map_entry(walk->document, node, i, &entry, walk->err);
@@ -214,7 +213,7 @@ static opsm_status apply_map(struct walk *walk, const char *path, yaml_node_t *n
 
 opsm_status config_apply(struct run_config *config, struct config_document *document, yaml_node_t *map, const char *own,
                          opsm_error *err) {
-    struct walk walk = {.config = config, .document = document, .own = own, .err = err};
+    struct yaml_walk walk = {.config = config, .document = document, .own = own, .err = err};
     if (map->type != YAML_MAPPING_NODE)
         return at(&walk, map, opsm_fail(err, OPSM_INVALID, "expected a map of keys, found %s", config_kind(map)));
     return apply_map(&walk, "", map);
@@ -244,7 +243,8 @@ opsm_status config_override(struct run_config *config, const char *assignment, o
                            .data.scalar = {.value = (unsigned char *)"", .style = YAML_PLAIN_SCALAR_STYLE}};
     yaml_node_t *root = config_document_root(&document);
     /* The words of a command line are one document. */
-    struct walk walk = {.config = config, .document = &document, .policy_named = config->policy_in_words, .err = err};
+    struct yaml_walk walk = {
+        .config = config, .document = &document, .policy_named = config->policy_in_words, .err = err};
     status = apply(&walk, path, root ? root : &nothing);
     config->policy_in_words = walk.policy_named;
     config_document_close(&document);

@@ -184,8 +184,7 @@ void dataset_free(struct dataset *dataset) {
     *dataset = (struct dataset){0};
 }
 
-/* ---- rows that are readable, but of no use --------------------------------------------------------------------------
- */
+/* ---- rows that are readable, but of no use ----------------------------------------------------------------------- */
 
 const char *row_fault_text(enum row_fault fault) {
     static const char *const texts[] = {

@@ -16,7 +16,7 @@ void characters_mark_problem(const struct problem *problem, bool seen[256]) {
     characters_mark(problem->answer, seen);
 }
 
-struct tally {
+struct unwritten {
     int64_t problems, with, bytes;
     uint32_t first; /* character */
 };
@@ -45,7 +45,7 @@ static uint32_t find_missing_in(const struct problems *p, const struct problem *
 
 /* A byte without a token may still be part of a longer one: only encoding tells. What is wrong with a problem otherwise
  * is for others to say. */
-static opsm_status check_problem(const struct problems *p, const struct problem *problem, struct tally *tally,
+static opsm_status check_problem(const struct problems *p, const struct problem *problem, struct unwritten *tally,
                                  opsm_error *err) {
     tally->problems++;
     uint32_t code = find_missing_in(p, problem);
@@ -61,7 +61,8 @@ static opsm_status check_problem(const struct problems *p, const struct problem 
     return status == OPSM_NOMEM ? status : OPSM_OK;
 }
 
-static opsm_status check_split(const struct problems *p, enum data_split split, struct tally *tally, opsm_error *err) {
+static opsm_status check_split(const struct problems *p, enum data_split split, struct unwritten *tally,
+                               opsm_error *err) {
     int64_t n = data_count(p->source, split);
     if (n == DATA_UNLIMITED) n = OF_A_TASK;
     opsm_status status = OPSM_OK;
@@ -75,7 +76,7 @@ static opsm_status check_split(const struct problems *p, enum data_split split, 
 }
 
 opsm_status characters_check(const struct problems *p, opsm_error *err) {
-    struct tally tally = {0};
+    struct unwritten tally = {0};
     opsm_status status = check_split(p, DATA_TRAIN, &tally, err);
     if (status == OPSM_OK) status = check_split(p, DATA_EVAL, &tally, err);
     if (status != OPSM_OK || tally.bytes == 0) return status;

@@ -84,8 +84,7 @@ opsm_status problems_source(struct data_source **source, const struct run_config
     return config->task.name ? open_task(source, config, chat, err) : open_file(source, config, use, err);
 }
 
-/* ---- the reward ---------------------------------------------------------------------------------------------------
- */
+/* ---- the reward -------------------------------------------------------------------------------------------------- */
 
 /* Whether the reward can judge every row that has an answer at all; *why: one that it cannot. */
 static opsm_status reads_every_answer(const struct problems *p, bool *every, opsm_error *why, opsm_error *err) {

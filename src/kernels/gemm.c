@@ -127,11 +127,6 @@ void gemm_weight_free(struct gemm_weight *weight) {
     mem_free(weight);
 }
 
-size_t gemm_weight_bytes(const struct gemm_weight *weight) {
-    const struct side *f = &weight->forward, *b = &weight->backward;
-    return sizeof *weight + (size_t)f->cut.count * f->slice_stride + (size_t)b->cut.count * b->slice_stride;
-}
-
 size_t gemm_weight_estimate(int64_t n_out, int64_t n_in, enum dtype type, bool backward) {
     return (size_t)n_out * (size_t)n_in * dtype_size(gemm_compute_type(type)) * (backward ? 2 : 1);
 }

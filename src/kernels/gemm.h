@@ -37,9 +37,7 @@ void gemm_weight_free(struct gemm_weight *weight); /* NULL is allowed */
 /* Packs a new version from the f32 master w [n_out, n_in], row-major (borrowed); parallel. */
 opsm_status gemm_weight_pack(struct gemm_weight *weight, const float *w, opsm_error *err);
 
-size_t gemm_weight_bytes(const struct gemm_weight *weight);
-
-/* The same before it is created, but for the padding of narrow matrices. */
+/* Its bytes once it is created, but for the padding of narrow matrices. */
 size_t gemm_weight_estimate(int64_t n_out, int64_t n_in, enum dtype type, bool backward);
 
 /* y[m, n_out] = x[m, n_in] W^T (+ y where `accumulate`). x is in the weight's format, rows ldx elements apart; y f32,

@@ -18,16 +18,16 @@
 enum { STEPS_MAX = 10000000 };
 
 /* Keys of the section that hold a single value. */
-struct settings {
+struct lab_settings {
     char *base, *reference; /* owned */
     int32_t jobs;
     double final_share;
     struct lab_collapse collapse;
 };
 
-static const struct settings default_settings = {.final_share = 1.0 / 3, .collapse = {0.5, 1.0 / 3}};
+static const struct lab_settings default_settings = {.final_share = 1.0 / 3, .collapse = {0.5, 1.0 / 3}};
 
-#define AT(field) offsetof(struct settings, field)
+#define AT(field) offsetof(struct lab_settings, field)
 static const struct config_key keys[] = {
     {"lab.base", KEY_TEXT, AT(base), 0, 0, NULL, NULL},
     {"lab.reference", KEY_TEXT, AT(reference), 0, 0, NULL, NULL},
@@ -42,7 +42,7 @@ enum { N_KEYS = sizeof keys / sizeof *keys };
 struct reader {
     struct lab *lab;
     struct config_document *document; /* of the file, or of a word of the command line */
-    struct settings settings;
+    struct lab_settings settings;
     uint64_t *seeds; /* [lab->n_seeds] */
     yaml_node_t *arms, *start, *expect;
     bool words; /* past the file: words of the command line */

@@ -24,7 +24,7 @@ struct comparison {
     int32_t pairs;
 };
 
-static struct comparison compare(const struct lab *lab, int32_t arm, int32_t other) {
+static struct comparison compare_arms(const struct lab *lab, int32_t arm, int32_t other) {
     struct comparison c = {.outcome = OUTCOME_UNKNOWN};
     c.difference = lab_difference(lab, arm, other, &c.pairs);
     if (c.pairs < 2 || !isfinite(c.difference.estimate)) return c;
@@ -58,11 +58,12 @@ static void say_outcome(const struct lab *lab, int32_t other, enum outcome outco
     static const char *const openings[OUTCOMES] = {"Lower than", "Higher than", "Not told apart from",
                                                    "Not compared with"};
     struct list list = {.out = out};
-    for (int32_t a = 0; a < lab->n_arms; a++) list.total += a != other && compare(lab, a, other).outcome == outcome;
+    for (int32_t a = 0; a < lab->n_arms; a++)
+        list.total += a != other && compare_arms(lab, a, other).outcome == outcome;
     if (list.total == 0) return;
     text_printf(out, " %s %s: ", openings[outcome], lab->arms[other].name);
     for (int32_t a = 0; a < lab->n_arms; a++) {
-        struct comparison c = compare(lab, a, other);
+        struct comparison c = compare_arms(lab, a, other);
         if (a == other || c.outcome != outcome) continue;
         struct interval d = c.difference;
         if (outcome == OUTCOME_LOWER) d = (struct interval){-d.estimate, -d.high, -d.low};

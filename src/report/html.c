@@ -24,7 +24,7 @@ static void arm_free(struct report_arm *arm) {
     mem_free(arm->name);
 }
 
-void report_free(struct report *report) {
+static void report_free(struct report *report) {
     for (int a = 0; a < report->n_arms; a++) arm_free(&report->arms[a]);
     mem_free(report->arms);
     text_free(&report->labs);

@@ -113,8 +113,6 @@ struct report {
 
 enum { REPORT_KEYS_MAX = 512, REPORT_ARMS_MAX = 256, REPORT_SEEDS_MAX = 256 };
 
-void report_free(struct report *report);
-
 /* One sentence for the person who reads the page. */
 void report_note(struct report *report, const char *format, ...) OPSM_PRINTF(2, 3);
 

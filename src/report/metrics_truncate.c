@@ -8,16 +8,16 @@
 #include <jansson.h>
 #include <string.h>
 
-enum verdict { KEEP, LATER, FAULTY };
+enum fate { KEEP, LATER, FAULTY };
 
-static enum verdict judge(const char *line, size_t length, int64_t iteration, int64_t *step) {
+static enum fate fate_of(const char *line, size_t length, int64_t iteration, int64_t *step) {
     json_t *row = json_loadb(line, length, JSON_ALLOW_NUL, NULL);
     const json_t *number = json_object_get(row, "iteration"), *count = json_object_get(row, "step");
-    enum verdict verdict = FAULTY;
-    if (json_is_integer(number)) verdict = json_integer_value(number) <= iteration ? KEEP : LATER;
+    enum fate fate = FAULTY;
+    if (json_is_integer(number)) fate = json_integer_value(number) <= iteration ? KEEP : LATER;
     *step = json_is_integer(count) ? json_integer_value(count) : -1;
     json_decref(row);
-    return verdict;
+    return fate;
 }
 
 /* Writes the lines to keep to `out`; *changed when any is not kept. */
@@ -30,14 +30,14 @@ static void copy_kept(const struct file_map *map, const char *path, int64_t iter
         const char *newline = memchr(line, '\n', (size_t)(end - line));
         int64_t step = -1;
         /* Without its newline the last line is torn, even if what is there happens to be JSON. */
-        enum verdict verdict = newline ? judge(line, (size_t)(newline - line), iteration, &step) : LATER;
+        enum fate fate = newline ? fate_of(line, (size_t)(newline - line), iteration, &step) : LATER;
         const char *next = newline ? newline + 1 : end;
-        if (verdict == KEEP) {
+        if (fate == KEEP) {
             file_write(out, line, (size_t)(next - line));
             if (step > *last_step) *last_step = step;
         }
-        *changed |= verdict != KEEP;
-        faulty += verdict == FAULTY;
+        *changed |= fate != KEEP;
+        faulty += fate == FAULTY;
         line = next;
     }
     if (faulty) log_line(LOG_WARN, "%s: dropped %lld lines that are not metrics", path, faulty);

@@ -131,7 +131,7 @@ opsm_status tensorboard_flush(struct tensorboard *board, opsm_error *err) {
 static const char EVENTS[] = "events.out.tfevents.";
 
 /* The number at the end of the name of one of our event files, -1 for another name. */
-static int64_t number_of(const char *name) {
+static int64_t events_number(const char *name) {
     if (strncmp(name, EVENTS, sizeof EVENTS - 1) != 0) return -1;
     const char *digits = strrchr(name, '.') + 1;
     size_t n = strspn(digits, "0123456789");
@@ -150,7 +150,7 @@ static opsm_status cut_back(const char *dir, struct tensorboard_end keep, opsm_e
     if (!entries) return opsm_fail(err, OPSM_IO, "cannot open the directory '%s': %s", dir, strerror(errno));
     opsm_status status = OPSM_OK;
     for (struct dirent *entry; status == OPSM_OK && (entry = readdir(entries));) {
-        int64_t number = number_of(entry->d_name);
+        int64_t number = events_number(entry->d_name);
         if (number < 0 || number < keep.file) continue;
         char *path = file_join(dir, entry->d_name);
         status = path ? cut_file(path, number == keep.file, keep.bytes, err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reward/expression.h"
 #include "reward/answer.h"
+#include "reward/number.h"
 #include <stdlib.h>
 
 enum { PART_MAX = INT32_MAX };
@@ -15,19 +16,10 @@ static void skip_blanks(struct parser *p) {
     while (p->at < p->end && is_space(*p->at)) p->at++;
 }
 
-static int64_t gcd(int64_t a, int64_t b) {
-    while (b) {
-        int64_t r = a % b;
-        a = b;
-        b = r;
-    }
-    return a;
-}
-
 /* Lowest terms; false when a part is out of range, so that the products of two fractions always fit in 64 bits. */
 static bool reduced(int64_t over, int64_t under, struct fraction *value) {
     if (under == 0) return false;
-    int64_t common = gcd(llabs(over), llabs(under));
+    int64_t common = (int64_t)number_gcd((uint64_t)llabs(over), (uint64_t)llabs(under));
     if (under < 0) common = -common;
     over /= common;
     under /= common;

@@ -43,7 +43,7 @@ static uint64_t divide(const struct number *number, uint64_t divisor, char *quot
     return rest;
 }
 
-static uint64_t gcd(uint64_t a, uint64_t b) {
+uint64_t number_gcd(uint64_t a, uint64_t b) {
     while (b) {
         uint64_t rest = a % b;
         a = b;
@@ -70,7 +70,7 @@ static void cast_out(struct number *number, uint64_t factor, uint64_t other) {
 
 void number_settle(struct number *number) {
     if (number->under > 1) {
-        uint64_t common = gcd(number->under, divide(number, number->under, NULL));
+        uint64_t common = number_gcd(number->under, divide(number, number->under, NULL));
         divide(number, common, number->digits);
         number->under /= common;
         trim_zeros(number);

@@ -85,6 +85,9 @@ bool number_is_scale(struct span word);
  * Known units and words may follow. Linear in the length of the range. */
 bool number_alone(struct span text, size_t from, size_t to, bool first, struct number *number, struct span *found);
 
+/* The greatest common divisor; gcd(a, 0) = a. */
+uint64_t number_gcd(uint64_t a, uint64_t b);
+
 /* Equal values are equal however they are written. A whole number equals nothing but itself; two that are not whole may
  * differ by a millionth of the larger. `tolerance` > 0 holds for all instead: |a - b| <= tolerance * max(|a|, |b|). */
 bool number_same(const struct number *a, const struct number *b, double tolerance);

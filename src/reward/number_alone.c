@@ -15,14 +15,6 @@ struct token {
     bool alone;
 };
 
-static bool is_letter(char c) {
-    return is_word(c) && !is_digit(c) && c != '_';
-}
-
-static char at(struct span text, size_t i) {
-    return i < text.length ? text.at[i] : '\0';
-}
-
 static struct span from(struct span text, size_t start) {
     return (struct span){text.at + start, text.length - start};
 }
@@ -66,7 +58,7 @@ static struct span word_before(struct span text, size_t i) {
 
 static struct span word_from(struct span text, size_t i) {
     size_t n = 0;
-    while (n < REACH && is_letter(at(text, i + n))) n++;
+    while (n < REACH && is_letter(span_byte(text, i + n))) n++;
     return (struct span){text.at + i, n};
 }
 
@@ -204,7 +196,7 @@ static bool free_on_the_left(struct span text, size_t start) {
 static bool is_variable(struct span text, size_t i) {
     struct span word = word_from(text, i);
     char c = word.length == 1 ? lower_ascii(word.at[0]) : 'a';
-    return c != 'a' && c != 'i' && at(text, i + 1) != '\'';
+    return c != 'a' && c != 'i' && span_byte(text, i + 1) != '\'';
 }
 
 /* Whether a number of Unicode or a lone Greek letter begins at `i`. */
@@ -218,10 +210,10 @@ static bool is_value(struct span text, size_t i) {
 
 /* Whether what follows a minus at `i` makes it one, and not a dash of prose. */
 static bool minus_ties(struct span text, size_t i) {
-    if (at(text, i) == '>') return false;
-    bool spaced = at(text, i) == ' ';
-    while (at(text, i) == ' ' && spaced) i++;
-    char c = at(text, i);
+    if (span_byte(text, i) == '>') return false;
+    bool spaced = span_byte(text, i) == ' ';
+    while (span_byte(text, i) == ' ' && spaced) i++;
+    char c = span_byte(text, i);
     return (spaced ? is_variable(text, i) : is_word(c)) || c == '\\' || c == '(' || c == '$';
 }
 
@@ -230,15 +222,15 @@ static bool and_part(struct span text, size_t i) {
     static const char *const and[] = {"and"}, *const counts[] = {"a", "one", "two", "three"};
     struct span word = word_from(text, i);
     i += word.length;
-    if (!WORD_IS(word, and) || at(text, i) != ' ') return false;
+    if (!WORD_IS(word, and) || span_byte(text, i) != ' ') return false;
     struct span count = word_from(text, ++i);
     i += count.length;
-    return WORD_IS(count, counts) && at(text, i) == ' ' && number_is_scale(word_from(text, i + 1));
+    return WORD_IS(count, counts) && span_byte(text, i) == ' ' && number_is_scale(word_from(text, i + 1));
 }
 
 /* Whether the character at `i` ties what comes before it; `spaced`: blanks come between. */
 static bool ties_right(struct span text, size_t i, bool spaced) {
-    char c = at(text, i), next = at(text, i + 1);
+    char c = span_byte(text, i), next = span_byte(text, i + 1);
     if (c & 0x80) {
         size_t length;
         enum tie tie = tie_of(span_code_at(text, i, &length));
@@ -257,7 +249,7 @@ static bool ties_right(struct span text, size_t i, bool spaced) {
     case '\'':
         return !spaced && is_word(next);
     case '*':
-        if (next == '*') next = at(text, i + 2), c = '\0';
+        if (next == '*') next = span_byte(text, i + 2), c = '\0';
         return c == '\0' ? is_word(next) || next == '/' || next == '^'
                          : spaced || is_word(next) || next == '\\' || next == '(';
     case '-':
@@ -265,7 +257,7 @@ static bool ties_right(struct span text, size_t i, bool spaced) {
     case '/':
         return spaced || word_from(text, i + 1).length < 2;
     case '<':
-        if (next == 's' && at(text, i + 2) == 'u') return true; /* <sub>, <sup> */
+        if (next == 's' && span_byte(text, i + 2) == 'u') return true; /* <sub>, <sup> */
         return next != '/' && !is_letter(next);
     case '\\':
         return is_letter(next) && !is_harmless(word_from(text, i + 1));
@@ -301,8 +293,9 @@ static bool free_on_the_right(struct span text, size_t end) {
 
 /* "2. Then" at the beginning of a line, also of a heading: "## 2. Then". */
 static bool counts_a_list(struct span text, const struct token *token) {
-    char mark = at(text, token->end);
-    if ((mark != '.' && mark != ')') || at(text, token->end + 1) != ' ' || token->end - token->start > 2) return false;
+    char mark = span_byte(text, token->end);
+    if ((mark != '.' && mark != ')') || span_byte(text, token->end + 1) != ' ' || token->end - token->start > 2)
+        return false;
     if (!is_digit(text.at[token->start])) return false; /* -5, $5 */
     size_t i = token->start;
     while (i > 0 && token->start - i < REACH && strchr(" *#", text.at[i - 1]) && text.at[i - 1]) i--;
@@ -364,9 +357,9 @@ static bool joined(struct span text, size_t end, size_t start) {
 static bool may_begin(struct span text, size_t i) {
     char c = text.at[i];
     if (is_digit(c)) return true;
-    if (c == '.') return is_digit(at(text, i + 1));
+    if (c == '.') return is_digit(span_byte(text, i + 1));
     if (c != '\\') return false;
-    char next = at(text, i + 1);
+    char next = span_byte(text, i + 1);
     return next == 'f' || next == 'd' || next == 't' || next == 'c';
 }
 
@@ -391,7 +384,7 @@ static bool next_token(struct span text, size_t *i, size_t to, struct token *tok
 
 /* The value of a token, sign included. */
 static void read_token(struct span text, const struct token *token, struct number *number, struct span *found) {
-    bool formula = text.at[token->start] == '$' && at(text, token->end) == '$';
+    bool formula = text.at[token->start] == '$' && span_byte(text, token->end) == '$';
     *found = (struct span){text.at + token->start + formula, token->end - token->start - formula};
     struct span rest = *found;
     bool negative = false, valued;

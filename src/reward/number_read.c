@@ -13,15 +13,7 @@ static bool eat_one(struct span *text, const char *const *literals, size_t n) {
     return false;
 }
 
-static char at(struct span text, size_t i) {
-    return i < text.length ? text.at[i] : '\0';
-}
-
-static bool is_letter(char c) {
-    return is_word(c) && !is_digit(c) && c != '_';
-}
-
-static void step(struct span *text, size_t n) {
+static void skip(struct span *text, size_t n) {
     text->at += n;
     text->length -= n;
 }
@@ -63,7 +55,7 @@ static bool eat_exponent(struct span *text, int *exponent) {
     bool negative = false;
     number_eat_sign(&rest, &negative);
     int value = 0, n = 0;
-    for (; n < 4 && is_digit(at(rest, 0)); n++, step(&rest, 1)) value = value * 10 + (rest.at[0] - '0');
+    for (; n < 4 && is_digit(span_byte(rest, 0)); n++, skip(&rest, 1)) value = value * 10 + (rest.at[0] - '0');
     if (n == 0 || n > 3) return false;
     *exponent = negative ? -value : value;
     *text = rest;
@@ -84,8 +76,8 @@ static bool eat_separator(struct span *text, const char *separator) {
     struct span rest = *text;
     if (!span_eat(&rest, separator)) return false;
     for (size_t i = 0; i < 3; i++)
-        if (!is_digit(at(rest, i))) return false;
-    if (is_digit(at(rest, 3))) return false;
+        if (!is_digit(span_byte(rest, i))) return false;
+    if (is_digit(span_byte(rest, 3))) return false;
     *text = rest;
     return true;
 }
@@ -93,16 +85,16 @@ static bool eat_separator(struct span *text, const char *separator) {
 static size_t eat_digits(struct span *text, struct number *number) {
     size_t n = 0;
     for (; n < text->length && is_digit(text->at[n]); n++) number_push(number, text->at[n]);
-    step(text, n);
+    skip(text, n);
     return n;
 }
 
 /* The digits before the point. */
 static bool eat_grouped(struct span *text, struct number *number) {
     static const char *const separators[] = {",\\!", ",", "{,}", "\\,", "\xe2\x80\x89", "\xe2\x80\xaf", "\xc2\xa0"};
-    bool leads_zero = at(*text, 0) == '0';
+    bool leads_zero = span_byte(*text, 0) == '0';
     size_t n = eat_digits(text, number);
-    if (n == 0 || n > 3 || leads_zero || is_word(at(*text, 0))) return n > 0;
+    if (n == 0 || n > 3 || leads_zero || is_word(span_byte(*text, 0))) return n > 0;
     for (size_t i = 0; i < sizeof separators / sizeof *separators; i++) {
         if (!eat_separator(text, separators[i])) continue;
         do eat_digits(text, number);
@@ -119,8 +111,8 @@ static bool eat_decimal(struct span *text, struct number *number, bool *plain) {
     number->under = 1;
     number->negative = false;
     bool digits = eat_grouped(text, number);
-    if (at(*text, 0) != '.' || !is_digit(at(*text, 1))) return digits;
-    step(text, 1);
+    if (span_byte(*text, 0) != '.' || !is_digit(span_byte(*text, 1))) return digits;
+    skip(text, 1);
     size_t decimals = eat_digits(text, number);
     number->exponent = decimals <= NUMBER_DIGITS_MAX ? -(int)decimals : 0;
     if (decimals > NUMBER_DIGITS_MAX) number->n_digits = NUMBER_DIGITS_MAX + 1;
@@ -142,9 +134,9 @@ static bool eat_scale(struct span *text, struct number *number) {
     struct span rest = *text;
     int exponent;
     bool scaled = false;
-    if (lower_ascii(at(rest, 0)) == 'e') {
-        step(&rest, 1);
-        scaled = eat_exponent(&rest, &exponent) && !is_word(at(rest, 0));
+    if (lower_ascii(span_byte(rest, 0)) == 'e') {
+        skip(&rest, 1);
+        scaled = eat_exponent(&rest, &exponent) && !is_word(span_byte(rest, 0));
     } else {
         number_eat_blanks(&rest);
         if (!EAT(&rest, times)) return false;
@@ -170,9 +162,9 @@ static bool divide_by(struct number *number, const struct number *divisor) {
 /* {-3}, or a single digit. */
 static bool eat_argument(struct span *text, struct number *number, bool *plain) {
     number_eat_blanks(text);
-    if (is_digit(at(*text, 0))) {
+    if (is_digit(span_byte(*text, 0))) {
         struct span digit = {text->at, 1};
-        step(text, 1);
+        skip(text, 1);
         return eat_decimal(&digit, number, plain);
     }
     if (!span_eat(text, "{")) return false;
@@ -192,7 +184,7 @@ static bool eat_latex_fraction(struct span *text, struct number *number, bool *v
     struct span rest = *text;
     struct number under;
     bool plain_over, plain_under;
-    if (at(rest, 0) != '\\' || !EAT(&rest, names)) return false;
+    if (span_byte(rest, 0) != '\\' || !EAT(&rest, names)) return false;
     if (!eat_argument(&rest, number, &plain_over) || !eat_argument(&rest, &under, &plain_under)) return false;
     *plain = plain_over && plain_under && !number->negative && !under.negative;
     *valued = divide_by(number, &under);
@@ -324,13 +316,13 @@ static bool eat_text_unit(struct span *text) {
         struct span word = word_of(rest);
         if (number_is_scale(word) || is_conjunction(word)) return false;
         if (word.length)
-            step(&rest, word.length);
+            skip(&rest, word.length);
         else if (rest.at[0] == '^' || (rest.at[0] & 0x80)) {
             size_t length = rest.length;
             eat_unit_exponent(&rest);
             if (rest.length == length && !span_eat(&rest, "\xc2\xb0")) return false;
         } else if (rest.at[0] && strchr(" ~./-'()\\$%", rest.at[0]))
-            step(&rest, 1);
+            skip(&rest, 1);
         else
             return false;
     }
@@ -342,11 +334,11 @@ static bool eat_text_unit(struct span *text) {
 /* One word that may be a unit; with `words` any word of prose that has at least two letters. */
 static bool eat_unit_word(struct span *text, bool words) {
     struct span word = word_of(*text);
-    char next = at(*text, word.length);
+    char next = span_byte(*text, word.length);
     if (word.length == 0 || is_digit(next) || next == '_') return false;
     if (number_is_scale(word) || is_conjunction(word)) return false;
     if (!is_unit(word) && !(words && word.length > 1)) return false;
-    step(text, word.length);
+    skip(text, word.length);
     return true;
 }
 
@@ -372,7 +364,7 @@ static bool eat_degree(struct span *text) {
     if (!EAT(text, signs)) return false;
     struct span rest = *text;
     number_eat_blanks(&rest);
-    if (EAT(&rest, scales) && !is_word(at(rest, 0))) *text = rest;
+    if (EAT(&rest, scales) && !is_word(span_byte(rest, 0))) *text = rest;
     return true;
 }
 
@@ -380,7 +372,7 @@ static bool eat_degree(struct span *text) {
 static bool eat_ordinal(struct span *text) {
     static const char *const endings[] = {"st", "nd", "rd", "th"};
     struct span rest = *text;
-    if (!EAT(&rest, endings) || is_word(at(rest, 0))) return false;
+    if (!EAT(&rest, endings) || is_word(span_byte(rest, 0))) return false;
     *text = rest;
     return true;
 }
@@ -407,10 +399,10 @@ void number_eat_name(struct span *text) {
     bool command = span_eat(&rest, "\\");
     struct span name = word_of(rest);
     if (name.length == 0 || (command && IS_ONE_OF(name, values, false))) return;
-    step(&rest, name.length);
+    skip(&rest, name.length);
     if (span_eat(&rest, "_")) {
         bool braced = span_eat(&rest, "{");
-        while (is_word(at(rest, 0))) step(&rest, 1);
+        while (is_word(span_byte(rest, 0))) skip(&rest, 1);
         if (braced && !span_eat(&rest, "}")) return;
     }
     number_eat_blanks(&rest);

@@ -257,7 +257,7 @@ static double judge_with(const struct verifier *v, const struct problem *problem
     return score;
 }
 
-static void judge(const struct reward *reward, const struct reward_item *item, struct verdict *verdict) {
+static void judge_item(const struct reward *reward, const struct reward_item *item, struct verdict *verdict) {
     struct response response = {item->text ? item->text : "", item->text ? item->length : 0, item->finished};
     verdict->reward = 0;
     verdict->found = (struct span){0};
@@ -274,5 +274,5 @@ static void judge(const struct reward *reward, const struct reward_item *item, s
 
 void reward_judge(const struct reward *reward, const struct reward_item *items, int64_t n, struct verdict *verdicts) {
 #pragma omp parallel for num_threads(threads_count()) schedule(dynamic, 8) if (n > 1)
-    for (int64_t i = 0; i < n; i++) judge(reward, &items[i], &verdicts[i]);
+    for (int64_t i = 0; i < n; i++) judge_item(reward, &items[i], &verdicts[i]);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
+#include "reward/answer.h"
 #include "reward/verifier_type.h"
 
 struct settings {
@@ -27,16 +28,6 @@ static bool is_clean(struct span text) {
     return true;
 }
 
-static bool starts_with(struct span text, const char *prefix) {
-    size_t n = prefix ? strlen(prefix) : 0;
-    return n <= text.length && (n == 0 || !memcmp(text.at, prefix, n));
-}
-
-static bool ends_with(struct span text, const char *suffix) {
-    size_t n = suffix ? strlen(suffix) : 0;
-    return n <= text.length && (n == 0 || !memcmp(text.at + text.length - n, suffix, n));
-}
-
 /* Each exactly once and one after the other. */
 static bool has_tags(struct span text, const struct config_strings *tags) {
     const char *behind = text.at;
@@ -58,7 +49,10 @@ static double score_format(const void *self, const struct problem *problem, cons
     struct span whole = {response.text, response.length}, text = span_trim(whole);
     bool fits = set->max_length == 0 || response.length <= (size_t)set->max_length;
     if (!fits || text.length == 0 || !is_clean(whole)) return 0;
-    return starts_with(text, set->prefix) && ends_with(text, set->suffix) && has_tags(text, &set->tags);
+    struct span rest = text;
+    bool begins = !set->prefix || !*set->prefix || span_eat(&rest, set->prefix);
+    bool ends = !set->suffix || span_ends_with(text, set->suffix);
+    return begins && ends && has_tags(text, &set->tags);
 }
 
 const struct verifier_type verifier_format = {

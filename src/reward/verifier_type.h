@@ -69,6 +69,15 @@ static inline bool is_word(char c) {
     return is_digit(c) || (l >= 'a' && l <= 'z') || c == '_';
 }
 
+static inline bool is_letter(char c) {
+    return is_word(c) && !is_digit(c) && c != '_';
+}
+
+/* NUL behind the end. */
+static inline char span_byte(struct span text, size_t i) {
+    return i < text.length ? text.at[i] : '\0';
+}
+
 /* Without white space at both ends. */
 struct span span_trim(struct span span);
 

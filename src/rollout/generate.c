@@ -58,7 +58,7 @@ struct generator {
 };
 
 /* What one call of generate() is about. */
-struct run {
+struct generation {
     struct generator *g;
     const struct generate_request *request;
     struct stop_set *stop;
@@ -200,8 +200,7 @@ void generator_free(struct generator *g) {
     mem_free(g);
 }
 
-/* ---- recording ----------------------------------------------------------------------------------------------------
- */
+/* ---- recording --------------------------------------------------------------------------------------------------- */
 
 static opsm_status record_kept(struct generator *g, int64_t cell, struct softmax_kept kept, opsm_error *err) {
     g->kept_start[cell] = g->kept_used;
@@ -219,106 +218,105 @@ static opsm_status record_kept(struct generator *g, int64_t cell, struct softmax
     return OPSM_OK;
 }
 
-static opsm_status record(struct run *run, int32_t sequence, const struct sample_draw *draw, opsm_error *err) {
-    struct generator *g = run->g;
+static opsm_status record(struct generation *now, int32_t sequence, const struct sample_draw *draw, opsm_error *err) {
+    struct generator *g = now->g;
     struct staged *s = &g->staged[sequence];
     int64_t cell = (int64_t)sequence * g->limits.max_tokens + s->length++;
     g->tokens[cell] = draw->token;
     g->logp[cell] = draw->logp;
-    return sampling_truncates(&run->request->sampling) ? record_kept(g, cell, draw->kept, err) : OPSM_OK;
+    return sampling_truncates(&now->request->sampling) ? record_kept(g, cell, draw->kept, err) : OPSM_OK;
 }
 
-static struct sample_key key_of(const struct run *run, int32_t sequence, int32_t token) {
-    int32_t group = run->request->group;
-    return (struct sample_key){run->request->seed, run->request->iteration,
-                               run->request->first_prompt + (uint32_t)(sequence / group), (uint32_t)(sequence % group),
+static struct sample_key key_of(const struct generation *now, int32_t sequence, int32_t token) {
+    int32_t group = now->request->group;
+    return (struct sample_key){now->request->seed, now->request->iteration,
+                               now->request->first_prompt + (uint32_t)(sequence / group), (uint32_t)(sequence % group),
                                (uint32_t)token};
 }
 
-static bool is_stop_token(const struct run *run, int32_t token) {
-    for (int i = 0; i < run->n_stop_tokens; i++)
-        if (run->stop_token[i] == token) return true;
+static bool is_stop_token(const struct generation *now, int32_t token) {
+    for (int i = 0; i < now->n_stop_tokens; i++)
+        if (now->stop_token[i] == token) return true;
     return false;
 }
 
 /* Looks at the last recorded token of the sequence at `place`; true when it ends there. */
-static bool is_finished(struct run *run, struct place *place) {
-    struct generator *g = run->g;
+static bool is_finished(struct generation *now, struct place *place) {
+    struct generator *g = now->g;
     const struct tokenizer *tokenizer = g->model->tokenizer;
     struct staged *s = &g->staged[place->sequence];
     int32_t token = g->tokens[(int64_t)place->sequence * g->limits.max_tokens + s->length - 1];
-    int32_t group = run->request->group;
-    if (run->request->on_token)
-        run->request->on_token(run->request->user, place->sequence / group, place->sequence % group, token);
+    int32_t group = now->request->group;
+    if (now->request->on_token)
+        now->request->on_token(now->request->user, place->sequence / group, place->sequence % group, token);
     struct text_view text = tokenizer_text(tokenizer, token);
-    size_t matched = 0, fed = stop_feed(run->stop, place->stop_state, text.data, text.length, &matched);
+    size_t matched = 0, fed = stop_feed(now->stop, place->stop_state, text.data, text.length, &matched);
     place->bytes += fed ? (int64_t)fed - (int64_t)matched : (int64_t)text.length;
     s->text_length = (int32_t)place->bytes; /* generator_create has seen that it fits */
     s->finish = FINISH_LENGTH;
-    if (fed || is_stop_token(run, token)) s->finish = FINISH_STOP;
+    if (fed || is_stop_token(now, token)) s->finish = FINISH_STOP;
     if (tokenizer_is_end(tokenizer, token)) s->finish = FINISH_END;
-    return s->finish != FINISH_LENGTH || s->length >= run->request->max_tokens;
+    return s->finish != FINISH_LENGTH || s->length >= now->request->max_tokens;
 }
 
-/* ---- scheduling ---------------------------------------------------------------------------------------------------
- */
+/* ---- scheduling -------------------------------------------------------------------------------------------------- */
 
 /* Computes the prompts of the next groups, as many as the free places can use, and draws the first token of all their
  * samples: the prompt's logits need not be kept until the last of them finds a place. */
-static opsm_status prefill(struct run *run, opsm_error *err) {
-    struct generator *g = run->g;
-    const struct generate_request *q = run->request;
+static opsm_status prefill(struct generation *now, opsm_error *err) {
+    struct generator *g = now->g;
+    const struct generate_request *q = now->request;
     int32_t wanted = (g->n_free + q->group - 1) / q->group, n = 0;
-    if (wanted > q->n_prompts - run->prefilled) wanted = q->n_prompts - run->prefilled;
+    if (wanted > q->n_prompts - now->prefilled) wanted = q->n_prompts - now->prefilled;
     /* Every group in the cache has a sample in flight, so there are at least n_free free slots. */
     for (int32_t slot = 0; n < wanted && slot < g->limits.in_flight; slot++) {
         if (g->prompts[slot].unfinished) continue;
-        int32_t group = run->prefilled + n;
+        int32_t group = now->prefilled + n;
         int64_t first = q->prompt_offset[group];
         g->prefill[n++] =
             (struct decode_prompt){slot, q->prompt_tokens + first, (int32_t)(q->prompt_offset[group + 1] - first)};
         g->prompts[slot].unfinished = q->group;
         g->slot_of_group[group] = slot;
-        run->stats.prompt_tokens += g->prefill[n - 1].n_tokens;
+        now->stats.prompt_tokens += g->prefill[n - 1].n_tokens;
     }
-    if (run->prefilled == 0 && q->phase_from == 0) log_phase("prompts", 0, 1); /* the later ones are part of it */
+    if (now->prefilled == 0 && q->phase_from == 0) log_phase("prompts", 0, 1); /* the later ones are part of it */
     opsm_status status = decode_prompts(g->cache, g->model, n, g->prefill, g->logits, err);
     for (int32_t i = 0; status == OPSM_OK && i < n; i++) {
-        int32_t first = (run->prefilled + i) * q->group;
+        int32_t first = (now->prefilled + i) * q->group;
         const float *row = g->logits + (int64_t)i * g->model->config.n_vocab;
         for (int32_t done = 0; status == OPSM_OK && done < q->group; done += g->limits.in_flight) {
             int32_t part = q->group - done < g->limits.in_flight ? q->group - done : g->limits.in_flight;
-            for (int32_t j = 0; j < part; j++) g->keys[j] = key_of(run, first + done + j, 0);
+            for (int32_t j = 0; j < part; j++) g->keys[j] = key_of(now, first + done + j, 0);
             status = sampler_draw(g->sampler, &q->sampling, part, row, 0, g->keys, g->draws, err);
             for (int32_t j = 0; status == OPSM_OK && j < part; j++)
-                status = record(run, first + done + j, &g->draws[j], err);
+                status = record(now, first + done + j, &g->draws[j], err);
         }
     }
-    run->prefilled += n;
+    now->prefilled += n;
     return status;
 }
 
-static void leave(struct run *run, const struct place *place) {
-    struct generator *g = run->g;
+static void leave(struct generation *now, const struct place *place) {
+    struct generator *g = now->g;
     g->free_samples[g->n_free++] = place->sample_slot;
-    g->prompts[g->slot_of_group[place->sequence / run->request->group]].unfinished--;
+    g->prompts[g->slot_of_group[place->sequence / now->request->group]].unfinished--;
 }
 
 /* Gives free places to the next sequences. */
-static opsm_status refill(struct run *run, opsm_error *err) {
-    struct generator *g = run->g;
-    while (g->n_free > 0 && run->next_sequence < run->n_sequences) {
-        int32_t sequence = run->next_sequence, group = sequence / run->request->group;
-        if (group >= run->prefilled) {
-            opsm_status status = prefill(run, err);
+static opsm_status refill(struct generation *now, opsm_error *err) {
+    struct generator *g = now->g;
+    while (g->n_free > 0 && now->next_sequence < now->n_sequences) {
+        int32_t sequence = now->next_sequence, group = sequence / now->request->group;
+        if (group >= now->prefilled) {
+            opsm_status status = prefill(now, err);
             if (status != OPSM_OK) return status;
         }
         struct place *place = &g->places[g->n_active];
         *place = (struct place){.sample_slot = g->free_samples[--g->n_free], .sequence = sequence};
         decode_begin(g->cache, place->sample_slot, g->slot_of_group[group]);
-        run->next_sequence++;
-        if (is_finished(run, place))
-            leave(run, place);
+        now->next_sequence++;
+        if (is_finished(now, place))
+            leave(now, place);
         else
             g->n_active++;
     }
@@ -326,26 +324,26 @@ static opsm_status refill(struct run *run, opsm_error *err) {
 }
 
 /* One token for every active sequence; the finished ones leave, the others close ranks. */
-static opsm_status advance(struct run *run, opsm_error *err) {
-    struct generator *g = run->g;
+static opsm_status advance(struct generation *now, opsm_error *err) {
+    struct generator *g = now->g;
     int32_t n = g->n_active;
     for (int32_t i = 0; i < n; i++) {
         int32_t sequence = g->places[i].sequence, length = g->staged[sequence].length;
         g->step_samples[i] = g->places[i].sample_slot;
         g->step_tokens[i] = g->tokens[(int64_t)sequence * g->limits.max_tokens + length - 1];
-        g->keys[i] = key_of(run, sequence, length);
+        g->keys[i] = key_of(now, sequence, length);
     }
     opsm_status status = decode_step(g->cache, g->model, n, g->step_samples, g->step_tokens, g->logits, err);
     if (status == OPSM_OK)
-        status = sampler_draw(g->sampler, &run->request->sampling, n, g->logits, g->model->config.n_vocab, g->keys,
+        status = sampler_draw(g->sampler, &now->request->sampling, n, g->logits, g->model->config.n_vocab, g->keys,
                               g->draws, err);
-    for (int32_t i = 0; status == OPSM_OK && i < n; i++) status = record(run, g->places[i].sequence, &g->draws[i], err);
+    for (int32_t i = 0; status == OPSM_OK && i < n; i++) status = record(now, g->places[i].sequence, &g->draws[i], err);
     if (status != OPSM_OK) return status;
-    run->stats.decode_steps++;
+    now->stats.decode_steps++;
     int32_t kept = 0;
     for (int32_t i = 0; i < n; i++) {
-        if (is_finished(run, &g->places[i]))
-            leave(run, &g->places[i]);
+        if (is_finished(now, &g->places[i]))
+            leave(now, &g->places[i]);
         else
             g->places[kept++] = g->places[i];
     }
@@ -353,23 +351,22 @@ static opsm_status advance(struct run *run, opsm_error *err) {
     return OPSM_OK;
 }
 
-/* ---- the result ---------------------------------------------------------------------------------------------------
- */
+/* ---- the result -------------------------------------------------------------------------------------------------- */
 
-static opsm_status gather(struct run *run, struct rollouts *out, opsm_error *err) {
-    struct generator *g = run->g;
-    const struct generate_request *q = run->request;
+static opsm_status gather(struct generation *now, struct rollouts *out, opsm_error *err) {
+    struct generator *g = now->g;
+    const struct generate_request *q = now->request;
     bool truncated = sampling_truncates(&q->sampling);
     int64_t n_tokens = 0, n_prompt = q->prompt_offset[q->n_prompts] - q->prompt_offset[0];
-    for (int32_t i = 0; i < run->n_sequences; i++) n_tokens += g->staged[i].length;
-    struct rollout_sizes sizes = {q->n_prompts, run->n_sequences, n_prompt, n_tokens, truncated ? g->kept_used : -1};
+    for (int32_t i = 0; i < now->n_sequences; i++) n_tokens += g->staged[i].length;
+    struct rollout_sizes sizes = {q->n_prompts, now->n_sequences, n_prompt, n_tokens, truncated ? g->kept_used : -1};
     opsm_status status = rollouts_allocate(out, &sizes, err);
     if (status != OPSM_OK) return status;
     out->inv_temperature = sampling_inv_temperature(&q->sampling);
     for (int32_t i = 0; i <= q->n_prompts; i++) out->prompt_offset[i] = q->prompt_offset[i] - q->prompt_offset[0];
     memcpy(out->prompt_tokens, q->prompt_tokens + q->prompt_offset[0], (size_t)n_prompt * sizeof *out->prompt_tokens);
     int64_t t = 0, kept = 0;
-    for (int32_t i = 0; i < run->n_sequences; i++) {
+    for (int32_t i = 0; i < now->n_sequences; i++) {
         const struct staged *s = &g->staged[i];
         int64_t cell = (int64_t)i * g->limits.max_tokens;
         out->offset[i] = t;
@@ -387,19 +384,19 @@ static opsm_status gather(struct run *run, struct rollouts *out, opsm_error *err
         }
         t += s->length;
     }
-    out->offset[run->n_sequences] = t;
+    out->offset[now->n_sequences] = t;
     if (truncated) out->kept_offset[t] = kept;
-    run->stats.tokens = t;
+    now->stats.tokens = t;
     return OPSM_OK;
 }
 
 /* Tells whoever waits how far it is: sequences that have ended, and the others by their length. */
-static void tell(const struct run *run) {
-    const struct generate_request *q = run->request;
-    double done = run->next_sequence - run->g->n_active;
-    for (int32_t i = 0; i < run->g->n_active; i++)
-        done += (double)run->g->staged[run->g->places[i].sequence].length / q->max_tokens;
-    double share = q->phase_from + (q->phase_to - q->phase_from) * done / run->n_sequences;
+static void tell(const struct generation *now) {
+    const struct generate_request *q = now->request;
+    double done = now->next_sequence - now->g->n_active;
+    for (int32_t i = 0; i < now->g->n_active; i++)
+        done += (double)now->g->staged[now->g->places[i].sequence].length / q->max_tokens;
+    double share = q->phase_from + (q->phase_to - q->phase_from) * done / now->n_sequences;
     log_phase(q->phase, share, share);
 }
 
@@ -426,23 +423,23 @@ static opsm_status check_request(const struct generator *g, const struct generat
     return OPSM_OK;
 }
 
-static void find_stop_tokens(struct run *run) {
-    const struct tokenizer *tokenizer = run->g->model->tokenizer;
-    for (int32_t i = 0; i < run->request->n_stop; i++) {
-        int32_t id = tokenizer_find(tokenizer, run->request->stop[i]);
+static void find_stop_tokens(struct generation *now) {
+    const struct tokenizer *tokenizer = now->g->model->tokenizer;
+    for (int32_t i = 0; i < now->request->n_stop; i++) {
+        int32_t id = tokenizer_find(tokenizer, now->request->stop[i]);
         bool is_text = tokenizer_text(tokenizer, id).length > 0;
-        if (!is_text && tokenizer_piece(tokenizer, id).length > 0) run->stop_token[run->n_stop_tokens++] = id;
+        if (!is_text && tokenizer_piece(tokenizer, id).length > 0) now->stop_token[now->n_stop_tokens++] = id;
     }
 }
 
-static void reset(struct run *run) {
-    struct generator *g = run->g;
+static void reset(struct generation *now) {
+    struct generator *g = now->g;
     g->n_active = 0;
     g->n_free = 0;
     g->kept_used = 0;
     for (int32_t i = g->limits.in_flight - 1; i >= 0; i--) g->free_samples[g->n_free++] = i;
     memset(g->prompts, 0, (size_t)g->limits.in_flight * sizeof *g->prompts);
-    memset(g->staged, 0, (size_t)run->n_sequences * sizeof *g->staged);
+    memset(g->staged, 0, (size_t)now->n_sequences * sizeof *g->staged);
 }
 
 opsm_status generate(struct generator *g, const struct generate_request *request, struct rollouts *rollouts,
@@ -451,21 +448,21 @@ opsm_status generate(struct generator *g, const struct generate_request *request
     rollouts_free(rollouts);
     opsm_status status = check_request(g, request, err);
     if (status != OPSM_OK) return status;
-    struct run run = {.g = g, .request = request, .n_sequences = request->n_prompts * request->group};
-    status = stop_create(&run.stop, request->stop, request->n_stop, err);
+    struct generation now = {.g = g, .request = request, .n_sequences = request->n_prompts * request->group};
+    status = stop_create(&now.stop, request->stop, request->n_stop, err);
     if (status != OPSM_OK) return status;
-    find_stop_tokens(&run);
-    reset(&run);
+    find_stop_tokens(&now);
+    reset(&now);
     do {
         if (request->interrupt && atomic_load(request->interrupt))
             status = opsm_fail(err, OPSM_INTERRUPTED, "generation was interrupted");
-        if (status == OPSM_OK) status = refill(&run, err);
-        tell(&run);
-        if (status == OPSM_OK && g->n_active) status = advance(&run, err);
-    } while (status == OPSM_OK && (g->n_active || run.next_sequence < run.n_sequences));
-    if (status == OPSM_OK) status = gather(&run, rollouts, err);
-    stop_free(run.stop);
-    run.stats.seconds = clock_seconds() - start;
-    if (stats) *stats = run.stats;
+        if (status == OPSM_OK) status = refill(&now, err);
+        tell(&now);
+        if (status == OPSM_OK && g->n_active) status = advance(&now, err);
+    } while (status == OPSM_OK && (g->n_active || now.next_sequence < now.n_sequences));
+    if (status == OPSM_OK) status = gather(&now, rollouts, err);
+    stop_free(now.stop);
+    now.stats.seconds = clock_seconds() - start;
+    if (stats) *stats = now.stats;
     return status;
 }

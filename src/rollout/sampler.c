@@ -194,8 +194,7 @@ static struct cut choose_cut(const struct ranked *r, const struct sampling *s) {
     return cut;
 }
 
-/* ---- one row ------------------------------------------------------------------------------------------------------
- */
+/* ---- one row ----------------------------------------------------------------------------------------------------- */
 
 /* weights[j] = exp((logits[j] - largest) * inv_temperature), at most 1 up to rounding. A NaN stays a NaN. */
 static void row_weights(float *weights, const float *logits, int64_t n, float inv_temperature) {

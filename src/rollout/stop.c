@@ -62,10 +62,6 @@ void stop_free(struct stop_set *set) {
     mem_free(set);
 }
 
-int stop_count(const struct stop_set *set) {
-    return set->count;
-}
-
 size_t stop_feed(const struct stop_set *set, int32_t *state, const void *bytes, size_t n, size_t *matched) {
     const char *text = bytes;
     *matched = 0;

@@ -14,9 +14,8 @@ struct stop_set; /* immutable after creation */
 /* `strings` are copied. OPSM_INVALID for an empty string. n == 0 gives a set that never matches. */
 opsm_status stop_create(struct stop_set **set, const char *const *strings, int n, opsm_error *err);
 void stop_free(struct stop_set *set); /* NULL is allowed */
-int stop_count(const struct stop_set *set);
 
-/* Feeds bytes to the automata of one sequence: state [stop_count], zeros at the start. Returns the number of bytes fed
+/* Feeds bytes to the automata of one sequence: state [n], zeros at the start. Returns the number of bytes fed
  * up to and including the end of the first match, 0 when there is none. *matched receives its length, the longest where
  * several strings end there: whatever their order, none of them is left in front of it. */
 size_t stop_feed(const struct stop_set *set, int32_t *state, const void *bytes, size_t n, size_t *matched);

@@ -12,34 +12,34 @@ enum { TEMPLATE_MAX = 1 << 20 }; /* bytes; published ones have some thousand */
 
 /* ---- normal form ------------------------------------------------------------------------------------------------- */
 
-struct source {
+struct template_text {
     const char *at, *end;
     char *out; /* room for 3 bytes per byte of source */
     size_t used;
 };
 
-static bool starts_with(const struct source *source, const char *word) {
+static bool starts_with(const struct template_text *source, const char *word) {
     size_t n = strlen(word);
     return (size_t)(source->end - source->at) >= n && memcmp(source->at, word, n) == 0;
 }
 
-static void put(struct source *source, const char *text) {
+static void put(struct template_text *source, const char *text) {
     size_t n = strlen(text);
     memcpy(source->out + source->used, text, n);
     source->used += n;
 }
 
-static void put_char(struct source *source, char c) {
+static void put_char(struct template_text *source, char c) {
     source->out[source->used++] = c;
 }
 
-static bool ends_with(const struct source *source, const char *word) {
+static bool ends_with(const struct template_text *source, const char *word) {
     size_t n = strlen(word);
     return source->used >= n && memcmp(source->out + source->used - n, word, n) == 0;
 }
 
 /* A quoted string; `at` stands on the quote. Escapes stay, except for quotes that need none in single quotes. */
-static void normalize_string(struct source *source) {
+static void normalize_string(struct template_text *source) {
     char quote = *source->at++;
     if (ends_with(source, "'+"))
         source->used -= 2; /* continues the string before */
@@ -68,7 +68,7 @@ static bool is_blank(char c) {
 }
 
 /* The inside of {{ }} or {% %}. */
-static void normalize_code(struct source *source, const char *close) {
+static void normalize_code(struct template_text *source, const char *close) {
     put_char(source, close[0] == '%' ? '%' : '{'); /* keeps the expressions of two tags apart */
     if (starts_with(source, "-")) source->at++;
     while (source->at < source->end && !starts_with(source, close)) {
@@ -85,13 +85,13 @@ static void normalize_code(struct source *source, const char *close) {
     }
 }
 
-static void skip_comment(struct source *source) {
+static void skip_comment(struct template_text *source) {
     while (source->at < source->end && !starts_with(source, "#}")) source->at++;
 }
 
 /* NUL-terminated; NULL when out of memory. */
 static char *normalize(const char *text, size_t length) {
-    struct source source = {.at = text, .end = text + length, .out = mem_alloc(length + 1, 3)};
+    struct template_text source = {.at = text, .end = text + length, .out = mem_alloc(length + 1, 3)};
     if (!source.out) return NULL;
     while (source.at < source.end) {
         const char *tag = source.at++;

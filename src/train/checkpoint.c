@@ -16,8 +16,7 @@ enum { FORMAT_VERSION = 6, NAME_ROOM = 64, CONFIG_LIMIT = 1 << 20 };
 static const char STATE_MAGIC[] = "opsmSTAT", QUEUE_MAGIC[] = "opsmQUEU", INPUTS_MAGIC[] = "opsmINPT";
 static const char PREFIX[] = "checkpoint-";
 
-/* ---- saving ---------------------------------------------------------------------------------------------------------
- */
+/* ---- saving ------------------------------------------------------------------------------------------------------ */
 
 static opsm_status write_state(const char *path, const struct checkpoint *c, opsm_error *err) {
     struct record_out out;
@@ -80,8 +79,7 @@ static opsm_status write_directory(const char *dir, const struct checkpoint *c, 
     return status;
 }
 
-/* ---- the checkpoints of a run ---------------------------------------------------------------------------------------
- */
+/* ---- the checkpoints of a run ------------------------------------------------------------------------------------ */
 
 static int newest_first(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -167,8 +165,7 @@ opsm_status checkpoint_save(const char *run, const struct checkpoint *c, int32_t
     return status == OPSM_OK ? prune(run, keep, err) : status;
 }
 
-/* ---- restoring ------------------------------------------------------------------------------------------------------
- */
+/* ---- restoring --------------------------------------------------------------------------------------------------- */
 
 /* Whether a checkpoint, whole in itself, is one of this run: `config` is its configuration. */
 static opsm_status match(const char *run, const char *config, size_t size, struct record_in *in,
@@ -307,8 +304,7 @@ opsm_status checkpoint_restore(const char *run, struct checkpoint *c, bool *foun
     return status;
 }
 
-/* ---- the weights alone ----------------------------------------------------------------------------------------------
- */
+/* ---- the weights alone ------------------------------------------------------------------------------------------- */
 
 /* The beginning of what read_state_body reads: no position is compared, no moments filled. */
 static opsm_status read_weights_body(struct record_in *in, struct parameters *params, opsm_error *err) {

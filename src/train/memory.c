@@ -12,8 +12,7 @@
 /* Measured on the tiny model: the program with its libraries, and what they make at the first products. */
 enum { PROGRAM_BYTES = 9 << 20, PRODUCTS_BYTES = 3 << 20, STACK_BYTES = 9 << 20 };
 
-/* ---- sizes ---------------------------------------------------------------------------------------------------------
- */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 static int32_t smaller(int64_t a, int64_t b) {
     return (int32_t)(a < b ? a : b);
@@ -35,7 +34,8 @@ static int32_t longest_prompt(const struct memory_job *job) {
     return larger(1, smaller(c->rollout.max_prompt, job->sizes->config.context - c->rollout.max_tokens));
 }
 
-int32_t memory_rows(const struct memory_job *job) {
+/* Rows that a micro-batch may have: what is configured, but no more than a minibatch can bring. */
+static int32_t rows_of(const struct memory_job *job) {
     const struct run_config *c = job->config;
     int64_t sequences = job->supervised ? c->sft.batch : memory_minibatch(c);
     int64_t prompts = job->supervised ? sequences : (sequences + c->rollout.group - 1) / c->rollout.group;
@@ -115,7 +115,7 @@ static size_t kernels_bytes(const struct model *m, int32_t rows) {
 void memory_need(struct memory_need *need, const struct memory_job *job, enum activations_keep keep) {
     const struct run_config *c = job->config;
     const struct model *m = job->sizes;
-    *need = (struct memory_need){.keep = keep, .rows = memory_rows(job)};
+    *need = (struct memory_need){.keep = keep, .rows = rows_of(job)};
     need->weights = model_bytes(m, true);
     need->gradients = 3 * parameters_bytes(&m->params);
     need->activations = activations_bytes(m, need->rows, keep);
@@ -136,8 +136,7 @@ void memory_need(struct memory_need *need, const struct memory_job *job, enum ac
                   need->batches + need->others;
 }
 
-/* ---- against what is there -----------------------------------------------------------------------------------------
- */
+/* ---- against what is there --------------------------------------------------------------------------------------- */
 
 static bool beyond(const struct memory_need *need) {
     struct limit tight;
@@ -145,8 +144,7 @@ static bool beyond(const struct memory_need *need) {
     return limits_beyond(more, more + need->reserved, &tight);
 }
 
-/* ---- what would fit ------------------------------------------------------------------------------------------------
- */
+/* ---- what would fit ---------------------------------------------------------------------------------------------- */
 
 /* Changes a configuration so that it needs less, one step at a time; writes the key as on the command line. False: there
  * is nothing left of this kind. In the order in which a person would give things up: first what costs time only. */
@@ -294,8 +292,7 @@ size_t memory_least(const struct run_config *config) {
     return need.total;
 }
 
-/* ---- disk ----------------------------------------------------------------------------------------------------------
- */
+/* ---- disk -------------------------------------------------------------------------------------------------------- */
 
 static uint64_t saved_bytes(const struct memory_job *job) {
     static const double per_weight[] = {[SAVE_F32] = 4, [SAVE_F16] = 2, [SAVE_BF16] = 2, [SAVE_Q8_0] = 34.0 / 32};

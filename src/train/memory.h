@@ -36,9 +36,6 @@ struct memory_job {
 /* Sequences of the largest minibatch. */
 int32_t memory_minibatch(const struct run_config *config);
 
-/* Rows that a micro-batch may have: what is configured, but no more than a minibatch can bring. */
-int32_t memory_rows(const struct memory_job *job);
-
 void memory_need(struct memory_need *need, const struct memory_job *job, enum activations_keep keep);
 
 /* The need of the run, activations recomputed where the configuration leaves it open and they would not fit otherwise.

@@ -29,8 +29,7 @@ static bool has(const char *directory, const char *name) {
     return join(path, directory, name) && lstat(path, &st) == 0;
 }
 
-/* ---- inputs --------------------------------------------------------------------------------------------------------
- */
+/* ---- inputs ------------------------------------------------------------------------------------------------------ */
 
 /* Whether the file is one that the run writes, by whatever name. */
 static bool is_written(const char *output, const char *input) {
@@ -76,8 +75,7 @@ static opsm_status check_inputs(const struct run_config *config, opsm_error *err
     return OPSM_OK;
 }
 
-/* ---- what is there -------------------------------------------------------------------------------------------------
- */
+/* ---- what is there ----------------------------------------------------------------------------------------------- */
 
 /* *again: the text that the program makes of a configuration file; NULL where it can make none. */
 static opsm_status write_again(const char *path, char **again, opsm_error *err) {
@@ -200,8 +198,7 @@ opsm_status output_check(const struct run_config *config, opsm_error *err) {
     return OPSM_OK;
 }
 
-/* ---- leftovers -----------------------------------------------------------------------------------------------------
- */
+/* ---- leftovers --------------------------------------------------------------------------------------------------- */
 
 /* In OUTPUT: checkpoint-N.tmp, and the temporary files. */
 static bool is_leftover(const char *file) {

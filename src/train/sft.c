@@ -47,8 +47,7 @@ static void sft_close(struct sft *s) {
     mem_free(s->coef);
 }
 
-/* ---- examples as rollouts with one response a prompt ----------------------------------------------------------------
- */
+/* ---- examples as rollouts with one response a prompt ------------------------------------------------------------- */
 
 struct example_lists {
     struct token_list prompts, responses;
@@ -117,8 +116,7 @@ static opsm_status load_examples(struct sft *s, opsm_error *err) {
     return status;
 }
 
-/* ---- one step -------------------------------------------------------------------------------------------------------
- */
+/* ---- one step ---------------------------------------------------------------------------------------------------- */
 
 static opsm_status accumulate(struct sft *s, double *loss, opsm_error *err) {
     struct trainer *t = &s->run.trainer;
@@ -170,8 +168,7 @@ static opsm_status sft_step(struct sft *s, opsm_error *err) {
     return status;
 }
 
-/* ---- the loop -------------------------------------------------------------------------------------------------------
- */
+/* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
 static opsm_status write_line(struct run *run, opsm_error *err) {
     const struct run_position *at = &run->position;

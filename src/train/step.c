@@ -32,8 +32,7 @@ void trainer_free(struct trainer *t) {
     *t = (struct trainer){0};
 }
 
-/* ---- pass A: log-probs under the current weights --------------------------------------------------------------------
- */
+/* ---- pass A: log-probs under the current weights ----------------------------------------------------------------- */
 
 static opsm_status forward_packed(struct trainer *t, const struct model *model, const struct rollouts *rollouts,
                                   float *logp, float *entropy, opsm_error *err) {
@@ -114,8 +113,7 @@ static void measure_parity(const struct minibatch *mb, const struct rollouts *r,
     report->parity_max = largest;
 }
 
-/* ---- drift -> mask -> coefficients ----------------------------------------------------------------------------------
- */
+/* ---- drift -> mask -> coefficients ------------------------------------------------------------------------------- */
 
 /* A sequence without a forward pass has no measured drift. */
 static void forget_unmeasured(struct minibatch *mb) {
@@ -132,8 +130,8 @@ static void name_truncated(struct minibatch *mb, const struct batch *batch) {
         if (!batch_in_loss(batch, mb->ids[i])) mb->records[i].reason = OPSM_REASON_TRUNCATED;
 }
 
-static opsm_status evaluate(struct trainer *t, const struct batch *batch, int64_t number, struct step_report *report,
-                            opsm_error *err) {
+static opsm_status evaluate_minibatch(struct trainer *t, const struct batch *batch, int64_t number,
+                                      struct step_report *report, opsm_error *err) {
     struct minibatch *mb = &t->mb;
     opsm_batch view = minibatch_view(mb, number);
     opsm_result result;
@@ -154,8 +152,7 @@ static opsm_status evaluate(struct trainer *t, const struct batch *batch, int64_
     return status;
 }
 
-/* ---- pass B: gradients of what is kept ------------------------------------------------------------------------------
- */
+/* ---- pass B: gradients of what is kept --------------------------------------------------------------------------- */
 
 static opsm_status backward_packed(struct trainer *t, const struct rollouts *rollouts, opsm_error *err) {
     packer_select(&t->packer, t->mb.dlogp);
@@ -216,8 +213,7 @@ static void keep_current(const struct minibatch *mb, struct batch *batch) {
                (size_t)(offset[i + 1] - offset[i]) * sizeof(float));
 }
 
-/* ---- the step -------------------------------------------------------------------------------------------------------
- */
+/* ---- the step ---------------------------------------------------------------------------------------------------- */
 
 opsm_status train_step(struct trainer *t, struct batch *batch, const int32_t *ids, int32_t n, int64_t number, bool all,
                        struct step_report *report, opsm_error *err) {
@@ -236,7 +232,7 @@ opsm_status train_step(struct trainer *t, struct batch *batch, const int32_t *id
     measure_parity(mb, &batch->rollouts, report);
     keep_current(mb, batch);
 
-    status = evaluate(t, batch, number, report, err);
+    status = evaluate_minibatch(t, batch, number, report, err);
     if (status == OPSM_NONFINITE) {
         t->model->trained->nonfinite++;
         report->outcome = STEP_NONFINITE;

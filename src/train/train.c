@@ -27,8 +27,7 @@ struct training {
     int32_t n_early;
 };
 
-/* ---- what is allocated once -----------------------------------------------------------------------------------------
- */
+/* ---- what is allocated once -------------------------------------------------------------------------------------- */
 
 static opsm_status check_sizes(const struct run_config *c, opsm_error *err) {
     int64_t sequences = (int64_t)c->rollout.prompts * c->rollout.group;
@@ -96,8 +95,7 @@ static void training_close(struct training *t) {
     mem_free(t->cut_scratch);
 }
 
-/* ---- training on a batch -----------------------------------------------------------------------------------
- */
+/* ---- training on a batch ----------------------------------------------------------------------------------------- */
 
 /* A column of log-probs, starting as the sampler's where nobody needs them. */
 static opsm_status add_logprobs(struct training *t, const struct model *model, struct batch *batch, enum column_id id,

@@ -10,8 +10,7 @@
 
 #define GOLDEN OPSM_SOURCE_DIR "/tests/golden/quant.gguf"
 
-/* ---- building files by hand ----------------------------------------------------------------------------------------
- */
+/* ---- building files by hand -------------------------------------------------------------------------------------- */
 
 struct image {
     uint8_t *bytes;
@@ -123,8 +122,7 @@ static struct image small_valid_file(uint32_t version, size_t *data_end) {
     return m;
 }
 
-/* ---- checks --------------------------------------------------------------------------------------------------------
- */
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
 
 /* Reads everything that an accepted file offers; sanitizers see what lies outside. */
 static void walk(const struct tensor_source *f) {
@@ -191,8 +189,7 @@ static void assert_accepted(struct image m) {
     free(m.bytes);
 }
 
-/* ---- tests ---------------------------------------------------------------------------------------------------------
- */
+/* ---- tests ------------------------------------------------------------------------------------------------------- */
 
 /* Cut anywhere, the file is refused. Only the padding after the last tensor may be missing: some writers leave it out,
  * and no value is lost. */

@@ -38,8 +38,7 @@ static void assert_nothing_left(void) {
     assert_int_equal(system(command), 0);
 }
 
-/* ---- the example file: every kind of entry and tensor --------------------------------------------------------------
- */
+/* ---- the example file: every kind of entry and tensor ------------------------------------------------------------ */
 
 static const struct {
     const char *name;

@@ -21,8 +21,7 @@
 
 static opsm_error err;
 
-/* ---- the file -------------------------------------------------------------------------------------------------------
- */
+/* ---- the file ---------------------------------------------------------------------------------------------------- */
 
 static char path[64];
 
@@ -218,8 +217,7 @@ static void running_out_of_memory_leaks_nothing(void **state) {
     fail();
 }
 
-/* ---- curves ---------------------------------------------------------------------------------------------------------
- */
+/* ---- curves ------------------------------------------------------------------------------------------------------ */
 
 static void curves_are_measured(void **state) {
     (void)state;
@@ -309,8 +307,7 @@ static void iterations_are_gathered_into_rounds(void **state) {
     assert_ok(file_remove_tree("lab-test-metrics", &err));
 }
 
-/* ---- verdict --------------------------------------------------------------------------------------------------------
- */
+/* ---- verdict ----------------------------------------------------------------------------------------------------- */
 
 enum { ARMS = 3, SEEDS = 3 };
 
@@ -471,8 +468,7 @@ static void lab_json_is_json(void **state) {
     assert_ok(file_remove_tree(output, &err));
 }
 
-/* ---- processes ------------------------------------------------------------------------------------------------------
- */
+/* ---- processes --------------------------------------------------------------------------------------------------- */
 
 /* The wait status of a shell command; its messages are in lab-test-log. */
 static int run_shell(struct process *processes, int index, const char *command) {
