@@ -39,7 +39,7 @@ static double head_weights(const struct model *m) {
 
 /* ---- generate ---------------------------------------------------------------------------------------------------- */
 
-struct generation {
+struct bench_generation {
     struct kv_cache *cache;
     struct sampler *sampler;
     float *logits;
@@ -57,7 +57,7 @@ static opsm_status check_generation(const struct bench_work *work, const struct 
     return limits_check("generation", bytes, bytes, 0, "lower --in-flight, --tokens or --prompt", err);
 }
 
-static opsm_status allocate_generation(struct generation *g, const struct bench_work *work, const struct model *m,
+static opsm_status allocate_generation(struct bench_generation *g, const struct bench_work *work, const struct model *m,
                                        opsm_error *err) {
     int32_t n = (int32_t)work->in_flight;
     size_t vocab = (size_t)m->config.n_vocab;
@@ -76,7 +76,7 @@ static opsm_status allocate_generation(struct generation *g, const struct bench_
     return kv_cache_create(&g->cache, m, 1, (int32_t)work->prompt, n, (int32_t)work->tokens, err);
 }
 
-static void free_generation(struct generation *g) {
+static void free_generation(struct bench_generation *g) {
     kv_cache_free(g->cache);
     sampler_free(g->sampler);
     mem_free(g->logits);
@@ -88,7 +88,7 @@ static void free_generation(struct generation *g) {
 }
 
 /* One batch of sequences from prompt to last token, as a rollout has it but for the end tokens. */
-static opsm_status generate_once(struct generation *g, const struct bench_work *work, const struct model *m,
+static opsm_status generate_once(struct bench_generation *g, const struct bench_work *work, const struct model *m,
                                  uint32_t round, opsm_error *err) {
     int32_t n = (int32_t)work->in_flight;
     const struct sampling sampling = {.temperature = 1.0f, .top_p = 1.0f};
@@ -119,7 +119,7 @@ static void random_tokens(int32_t *tokens, int64_t n, int32_t n_vocab) {
 
 opsm_status bench_generate(struct bench_rate *rate, const struct bench_work *work, const struct model *model,
                            opsm_error *err) {
-    struct generation g = {0};
+    struct bench_generation g = {0};
     opsm_status status = allocate_generation(&g, work, model, err);
     if (status == OPSM_OK) random_tokens(g.prompt, work->prompt, model->config.n_vocab);
     log_phase("warming up", 0, 1);

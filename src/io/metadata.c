@@ -80,39 +80,39 @@ opsm_status metadata_add(struct metadata *m, const struct metadata_value *value,
 /* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
 /* Any number of the format, kept exactly. */
-struct number {
+struct number_format {
     enum { NOT_A_NUMBER, SIGNED, UNSIGNED, FLOAT } kind;
     int64_t i;
     uint64_t u;
     double f;
 };
 
-static struct number load_number(enum metadata_type type, const uint8_t *p) {
-    struct number n = {.kind = NOT_A_NUMBER};
+static struct number_format load_number(enum metadata_type type, const uint8_t *p) {
+    struct number_format n = {.kind = NOT_A_NUMBER};
     uint32_t bits32;
     uint64_t bits64;
     float f;
     switch (type) {
     case METADATA_U8:
-        return (struct number){.kind = UNSIGNED, .u = *p};
+        return (struct number_format){.kind = UNSIGNED, .u = *p};
     case METADATA_I8:
-        return (struct number){.kind = SIGNED, .i = (int8_t)*p};
+        return (struct number_format){.kind = SIGNED, .i = (int8_t)*p};
     case METADATA_U16:
-        return (struct number){.kind = UNSIGNED, .u = load_u16(p)};
+        return (struct number_format){.kind = UNSIGNED, .u = load_u16(p)};
     case METADATA_I16:
-        return (struct number){.kind = SIGNED, .i = (int16_t)load_u16(p)};
+        return (struct number_format){.kind = SIGNED, .i = (int16_t)load_u16(p)};
     case METADATA_U32:
-        return (struct number){.kind = UNSIGNED, .u = load_u32(p)};
+        return (struct number_format){.kind = UNSIGNED, .u = load_u32(p)};
     case METADATA_I32:
-        return (struct number){.kind = SIGNED, .i = (int32_t)load_u32(p)};
+        return (struct number_format){.kind = SIGNED, .i = (int32_t)load_u32(p)};
     case METADATA_U64:
-        return (struct number){.kind = UNSIGNED, .u = load_u64(p)};
+        return (struct number_format){.kind = UNSIGNED, .u = load_u64(p)};
     case METADATA_I64:
-        return (struct number){.kind = SIGNED, .i = (int64_t)load_u64(p)};
+        return (struct number_format){.kind = SIGNED, .i = (int64_t)load_u64(p)};
     case METADATA_F32:
         bits32 = load_u32(p);
         memcpy(&f, &bits32, sizeof f);
-        return (struct number){.kind = FLOAT, .f = f};
+        return (struct number_format){.kind = FLOAT, .f = f};
     case METADATA_F64:
         bits64 = load_u64(p);
         n.kind = FLOAT;
@@ -124,7 +124,7 @@ static struct number load_number(enum metadata_type type, const uint8_t *p) {
 }
 
 static bool is_integer(enum metadata_type type) {
-    struct number n = load_number(type, (const uint8_t[8]){0});
+    struct number_format n = load_number(type, (const uint8_t[8]){0});
     return n.kind == SIGNED || n.kind == UNSIGNED;
 }
 
@@ -133,7 +133,7 @@ static bool is_number(enum metadata_type type) {
 }
 
 /* True when the integer fits into low..high; *value is then set. */
-static bool fits(struct number n, int64_t low, int64_t high, int64_t *value) {
+static bool fits(struct number_format n, int64_t low, int64_t high, int64_t *value) {
     if (n.kind == UNSIGNED) {
         if (n.u > (uint64_t)high) return false;
         *value = (int64_t)n.u;
@@ -144,7 +144,7 @@ static bool fits(struct number n, int64_t low, int64_t high, int64_t *value) {
 }
 
 /* Integers round to nearest as any conversion does; a finite f64 that no float can hold is refused. */
-static bool to_float(struct number n, float *value) {
+static bool to_float(struct number_format n, float *value) {
     if (n.kind == SIGNED)
         *value = (float)n.i;
     else if (n.kind == UNSIGNED)
