@@ -6,7 +6,6 @@
 #include "audit/rows.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "io/json_writer.h"
 #include <math.h>
 #include <string.h>
 
@@ -150,15 +149,19 @@ static opsm_status resolve_interleaved(struct audit *audit, opsm_error *err) {
 
 /* ---- Scratch for one group ---- */
 
+static void free_rows(struct audit *audit) {
+    mem_free(audit->rewards);
+    mem_free(audit->group_advantages);
+    mem_free(audit->records);
+    mem_free(audit->offsets);
+    mem_free(audit->ids);
+    mem_free(audit->workspace);
+}
+
 static opsm_status reserve(struct audit *audit, int64_t n_rows, int64_t n_tokens, opsm_error *err) {
     if (n_rows > audit->rows_room) {
         int64_t room = 2 * n_rows;
-        mem_free(audit->rewards);
-        mem_free(audit->group_advantages);
-        mem_free(audit->records);
-        mem_free(audit->offsets);
-        mem_free(audit->ids);
-        mem_free(audit->workspace);
+        free_rows(audit);
         audit->rows_room = room;
         audit->workspace_size = opsm_objective_workspace(room);
         audit->rewards = mem_alloc((size_t)room, sizeof *audit->rewards);
@@ -186,12 +189,7 @@ static void release(struct audit *audit) {
     mem_free(audit->index_groups);
     mem_free(audit->index_rewards);
     mem_free(audit->advantages);
-    mem_free(audit->rewards);
-    mem_free(audit->group_advantages);
-    mem_free(audit->records);
-    mem_free(audit->offsets);
-    mem_free(audit->ids);
-    mem_free(audit->workspace);
+    free_rows(audit);
     mem_free(audit->dlogp);
     text_free(&audit->text);
 }
@@ -270,116 +268,6 @@ static void make_batch(struct audit *audit, const struct audit_group *group, int
     batch->logp_reference = column(group, AUDIT_REFERENCE, first, n);
 }
 
-/* ---- JSON ---- */
-
-static void put_sequence(struct audit *audit, const struct audit_group *group, const struct audit_row *row,
-                         const opsm_sequence *record, const float *dlogp) {
-    struct json_writer *json = &audit->json;
-    json->breaks = true;
-    json_put_open(json, NULL, '{');
-    json_put_raw(json, "group", group->label ? group->label : "null");
-    json_put_number(json, "advantage", record->advantage);
-    json_put_number(json, "drift", record->drift);
-    json_put_bool(json, "keep", record->keep);
-    json_put_string(json, "reason", opsm_reason_name((opsm_reason)record->reason));
-    json_put_number(json, "loss", record->loss);
-    json_put_number(json, "surrogate", record->surrogate);
-    json_put_number(json, "penalty", record->penalty);
-    json_put_number(json, "delta", record->delta);
-    json_put_number(json, "drift_k3", record->drift_k3);
-    json_put_int(json, "tokens", record->tokens);
-    json_put_int(json, "dropped_tokens", record->dropped_tokens);
-    json_put_bool(json, "nonfinite", record->nonfinite);
-    json_put_int(json, "line", row->line);
-    if (audit->options->gradient) {
-        json->digits = 9; /* a float's */
-        json_put_open(json, "dlogp", '[');
-        for (int64_t t = 0; t < row->length; t++) json_put_number(json, NULL, (double)dlogp[t] + 0.0);
-        json_put_close(json, ']');
-        json->digits = 0;
-    }
-    json_put_close(json, '}');
-}
-
-static double share(double part, double whole) {
-    return whole > 0 ? part / whole : 0;
-}
-
-static void put_thresholds(struct json_writer *json, const struct audit_summary *summary) {
-    for (int k = 0; k < summary->n_thresholds; k++) {
-        const struct audit_threshold *threshold = &summary->thresholds[k];
-        double dropped = (double)threshold->dropped;
-        json->breaks = true;
-        json_put_open(json, NULL, '{');
-        json_put_number(json, "delta", threshold->delta);
-        json_put_number(json, "dropped", share(dropped, (double)summary->sums.sequences));
-        json_put_number(json, "dropped_negatives", share(dropped, (double)summary->sums.negatives));
-        json_put_number(json, "dropped_tokens", share((double)threshold->dropped_tokens, (double)summary->sums.tokens));
-        json_put_number(json, "dropped_mass", share(threshold->dropped_mass, summary->sums.mass));
-        json_put_int(json, "sequences", threshold->dropped);
-        json_put_close(json, '}');
-    }
-}
-
-static void put_findings(struct json_writer *json, const struct audit_summary *summary) {
-    json_put_open(json, "findings", '[');
-    for (int k = 0; k < summary->n_findings; k++) {
-        const struct finding *finding = &summary->findings[k];
-        json->breaks = true;
-        json_put_open(json, NULL, '{');
-        json_put_string(json, "id", finding->id);
-        json_put_string(json, "sentence", finding->sentence);
-        json_put_string(json, "advice", finding->advice);
-        json_put_int(json, "count", finding->count);
-        json_put_int(json, "of", finding->of);
-        json_put_close(json, '}');
-    }
-    json_put_close(json, ']');
-}
-
-/* Closes the object where the objective refused the rows: what is amiss with them is known all the same. */
-static void put_failure(struct audit *audit, const char *sentence) {
-    struct json_writer *json = &audit->json;
-    json_put_close(json, ']');
-    put_findings(json, audit->summary);
-    json_put_string(json, "error", sentence);
-    json_put_close(json, '}');
-    json_put_end(json);
-}
-
-static void put_tail(struct audit *audit) {
-    struct json_writer *json = &audit->json;
-    const struct audit_summary *summary = audit->summary;
-    char advice[2000];
-    json_put_close(json, ']');
-    json_put_number(json, "loss", summary->metrics.loss);
-    json_put_number(json, "surrogate", summary->metrics.surrogate);
-    json_put_number(json, "penalty", summary->metrics.penalty);
-    json_put_open(json, "metrics", '{');
-    for (int k = 0; k < opsm_metrics_count(); k++)
-        json_put_number(json, opsm_metrics_name(k), opsm_metrics_value(&summary->metrics, k));
-    json_put_close(json, '}');
-    json_put_open(json, "thresholds", '[');
-    put_thresholds(json, summary);
-    json_put_close(json, ']');
-    json_put_open(json, "policies", '{');
-    json_put_number(json, "auto", summary->policy_auto);
-    json_put_number(json, "length", summary->policy_length);
-    json_put_number(json, "quantile", summary->policy_quantile);
-    json_put_number(json, "controller", summary->policy_controller);
-    json_put_close(json, '}');
-    json_put_number(json, "decline", summary->decline);
-    json_put_open(json, "noise_floor", '{');
-    json_put_number(json, "first_step", audit_noise_floor(&summary->first_step));
-    json_put_number(json, "recomputed", audit_noise_floor(&summary->recomputed));
-    json_put_close(json, '}');
-    audit_advice(audit->options, summary, advice, sizeof advice);
-    json_put_string(json, "advice", advice);
-    put_findings(json, summary);
-    json_put_close(json, '}');
-    json_put_end(json);
-}
-
 static opsm_status flush(struct audit *audit, opsm_error *err) {
     if (audit->text.failed) return mem_exhausted(err, "the output", audit->text.room);
     if (audit->text.length > 0) fwrite(audit->text.data, 1, audit->text.length, audit->out);
@@ -408,7 +296,7 @@ static opsm_status add_row(struct audit *audit, const struct audit_group *group,
     if (row->has[AUDIT_BEHAVIOR] && row->has[AUDIT_TRAINER])
         audit_noise_add(&audit->summary->recomputed, recomputed_drift(group, row));
     if (!audit->options->json) return OPSM_OK;
-    put_sequence(audit, group, row, record, dlogp);
+    audit_json_sequence(&audit->json, group->label, row, record, audit->options->gradient ? dlogp : NULL);
     return flush(audit, err);
 }
 
@@ -493,15 +381,12 @@ static opsm_status passes(struct audit *audit, opsm_error *err) {
     if (status == OPSM_OK) status = survey(audit, err);
     if (status != OPSM_OK) return status;
     if (audit->n_rows == 0) return opsm_fail(err, OPSM_FORMAT, "'%.200s' holds no rollouts", audit->options->name);
-    if (audit->options->json) {
-        json_put_open(&audit->json, NULL, '{');
-        json_put_open(&audit->json, "sequences", '[');
-    }
+    if (audit->options->json) audit_json_begin(&audit->json);
     status = evaluate_all(audit, err);
     diagnose(audit);
     if (status == OPSM_OK) return OPSM_OK;
     if (audit->options->json)
-        put_failure(audit, err->text);
+        audit_json_failure(&audit->json, audit->summary, err->text);
     else
         audit_print_findings(audit->summary, audit->out);
     opsm_error ignored;
@@ -519,7 +404,7 @@ opsm_status audit_run(const struct audit_options *options, FILE *out, opsm_error
     if (status == OPSM_OK) {
         audit_summary_finish(&summary, &options->config);
         if (options->json) {
-            put_tail(&audit);
+            audit_json_summary(&audit.json, options, &summary);
             status = flush(&audit, err);
         } else {
             audit_print_text(options, &summary, out);

@@ -6,6 +6,7 @@
 #ifndef OPSM_AUDIT_AUDIT_H
 #define OPSM_AUDIT_AUDIT_H
 #include "audit/doctor.h"
+#include "io/json_writer.h"
 #include <stdio.h>
 
 enum { AUDIT_DELTAS_MAX = 64, AUDIT_WORST = 10, AUDIT_BINS = 16 };
@@ -78,6 +79,18 @@ void audit_noise_add(struct audit_noise *noise, double drift);
 double audit_noise_floor(const struct audit_noise *noise); /* max(mean, 0) + 3 sd; NaN for fewer than two */
 void audit_summary_finish(struct audit_summary *summary, const opsm_objective *config);
 void audit_summary_free(struct audit_summary *summary);
+
+/* ---- json.c ---- */
+void audit_json_begin(struct json_writer *json);
+
+/* group: its name as JSON text, NULL without one. dlogp [record->length], or NULL: not wanted. */
+void audit_json_sequence(struct json_writer *json, const char *group, const struct audit_row *row,
+                         const opsm_sequence *record, const float *dlogp);
+
+/* Each closes the object: with all that is known, or, where the objective refused the rows, with what is amiss. */
+void audit_json_summary(struct json_writer *json, const struct audit_options *options,
+                        const struct audit_summary *summary);
+void audit_json_failure(struct json_writer *json, const struct audit_summary *summary, const char *sentence);
 
 /* ---- text.c ---- */
 void audit_print_text(const struct audit_options *options, const struct audit_summary *summary, FILE *out);

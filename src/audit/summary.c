@@ -87,10 +87,6 @@ void audit_summary_add(struct audit_summary *summary, const opsm_sequence *recor
     summary->bins[positive][bin]++;
 }
 
-static double between(double x, double low, double high) {
-    return x < low ? low : x > high ? high : x;
-}
-
 /* The largest threshold at which the negatives that are kept drift by `target` on average; negatives sorted. */
 static double controller_delta(const struct audit_sample *negatives, double target) {
     double sum = 0;
@@ -121,7 +117,7 @@ void audit_summary_finish(struct audit_summary *summary, const opsm_objective *c
     summary->policy_quantile = summary->policy_controller = (double)NAN;
     if (summary->negatives.n == 0) return;
     double wanted = opsm_quantile(summary->negatives.drifts, summary->negatives.n, config->mask_quantile);
-    summary->policy_quantile = between(wanted, floor, config->mask_ceiling);
+    summary->policy_quantile = fmin(fmax(wanted, floor), config->mask_ceiling);
     summary->policy_controller =
-        between(controller_delta(&summary->negatives, config->mask_target), floor, config->mask_ceiling);
+        fmin(fmax(controller_delta(&summary->negatives, config->mask_target), floor), config->mask_ceiling);
 }

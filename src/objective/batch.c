@@ -72,39 +72,47 @@ double batch_advantage(const opsm_batch *batch, int64_t i) {
     return n ? sum / (double)n : 0.0;
 }
 
-static opsm_status check_log_probs(const opsm_batch *batch, int64_t i, const char *name, const float *values,
+void batch_log_probs(const opsm_batch *batch, struct named_array arrays[LOG_PROBS]) {
+    arrays[0] = (struct named_array){"logp_current", batch->logp_current};
+    arrays[1] = (struct named_array){"logp_behavior", batch->logp_behavior};
+    arrays[2] = (struct named_array){"logp_trainer", batch->logp_trainer};
+    arrays[3] = (struct named_array){"logp_reference", batch->logp_reference};
+}
+
+static opsm_status check_log_probs(const opsm_batch *batch, int64_t i, const struct named_array *array,
                                    opsm_error *err) {
-    if (!values) return OPSM_OK;
+    if (!array->values) return OPSM_OK;
     struct walk walk = walk_sequence(batch, i);
     struct block block;
     while (walk_next(&walk, &block))
         for (int k = 0; k < block.n; k++) {
             int64_t t = block_token(&block, k);
-            double x = (double)values[t];
-            if (x <= 1e-3 && x >= -(double)INFINITY && isfinite(x)) continue;
-            bool finite = isfinite(x);
-            return opsm_fail(err, finite ? OPSM_POSITIVE : OPSM_NONFINITE, "%s of sequence %lld, token %lld is %g: %s",
-                             name, (long long)i, (long long)(t - batch->offsets[i]), x,
-                             finite ? "a log-prob is at most 0" : "expected a finite log-prob");
+            double x = (double)array->values[t];
+            if (isfinite(x) && x <= 1e-3) continue;
+            return opsm_fail(err, isfinite(x) ? OPSM_POSITIVE : OPSM_NONFINITE,
+                             "%s of sequence %lld, token %lld is %g: %s", array->name, (long long)i,
+                             (long long)(t - batch->offsets[i]), x,
+                             isfinite(x) ? "a log-prob is at most 0" : "expected a finite log-prob");
         }
     return OPSM_OK;
 }
 
 opsm_status opsm_batch_check(const opsm_batch *given, opsm_error *err) {
     opsm_batch batch = {0};
+    struct named_array arrays[LOG_PROBS];
     opsm_status status = batch_load(given, &batch, err);
     if (status == OPSM_OK) status = batch_check_offsets(&batch, err);
     if (status != OPSM_OK) return status;
+    batch_log_probs(&batch, arrays);
     for (int64_t i = 0; i < batch.n_sequences; i++) {
         for (int64_t t = batch.offsets[i]; batch.mask && t < batch.offsets[i + 1]; t++)
             if (batch.mask[t] > 1)
                 return opsm_fail(err, OPSM_INVALID, "mask of sequence %lld, token %lld is %d: expected 0 or 1",
                                  (long long)i, (long long)(t - batch.offsets[i]), batch.mask[t]);
-        if ((status = check_log_probs(&batch, i, "logp_current", batch.logp_current, err)) != OPSM_OK ||
-            (status = check_log_probs(&batch, i, "logp_behavior", batch.logp_behavior, err)) != OPSM_OK ||
-            (status = check_log_probs(&batch, i, "logp_trainer", batch.logp_trainer, err)) != OPSM_OK ||
-            (status = check_log_probs(&batch, i, "logp_reference", batch.logp_reference, err)) != OPSM_OK)
-            return status;
+        for (int k = 0; k < LOG_PROBS; k++) {
+            status = check_log_probs(&batch, i, &arrays[k], err);
+            if (status != OPSM_OK) return status;
+        }
     }
     return OPSM_OK;
 }

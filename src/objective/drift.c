@@ -61,10 +61,6 @@ static void estimate(opsm_estimator estimator, const struct tokens *tokens, doub
     }
 }
 
-static double larger(double a, double b) {
-    return b > a ? b : a;
-}
-
 /* The largest of positive numbers by their bits, which order alike: integers let every compiler vectorise. A NaN counts
  * as larger than infinity. */
 BLOCK_LOOP static double max_positive(int n, const double *r) {

@@ -337,16 +337,11 @@ static double gspo_slope(const struct pass *pass, int64_t i, struct tokens *toke
 /* The sentence for a sequence whose amounts are not finite: names the first token that is to blame. */
 static opsm_status blame(const struct plan *plan, int64_t i, opsm_error *err) {
     const opsm_batch *batch = &plan->batch;
-    struct {
-        const char *name;
-        const float *values;
-    } arrays[] = {{"logp_current", batch->logp_current},
-                  {"logp_behavior", batch->logp_behavior},
-                  {"logp_trainer", batch->logp_trainer},
-                  {"logp_reference", batch->logp_reference}};
+    struct named_array arrays[LOG_PROBS];
+    batch_log_probs(batch, arrays);
     for (int64_t t = batch->offsets[i]; t < batch->offsets[i + 1]; t++) {
         if (batch->mask && !batch->mask[t]) continue;
-        for (int k = 0; k < 4; k++)
+        for (int k = 0; k < LOG_PROBS; k++)
             if (arrays[k].values && !isfinite(arrays[k].values[t]))
                 return opsm_fail(err, OPSM_NONFINITE,
                                  "%s of sequence %lld, token %lld is %g and the advantage is %g: "

@@ -21,10 +21,6 @@ static double smaller(double a, double b) {
     return b < a ? b : a;
 }
 
-static double larger(double a, double b) {
-    return b > a ? b : a;
-}
-
 void opsm_metrics_add(opsm_metrics_sums *sums, const opsm_sequence *record) {
     bool negative = record->advantage < 0;
     bool positive = record->advantage > 0;
@@ -95,11 +91,6 @@ static double ratio(double a, double b) {
     return b > 0 ? a / b : (double)NAN;
 }
 
-/* A mean lies between its extremes, also after rounding: that of equal numbers is the number. */
-static double between(double x, double low, double high) {
-    return x < low ? low : x > high ? high : x;
-}
-
 void opsm_metrics_merge(opsm_metrics_sums *sums, const opsm_metrics_sums *part) {
 #define ADD(field, doc) sums->field += part->field;
     OPSM_METRICS_COUNT_LIST(ADD)
@@ -132,7 +123,8 @@ opsm_status opsm_metrics_finish(const opsm_metrics_sums *sums, opsm_metrics *met
     metrics->dropped_negatives = ratio((double)sums->dropped_negatives, negatives);
     metrics->dropped_tokens = ratio((double)sums->dropped_tokens, tokens);
     metrics->dropped_mass = ratio(sums->dropped_mass, sums->mass);
-    metrics->delta = between(ratio(sums->delta_sum, negatives), sums->delta_low, sums->delta_high);
+    /* A mean lies between its extremes, also after rounding: that of equal numbers is the number. */
+    metrics->delta = clamp_to(ratio(sums->delta_sum, negatives), sums->delta_low, sums->delta_high);
     metrics->clip_low = ratio((double)sums->clipped_low, tokens);
     metrics->clip_high = ratio((double)sums->clipped_high, tokens);
     if (sums->drifts) metrics->ratio_max = sums->ratio_max;

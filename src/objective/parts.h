@@ -59,9 +59,27 @@ int64_t batch_tokens(const opsm_batch *batch, int64_t i);
 /* A_i: the sequence's advantage, or the masked mean of its tokens'. */
 double batch_advantage(const opsm_batch *batch, int64_t i);
 
+/* The log-probs of a batch by name; values NULL: not given. */
+struct named_array {
+    const char *name;
+    const float *values;
+};
+enum { LOG_PROBS = 4 };
+void batch_log_probs(const opsm_batch *batch, struct named_array arrays[LOG_PROBS]);
+
 /* Resolves which arrays the objective needs; OPSM_MISSING for one that is not there. `forward`: log-probs too. */
 opsm_status plan_make(struct plan *plan, const opsm_objective *config, const opsm_threshold *state,
                       const opsm_batch *batch, bool forward, opsm_error *err);
+
+/* A NaN `x` stays NaN. */
+static inline double clamp_to(double x, double low, double high) {
+    return x < low ? low : x > high ? high : x;
+}
+
+/* A NaN `b` is passed over. */
+static inline double larger(double a, double b) {
+    return b > a ? b : a;
+}
 
 /* ---- needs.c ---- */
 bool surrogate_uses_ratio(opsm_surrogate name);

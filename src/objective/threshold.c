@@ -7,10 +7,6 @@
 
 static const uint32_t MAGIC = 0x4d53504fu; /* "OPSM" */
 
-static double clamp_to(double x, double low, double high) {
-    return x < low ? low : x > high ? high : x;
-}
-
 static bool adaptive(const opsm_objective *config) {
     return config->mask_policy == OPSM_POLICY_QUANTILE || config->mask_policy == OPSM_POLICY_CONTROLLER;
 }

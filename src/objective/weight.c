@@ -11,10 +11,6 @@ static double bounded(const opsm_objective *config, double w) {
     return w;
 }
 
-static double held(double d, double bound) {
-    return d < -bound ? -bound : d > bound ? bound : d;
-}
-
 /* p - b; 0 where b is unknown and may be. */
 static void log_weights(const struct plan *plan, const struct block *block, double *d) {
     double b[BLOCK];
@@ -27,7 +23,7 @@ static void log_weights(const struct plan *plan, const struct block *block, doub
 double weight_of_sequence(const struct plan *plan, int64_t i, struct tokens *tokens) {
     if (plan->config.weight_level == OPSM_WEIGHT_TOKEN) return 1.0;
     struct walk walk = walk_sequence(&plan->batch, i);
-    double sum = 0, d[BLOCK];
+    double sum = 0, d[BLOCK], bound = plan->config.ratio_clamp;
     int64_t n = 0;
     while (walk_next(&walk, &tokens->block)) {
         log_weights(plan, &tokens->block, d);
@@ -35,7 +31,7 @@ double weight_of_sequence(const struct plan *plan, int64_t i, struct tokens *tok
         n += tokens->block.n;
     }
     if (plan->config.weight_level == OPSM_WEIGHT_GEOMETRIC && n > 0) sum /= (double)n;
-    return bounded(&plan->config, exp_fixed(held(sum, plan->config.ratio_clamp)));
+    return bounded(&plan->config, exp_fixed(clamp_to(sum, -bound, bound)));
 }
 
 void weight_block(const struct plan *plan, const struct block *block, double sequence, double *w) {
@@ -43,8 +39,9 @@ void weight_block(const struct plan *plan, const struct block *block, double seq
         for (int k = 0; k < block->n; k++) w[k] = sequence;
         return;
     }
+    double bound = plan->config.ratio_clamp;
     log_weights(plan, block, w);
-    for (int k = 0; k < block->n; k++) w[k] = held(w[k], plan->config.ratio_clamp);
+    for (int k = 0; k < block->n; k++) w[k] = clamp_to(w[k], -bound, bound);
     block_exp(block->n, w, w);
     for (int k = 0; k < block->n; k++) w[k] = bounded(&plan->config, w[k]);
 }
