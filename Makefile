@@ -33,8 +33,9 @@ install: all                               ## install to PREFIX, under DESTDIR
 format:                                    ## rewrite the sources in the house style
 	@clang-format -i $(SOURCES)
 
-lint: $(BUILD)/build.ninja                 ## clang-format and clang-tidy, no changes
+lint: all                                  ## clang-format, the order of the house, clang-tidy; no changes
 	@clang-format --dry-run -Werror $(SOURCES)
+	@scripts/order.sh $(BUILD)
 	@scripts/lint.sh $(BUILD)
 
 asan:                                      ## the unit suites under AddressSanitizer and UBSan
