@@ -16,7 +16,6 @@ void minibatch_cut(const struct batch *batch, uint64_t seed, int32_t epoch, int3
                    int32_t *scratch);
 
 /* The columns that a minibatch has beside those of its rollouts: X(name, type, elements, what). */
-// clang-format off
 #define MINIBATCH_COLUMNS(X)                                                                                           \
     X(current, float, tokens, "log-probs under the current weights")                                                   \
     X(entropy, float, tokens, "of the distribution there; NaN: unknown")                                               \
@@ -28,7 +27,6 @@ void minibatch_cut(const struct batch *batch, uint64_t seed, int32_t epoch, int3
     X(selected, int32_t, sequences, "the n_selected sequences of the batch that take part in a pass ...")              \
     X(selected_at, int64_t, sequences, "... and where their tokens begin in the columns here")                         \
     X(forwarded, uint8_t, sequences, "current was computed")
-// clang-format on
 
 /* Owned; room for the largest is allocated once. */
 struct minibatch {

@@ -217,6 +217,29 @@ static void more_groups_than_there_are(void **state) {
     batch_free(&b);
 }
 
+/* Groups of 1, 0, 3, 20 and 6: up to four of each that has some, numbered from its first. */
+static void groups_of_any_size_are_shown(void **state) {
+    (void)state;
+    struct batch b = make_batch();
+    for (int i = 0; i < N; i++) b.rollouts.group_of[i] = i < 1 ? 0 : i < 4 ? 2 : i < 24 ? 3 : 4;
+    drop(&b, 23);
+    struct run_config config = config_for(1000, 24);
+    json_t *rows[64];
+    int n = read_back(&b, &config, rows), per_group[GROUPS] = {0};
+    assert_int_equal(n, 1 + 3 + 4 + 4);
+    for (int i = 0; i < n; i++) {
+        static const int size[GROUPS] = {1, 0, 3, 20, 6};
+        int64_t group = json_integer_value(json_object_get(rows[i], "group")) - 10 * GROUPS;
+        int64_t sample = json_integer_value(json_object_get(rows[i], "sample"));
+        assert_true(group >= 0 && group < GROUPS && sample >= 0 && sample < size[group]);
+        per_group[group]++;
+        if (json_is_false(json_object_get(rows[i], "keep"))) assert_true(group == 3 && sample == 19);
+        json_decref(rows[i]);
+    }
+    assert_memory_equal(per_group, ((int[]){1, 0, 3, 4, 4}), sizeof per_group);
+    batch_free(&b);
+}
+
 static void unmeasured_sequences_say_so(void **state) {
     (void)state;
     struct batch b = make_batch();
@@ -310,6 +333,7 @@ int main(void) {
         cmocka_unit_test(groups_with_signal_come_before_those_without),
         cmocka_unit_test(held_out_problems_are_kept_at_every_evaluation),
         cmocka_unit_test(more_groups_than_there_are),
+        cmocka_unit_test(groups_of_any_size_are_shown),
         cmocka_unit_test(unmeasured_sequences_say_so),
         cmocka_unit_test(reasons_follow_the_rule),
         cmocka_unit_test(failures_are_sentences),

@@ -214,6 +214,58 @@ static void what_the_environment_wrote_is_read_but_not_learnt(void **state) {
     }
 }
 
+/* Leaves the sequences `ids` of a batch, so that its groups have as many members as are named, some none. */
+static void keep_some(struct rollouts *r, const int32_t *ids, int32_t n) {
+    struct rollout_sizes sizes = rollouts_sizes(r);
+    sizes.n_sequences = n;
+    sizes.tokens = 0;
+    for (int32_t i = 0; i < n; i++) sizes.tokens += r->offset[ids[i] + 1] - r->offset[ids[i]];
+    struct rollouts some;
+    assert_ok(rollouts_allocate(&some, &sizes, &err));
+    some.inv_temperature = r->inv_temperature;
+    memcpy(some.prompt_offset, r->prompt_offset, ((size_t)sizes.n_prompts + 1) * sizeof *r->prompt_offset);
+    memcpy(some.prompt_tokens, r->prompt_tokens, (size_t)sizes.prompt_tokens * sizeof *r->prompt_tokens);
+    some.offset[0] = 0;
+    for (int32_t i = 0; i < n; i++) some.offset[i + 1] = some.offset[i] + r->offset[ids[i] + 1] - r->offset[ids[i]];
+    for (int id = 0; id < COLUMN_COUNT; id++) {
+        const struct column *c = &rollout_columns[id];
+        const char *from = rollouts_column(r, id);
+        bool token = c->shape == PER_TOKEN;
+        if (!from || (!token && c->shape != PER_SEQUENCE)) continue;
+        assert_ok(rollouts_add(&some, id, &err));
+        char *to = rollouts_column(&some, id);
+        for (int32_t i = 0; i < n; i++) {
+            int64_t first = token ? r->offset[ids[i]] : ids[i], at = token ? some.offset[i] : i;
+            int64_t length = token ? some.offset[i + 1] - at : 1;
+            memcpy(to + (size_t)at * c->size, from + (size_t)first * c->size, (size_t)length * c->size);
+        }
+    }
+    rollouts_free(r);
+    *r = some;
+}
+
+/* Groups of 1, 4, 0, 2, 3 and 1: every response is still read behind its own prompt. */
+static void groups_may_be_of_any_size(void **state) {
+    (void)state;
+    static const int32_t ids[] = {1, 4, 5, 6, 7, 12, 15, 16, 17, 19, 23};
+    struct fixture f;
+    setup(&f);
+    set(&f, "surrogate.name", "is");
+    set(&f, "mask.delta", "inf");
+    int32_t n = sizeof ids / sizeof *ids;
+    keep_some(&f.batch.rollouts, ids, n);
+    struct step_report report;
+    for (int32_t micro_batch = 16; micro_batch < 300; micro_batch *= 3) {
+        make_trainer(&f, micro_batch, 0);
+        f.model->version = f.batch.rollouts.version[0];
+        assert_ok(train_step(&f.trainer, &f.batch, f.ids, n, 0, true, &report, &err));
+        assert_true(report.parity_max == 0 && report.parity_mean == 0);
+        assert_int_equal(report.metrics.groups, 5);
+        assert_int_equal(report.metrics.sequences, n);
+    }
+    teardown(&f);
+}
+
 static void truncated_sampling_is_replayed(void **state) {
     (void)state;
     struct fixture f;
@@ -502,6 +554,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_step_gradients),
         cmocka_unit_test(what_the_environment_wrote_is_read_but_not_learnt),
+        cmocka_unit_test(groups_may_be_of_any_size),
         cmocka_unit_test(truncated_sampling_is_replayed),
         cmocka_unit_test(sampler_and_trainer_agree_at_equal_weights),
         cmocka_unit_test(micro_batches_change_nothing_but_rounding),
