@@ -29,12 +29,12 @@ struct gguf_writer;
 opsm_status gguf_writer_create(struct gguf_writer **writer, const char *path, const struct metadata *metadata,
                                opsm_error *err);
 
-/* Announces a tensor. `type` is one of F32, F16, BF16, Q8_0; rows (shape[0]) must be whole blocks. */
+/* Announces a tensor of a type with an encoder; rows (shape[0]) must be whole blocks. */
 opsm_status gguf_writer_add_tensor(struct gguf_writer *writer, const char *name, int n_dims, const int64_t *shape,
                                    enum quant_type type, opsm_error *err);
 
 /* The values of the next announced tensor, converted to its type; `count` must be its number of elements. F32 and BF16
- * take any value; OPSM_NONFINITE when F16 or Q8_0 cannot hold one. Full disks are reported by gguf_writer_commit. */
+ * take any value; OPSM_NONFINITE when another type cannot hold one. Full disks are reported by gguf_writer_commit. */
 opsm_status gguf_writer_put(struct gguf_writer *writer, const float *values, int64_t count, opsm_error *err);
 
 /* Durable under its final name, then frees the writer, whatever happens. OPSM_INVALID when a tensor's data is missing.

@@ -7,13 +7,13 @@
  */
 #include "base/mem.h"
 #include "io/cursor.h"
+#include "io/encode.h"
 #include "io/gguf_internal.h"
 #include "io/quote.h"
 #include "io/tensor_source.h"
-#include <math.h>
 #include <string.h>
 
-enum { CHUNK_BLOCKS = 4096, CHUNK_BYTES_MAX = CHUNK_BLOCKS * 34, FIRST_ROOM = 32 };
+enum { FIRST_ROOM = 32 };
 
 struct planned_tensor {
     char *name;
@@ -34,7 +34,7 @@ struct gguf_writer {
     size_t next;   /* tensor whose data comes next */
     bool data_now; /* header written, only tensor data may follow */
     uint32_t alignment;
-    uint8_t *chunk; /* CHUNK_BYTES_MAX, for conversion */
+    uint8_t *room; /* ENCODE_ROOM, for conversion */
 };
 
 /* ---- life cycle -------------------------------------------------------------------------------------------------- */
@@ -44,7 +44,7 @@ static void free_writer(struct gguf_writer *w) {
     for (size_t i = 0; i < w->n_tensors; i++) mem_free(w->tensors[i].name);
     mem_free(w->tensors);
     mem_free(w->path);
-    mem_free(w->chunk);
+    mem_free(w->room);
     mem_free(w);
 }
 
@@ -56,9 +56,9 @@ opsm_status gguf_writer_create(struct gguf_writer **result, const char *path, co
     w->metadata = metadata;
     w->names = name_map_make();
     w->path = mem_strdup(path);
-    w->chunk = mem_alloc(CHUNK_BYTES_MAX, 1);
+    w->room = mem_alloc(ENCODE_ROOM, 1);
     opsm_status status =
-        w->path && w->chunk ? file_create(&w->out, path, err) : mem_exhausted(err, "a GGUF writer", CHUNK_BYTES_MAX);
+        w->path && w->room ? file_create(&w->out, path, err) : mem_exhausted(err, "a GGUF writer", ENCODE_ROOM);
     if (status != OPSM_OK)
         free_writer(w);
     else
@@ -142,8 +142,8 @@ opsm_status gguf_writer_add_tensor(struct gguf_writer *w, const char *name, int 
     const struct quant_traits *traits = quant_traits((uint32_t)type);
     if (!traits->encode)
         return opsm_fail(err, OPSM_UNSUPPORTED,
-                         "'%.150s': tensor %s cannot be written as %s; use F32, F16, BF16 or Q8_0", w->path, shown,
-                         traits->name);
+                         "'%.150s': tensor %s cannot be written as %s; use F32, F16, BF16, Q8_0, Q4_0 or Q4_K", w->path,
+                         shown, traits->name);
     struct planned_tensor tensor = {.n_dims = n_dims, .type = type};
     opsm_status status = check_shape(w, shown, n_dims, shape, traits, &tensor.n_elements, err);
     if (status != OPSM_OK) return status;
@@ -226,28 +226,6 @@ static opsm_status write_header(struct gguf_writer *w, opsm_error *err) {
     return OPSM_OK;
 }
 
-/* The largest magnitude that a type holds without becoming infinite; infinity where even NaN may be stored. */
-static float magnitude_limit(enum quant_type type) {
-    if (type == QUANT_F16) return 65504.0f;
-    if (type == QUANT_Q8_0) return 65504.0f * 127.0f;
-    return INFINITY;
-}
-
-static opsm_status check_values(const struct gguf_writer *w, const struct planned_tensor *t, const float *values,
-                                opsm_error *err) {
-    char shown[QUOTE_ROOM];
-    float limit = magnitude_limit(t->type);
-    if (isinf(limit)) return OPSM_OK;
-    for (int64_t i = 0; i < t->n_elements; i++)
-        if (!(fabsf(values[i]) <= limit))
-            return opsm_fail(
-                err, OPSM_NONFINITE,
-                "'%.150s': element %lld of tensor %s is %g, which %s cannot hold (at most %g); write BF16 or F32",
-                w->path, (long long)i, quote(shown, t->name, strlen(t->name)), (double)values[i],
-                quant_traits((uint32_t)t->type)->name, (double)limit);
-    return OPSM_OK;
-}
-
 opsm_status gguf_writer_put(struct gguf_writer *w, const float *values, int64_t count, opsm_error *err) {
     opsm_status status = w->data_now ? OPSM_OK : write_header(w, err);
     if (status != OPSM_OK) return status;
@@ -258,15 +236,8 @@ opsm_status gguf_writer_put(struct gguf_writer *w, const float *values, int64_t 
     if (count != t->n_elements)
         return opsm_fail(err, OPSM_INVALID, "'%.150s': %lld values for tensor '%s', expected %lld", w->path,
                          (long long)count, t->name, (long long)t->n_elements);
-    status = check_values(w, t, values, err);
+    status = encode_to_file(w->out, t->type, values, count, w->room, w->path, t->name, err);
     if (status != OPSM_OK) return status;
-    const struct quant_traits *traits = quant_traits((uint32_t)t->type);
-    int64_t n_blocks = count / traits->block;
-    for (int64_t b = 0; b < n_blocks; b += CHUNK_BLOCKS) {
-        int64_t n = n_blocks - b < CHUNK_BLOCKS ? n_blocks - b : CHUNK_BLOCKS;
-        traits->encode(values + b * traits->block, n, w->chunk);
-        file_write(w->out, w->chunk, (size_t)(n * traits->bytes));
-    }
     write_padding(w, t->size);
     w->next++;
     return OPSM_OK;

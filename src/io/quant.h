@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Block formats of GGUF tensors: one trait table, de-quantisation to float, quantisation for the types we write.
+ * Block formats of GGUF tensors: one trait table, de-quantisation to float, quantisation for the types we write (bit for
+ * bit ggml's reference quantisers, without an importance matrix).
  */
 #ifndef OPSM_IO_QUANT_H
 #define OPSM_IO_QUANT_H
@@ -50,10 +51,11 @@ struct quant_traits {
     int bytes; /* bytes per block */
     void (*decode)(const uint8_t *blocks, int64_t n_blocks, float *out); /* NULL: not readable */
     void (*encode)(const float *values, int64_t n_blocks, uint8_t *out); /* NULL: not writable */
+    float largest; /* magnitude that can be written whatever stands beside it; INFINITY: even NaN may be stored */
 };
 
-/* Never NULL; block == 0 for an unknown type. Coders take unaligned bytes and run on the calling thread. Encoding Q8_0
- * and F16 saturates or zeroes what cannot be represented; gguf_writer_put refuses such values first. */
+/* Never NULL; block == 0 for an unknown type. Coders take unaligned bytes and run on the calling thread. Encoding a type
+ * with a finite `largest` makes some number of what is above; encode_to_file (io/encode.h) refuses such values first. */
 const struct quant_traits *quant_traits(uint32_t type);
 
 float f16_to_f32(uint16_t h);   /* exact */

@@ -5,6 +5,7 @@
  */
 #include "io/cursor.h"
 #include "io/quant_internal.h"
+#include "io/quant_lanes.h"
 #include <math.h>
 #include <string.h>
 
@@ -64,18 +65,87 @@ void quant_decode_q5_1(const uint8_t *blocks, int64_t n_blocks, float *out) {
     }
 }
 
-/* d = largest magnitude / 127, q = round(x / d), halves away from zero: ggml's reference quantiser, bit for bit. A
- * block that is not finite, or so small that 1/d overflows, becomes zeros; writers refuse the former beforehand. */
+/* The largest and the smallest element, and 0; NaN counts as nothing. */
+static void extremes(const float x[QK], float *highest, float *lowest) {
+    floats high = {0}, low = {0};
+    for (int j = 0; j < QK; j += LANES) {
+        floats four;
+        memcpy(&four, x + j, sizeof four);
+        high = choose(four > high, four, high);
+        low = choose(four < low, four, low);
+    }
+    *highest = *lowest = 0.0f;
+    for (int lane = 0; lane < LANES; lane++) {
+        if (high[lane] > *highest) *highest = high[lane];
+        if (low[lane] < *lowest) *lowest = low[lane];
+    }
+}
+
+/* The element of largest magnitude, the first of several; 0 where all are. */
+static float largest_element(const float x[QK]) {
+    float highest, lowest;
+    extremes(x, &highest, &lowest);
+    if (highest != -lowest) return highest > -lowest ? highest : lowest;
+    for (int j = 0; j < QK && highest > 0.0f; j++)
+        if (fabsf(x[j]) == highest) return x[j];
+    return 0.0f;
+}
+
+static float reciprocal(float d) {
+    return d != 0.0f ? 1.0f / d : 0.0f;
+}
+
+/* d = largest magnitude / 127, q = round(x / d), halves away from zero: ggml's reference quantiser, bit for bit. What is
+ * not finite, and everything where 1/d overflows, becomes zero; writers refuse the former beforehand. */
 void quant_encode_q8_0(const float *values, int64_t n_blocks, uint8_t *out) {
     for (int64_t b = 0; b < n_blocks; b++, values += QK, out += BYTES_Q8_0) {
-        float largest = 0.0f;
-        for (int j = 0; j < QK; j++) largest = fmaxf(largest, fabsf(values[j]));
-        float d = largest / 127.0f, inverse = d > 0x1p-126f ? 1.0f / d : 0.0f;
+        float d = fabsf(largest_element(values)) / 127.0f, inverse = reciprocal(d);
         uint16_t scale = f16_from_f32(d);
         memcpy(out, &scale, sizeof scale);
         for (int j = 0; j < QK; j++) {
-            float q = roundf(values[j] * inverse);
-            out[BYTES_F16 + j] = (uint8_t)(int8_t)(fabsf(q) <= 127.0f ? q : 0.0f);
+            float x = values[j] * inverse;
+            x = fabsf(x) < 127.5f ? x : 0.0f;
+            int q = (int)x; /* towards zero, and what is left over is exact: roundf without a call */
+            float rest = x - (float)q;
+            out[BYTES_F16 + j] = (uint8_t)(q + (rest >= 0.5f) - (rest <= -0.5f));
         }
+    }
+}
+
+/* Q4_0 and Q5_0, likewise: the largest element becomes level 0 = -middle, the others floor(x / d + middle + 1/2), at most
+ * 2 * middle - 1. q receives the levels, the result is d. */
+static uint16_t centred_levels(const float *values, int middle, uint8_t q[QK]) {
+    float d = largest_element(values) / (float)-middle, inverse = reciprocal(d), top = (float)(2 * middle - 1);
+    for (int j = 0; j < QK; j++) {
+        float level = values[j] * inverse + ((float)middle + 0.5f);
+        level = level > 0.0f ? level : 0.0f;
+        level = level < 128.0f ? level : 0.0f; /* infinity */
+        q[j] = (uint8_t)(int)(level < top ? level : top);
+    }
+    return f16_from_f32(d);
+}
+
+static void pack_nibbles(const uint8_t q[QK], uint8_t *qs) {
+    for (int j = 0; j < HALF; j++) qs[j] = (uint8_t)((q[j] & 15) | (q[j + HALF] & 15) << 4);
+}
+
+void quant_encode_q4_0(const float *values, int64_t n_blocks, uint8_t *out) {
+    uint8_t q[QK];
+    for (int64_t b = 0; b < n_blocks; b++, values += QK, out += BYTES_Q4_0) {
+        uint16_t scale = centred_levels(values, 8, q);
+        memcpy(out, &scale, sizeof scale);
+        pack_nibbles(q, out + BYTES_F16);
+    }
+}
+
+void quant_encode_q5_0(const float *values, int64_t n_blocks, uint8_t *out) {
+    uint8_t q[QK];
+    for (int64_t b = 0; b < n_blocks; b++, values += QK, out += BYTES_Q5_0) {
+        uint16_t scale = centred_levels(values, 16, q);
+        uint32_t qh = 0;
+        for (int j = 0; j < QK; j++) qh |= (uint32_t)(q[j] >> 4) << j;
+        memcpy(out, &scale, sizeof scale);
+        memcpy(out + BYTES_F16, &qh, sizeof qh);
+        pack_nibbles(q, out + BYTES_F16 + sizeof qh);
     }
 }

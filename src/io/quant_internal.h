@@ -45,9 +45,14 @@ void quant_decode_q4_1(const uint8_t *blocks, int64_t n_blocks, float *out);
 void quant_decode_q5_0(const uint8_t *blocks, int64_t n_blocks, float *out);
 void quant_decode_q5_1(const uint8_t *blocks, int64_t n_blocks, float *out);
 void quant_encode_q8_0(const float *values, int64_t n_blocks, uint8_t *out);
+void quant_encode_q4_0(const float *values, int64_t n_blocks, uint8_t *out);
+void quant_encode_q5_0(const float *values, int64_t n_blocks, uint8_t *out);
 
 void quant_decode_q4_k(const uint8_t *blocks, int64_t n_blocks, float *out);
 void quant_decode_q5_k(const uint8_t *blocks, int64_t n_blocks, float *out);
 void quant_decode_q6_k(const uint8_t *blocks, int64_t n_blocks, float *out);
+void quant_encode_q4_k(const float *values, int64_t n_blocks, uint8_t *out);
+void quant_encode_q5_k(const float *values, int64_t n_blocks, uint8_t *out);
+void quant_encode_q6_k(const float *values, int64_t n_blocks, uint8_t *out);
 
 #endif

@@ -256,7 +256,8 @@ static void misuse_gets_a_sentence(void **state) {
     assert_int_equal(gguf_writer_add_tensor(w, "", 1, two, QUANT_F32, &err), OPSM_INVALID);
     assert_int_equal(gguf_writer_add_tensor(w, "t", 0, two, QUANT_F32, &err), OPSM_INVALID);
     assert_int_equal(gguf_writer_add_tensor(w, "t", 5, two, QUANT_F32, &err), OPSM_INVALID);
-    assert_int_equal(gguf_writer_add_tensor(w, "t", 1, two, QUANT_Q4_K, &err), OPSM_UNSUPPORTED);
+    assert_int_equal(gguf_writer_add_tensor(w, "t", 1, two, QUANT_Q4_K, &err), OPSM_INVALID);
+    assert_int_equal(gguf_writer_add_tensor(w, "t", 1, two, QUANT_Q4_1, &err), OPSM_UNSUPPORTED);
     assert_int_equal(gguf_writer_add_tensor(w, "t", 1, two, (enum quant_type)99, &err), OPSM_UNSUPPORTED);
     assert_int_equal(gguf_writer_add_tensor(w, "t", 2, row, QUANT_Q8_0, &err), OPSM_INVALID);
     assert_int_equal(gguf_writer_add_tensor(w, "t", 1, negative, QUANT_F32, &err), OPSM_INVALID);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
 #include "check.h"
+#include "io/quant_mixture.h"
 #include "io/tensor_source.h"
 #include <math.h>
 #include <string.h>
 
-#define GOLDEN OPSM_SOURCE_DIR "/tests/golden/quant.gguf"
+#define GOLDEN         OPSM_SOURCE_DIR "/tests/golden/quant.gguf"
+#define GOLDEN_ENCODED OPSM_SOURCE_DIR "/tests/golden/quant_encode.gguf"
 
 static uint32_t bits_of(float x) {
     uint32_t bits;
@@ -93,9 +95,9 @@ static const struct {
     int encodes;
 } readable[] = {
     {QUANT_F32, "F32", 1, 4, 1},       {QUANT_F16, "F16", 1, 2, 1},       {QUANT_BF16, "BF16", 1, 2, 1},
-    {QUANT_Q8_0, "Q8_0", 32, 34, 1},   {QUANT_Q4_0, "Q4_0", 32, 18, 0},   {QUANT_Q4_1, "Q4_1", 32, 20, 0},
-    {QUANT_Q5_0, "Q5_0", 32, 22, 0},   {QUANT_Q5_1, "Q5_1", 32, 24, 0},   {QUANT_Q4_K, "Q4_K", 256, 144, 0},
-    {QUANT_Q5_K, "Q5_K", 256, 176, 0}, {QUANT_Q6_K, "Q6_K", 256, 210, 0},
+    {QUANT_Q8_0, "Q8_0", 32, 34, 1},   {QUANT_Q4_0, "Q4_0", 32, 18, 1},   {QUANT_Q4_1, "Q4_1", 32, 20, 0},
+    {QUANT_Q5_0, "Q5_0", 32, 22, 1},   {QUANT_Q5_1, "Q5_1", 32, 24, 0},   {QUANT_Q4_K, "Q4_K", 256, 144, 1},
+    {QUANT_Q5_K, "Q5_K", 256, 176, 1}, {QUANT_Q6_K, "Q6_K", 256, 210, 1},
 };
 enum { N_READABLE = sizeof readable / sizeof *readable };
 
@@ -169,6 +171,125 @@ static void encoding_equals_the_gguf_package(void **state) {
     tensor_source_close(file);
 }
 
+/* Bit for bit what ggml's reference quantisers make of rows of many kinds (tests/golden/make_quant_encode.py). */
+static void encoding_equals_ggml(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct tensor_source *file;
+    assert_ok(tensor_source_open(&file, GOLDEN_ENCODED, &err));
+    const struct tensor_info *source = tensor_source_find(file, "source");
+    assert_non_null(source);
+    assert_int_equal(file->n_tensors, 1 + 6);
+    float *values = mem_alloc((size_t)source->n_elements, sizeof *values);
+    memcpy(values, source->data, source->size);
+    for (int64_t i = 1; i < file->n_tensors; i++) {
+        const struct tensor_info *blocks = &file->tensors[i];
+        const struct quant_traits *t = quant_traits((uint32_t)blocks->type);
+        assert_string_equal(blocks->name, t->name);
+        assert_int_equal(blocks->n_elements, source->n_elements);
+        uint8_t *got = mem_alloc(blocks->size, 1);
+        t->encode(values, blocks->n_elements / t->block, got);
+        for (size_t b = 0; b < blocks->size; b++)
+            if (got[b] != blocks->data[b])
+                fail_msg("%s: byte %zu of block %zu differs", t->name, b % (size_t)t->bytes, b / (size_t)t->bytes);
+        mem_free(got);
+    }
+    mem_free(values);
+    tensor_source_close(file);
+}
+
+/* A block of any numbers up to `largest` becomes finite numbers, and anything else at least some bytes. */
+static void encoders_take_what_they_promise(void **state) {
+    (void)state;
+    float x[256], y[256];
+    uint8_t block[256 * 4];
+    uint64_t random = 1;
+    for (int i = 0; i < N_READABLE; i++) {
+        const struct quant_traits *t = quant_traits(readable[i].type);
+        if (!t->encode || isinf(t->largest)) continue;
+        for (int round = 0; round < 2000; round++) {
+            for (int j = 0; j < t->block; j++) {
+                random = random * 6364136223846793005u + 1442695040888963407u;
+                int kind = (int)(random >> 61), shape = round % 5;
+                float share = (float)(random >> 33 & 0xffff) / 65536.0f;
+                x[j] = shape == 0 ? t->largest * (2 * share - 1) : t->largest * (kind < shape ? -1.0f : share);
+                if (shape == 4) x[j] = kind == 0 ? t->largest : kind == 1 ? -t->largest : x[j] * 1e-20f;
+            }
+            t->encode(x, 1, block);
+            t->decode(block, 1, y);
+            for (int j = 0; j < t->block; j++)
+                if (!isfinite(y[j])) fail_msg("%s: %g became %g", t->name, (double)x[j], (double)y[j]);
+        }
+        const float odd[] = {NAN, -NAN, INFINITY, -INFINITY, 1e-45f, 3.4e38f, -3.4e38f};
+        for (size_t k = 0; k < 3 * sizeof odd / sizeof *odd; k++) {
+            for (int j = 0; j < t->block; j++) x[j] = k % 3 == 0 || j % 5 == (int)k % 3 ? odd[k / 3] : (float)j;
+            t->encode(x, 1, block);
+            t->decode(block, 1, y);
+        }
+    }
+}
+
+static enum quant_type mixture(const struct quant_mixture *m, const char *name, int n_dims, int64_t row) {
+    const int64_t shape[3] = {row, 8, 8};
+    return quant_mixture_type(m, name, n_dims, shape, QUANT_I8);
+}
+
+/* As llama.cpp chose for models of these shapes (tests/golden/compare_quant.py). */
+static void mixture_gives_each_tensor_its_type(void **state) {
+    (void)state;
+    struct quant_mixture m = {.base = QUANT_Q4_K, .n_layers = 18, .tied = true};
+    const char *more = "110010010010010111"; /* which layers of 18 get more bits */
+    for (int layer = 0; layer < m.n_layers; layer++) {
+        char name[64];
+        bool wanted = more[layer] == '1';
+        snprintf(name, sizeof name, "blk.%d.ffn_down.weight", layer);
+        assert_int_equal(mixture(&m, name, 2, 2048), wanted ? QUANT_Q6_K : QUANT_Q4_K);
+        snprintf(name, sizeof name, "blk.%d.attn_v.weight", layer);
+        assert_int_equal(mixture(&m, name, 2, 640), wanted ? QUANT_Q8_0 : QUANT_Q5_0);
+    }
+    const struct {
+        const char *name;
+        int n_dims;
+        int64_t row;
+        enum quant_type type;
+    } cases[] = {
+        {"token_embd.weight", 2, 640, QUANT_Q8_0},
+        {"token_embd.weight", 2, 512, QUANT_Q6_K},
+        {"output.weight", 2, 512, QUANT_Q6_K},
+        {"output_norm.weight", 1, 512, QUANT_I8},
+        {"blk.3.attn_norm.weight", 1, 512, QUANT_I8},
+        {"blk.3.attn_q_norm.weight", 2, 512, QUANT_I8},
+        {"blk.3.attn_q.bias", 1, 512, QUANT_I8},
+        {"blk.3.ffn_gate_inp.weight", 2, 512, QUANT_I8},
+        {"blk.3.attn_q.weight", 2, 512, QUANT_Q4_K},
+        {"blk.3.attn_q.weight", 2, 576, QUANT_Q5_0},
+        {"blk.3.attn_q.weight", 2, 40, QUANT_F16},
+        {"blk.3.ffn_gate.weight", 2, 512, QUANT_Q4_K},
+        {"blk.4.ffn_down_exps.weight", 3, 512, QUANT_Q6_K},
+        {"blk.3.ffn_down_exps.weight", 3, 512, QUANT_Q4_K},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (mixture(&m, cases[i].name, cases[i].n_dims, cases[i].row) != cases[i].type)
+            fail_msg("%s, rows of %d", cases[i].name, (int)cases[i].row);
+    m.tied = false;
+    assert_int_equal(mixture(&m, "token_embd.weight", 2, 512), QUANT_Q4_K);
+    m.n_experts = 8;
+    assert_int_equal(mixture(&m, "blk.3.attn_v.weight", 2, 512), QUANT_Q8_0);
+    assert_int_equal(mixture(&m, "blk.3.attn_k.weight", 2, 512), QUANT_Q8_0);
+    assert_int_equal(mixture(&m, "blk.3.attn_output.weight", 2, 512), QUANT_Q5_K);
+    m = (struct quant_mixture){.base = QUANT_Q4_K, .n_layers = 80, .shared_heads = true};
+    assert_int_equal(mixture(&m, "blk.13.attn_v.weight", 2, 512), QUANT_Q5_K);
+    m = (struct quant_mixture){.base = QUANT_Q4_0, .n_layers = 18, .tied = true};
+    assert_int_equal(mixture(&m, "blk.0.ffn_down.weight", 2, 512), QUANT_Q4_0);
+    assert_int_equal(mixture(&m, "token_embd.weight", 2, 576), QUANT_Q8_0);
+    assert_int_equal(mixture(&m, "token_embd.weight", 2, 512), QUANT_Q6_K);
+    m.base = QUANT_Q8_0;
+    assert_int_equal(mixture(&m, "token_embd.weight", 2, 512), QUANT_Q8_0);
+    m.base = QUANT_BF16;
+    assert_int_equal(mixture(&m, "token_embd.weight", 2, 33), QUANT_BF16);
+    assert_int_equal(mixture(&m, "output_norm.weight", 1, 33), QUANT_I8);
+}
+
 /* |x - decoded| <= d/2 plus the rounding of d to a half, and no undefined behaviour on what cannot be represented. */
 static void q8_0_error_is_half_a_step(void **state) {
     (void)state;
@@ -198,7 +319,8 @@ int main(void) {
         cmocka_unit_test(every_half_converts_and_returns),  cmocka_unit_test(halves_round_to_nearest_even),
         cmocka_unit_test(bf16_rounds_to_nearest_even),      cmocka_unit_test(traits_tell_what_is_possible),
         cmocka_unit_test(decoding_equals_the_gguf_package), cmocka_unit_test(encoding_equals_the_gguf_package),
-        cmocka_unit_test(q8_0_error_is_half_a_step),
+        cmocka_unit_test(q8_0_error_is_half_a_step),        cmocka_unit_test(encoding_equals_ggml),
+        cmocka_unit_test(encoders_take_what_they_promise),  cmocka_unit_test(mixture_gives_each_tensor_its_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
