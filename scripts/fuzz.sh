@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Builds the libFuzzer targets from the product's own sources and runs each for a time.
-# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, jsonl, verifier, tokenizer, chat, report, audit,
-# recorded. CLANG chooses the compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way and a crashing
-# input (build-fuzz). Seeds come from tests/fuzz/corpus.
+# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, safetensors, jsonl, verifier, tokenizer, chat, report,
+# audit, recorded. CLANG chooses the compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way and a
+# crashing input (build-fuzz). Seeds come from tests/fuzz/corpus.
 # Exit code 77: no clang with libFuzzer here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(gguf jsonl verifier tokenizer chat report audit recorded)
+[ ${#targets[@]} -gt 0 ] || targets=(gguf safetensors jsonl verifier tokenizer chat report audit recorded)
 clang=${CLANG:-$(command -v clang-14 || command -v clang || true)}
 dir=${FUZZ_DIR:-build-fuzz}
 mkdir -p "$dir"
@@ -26,6 +26,8 @@ for target in "${targets[@]}"; do
   case $target in
     gguf) sources=(src/io/{tensor_source,gguf_read,metadata,cursor,quote,name_map}.c src/io/quant*.c)
           libraries=(-lm) ;;
+    safetensors) sources=(src/io/{safetensors_open,safetensors_read,quote,name_map}.c src/io/quant*.c)
+                 libraries=($(pkg-config --libs jansson) -lm) ;;
     jsonl) sources=(src/io/json*.c src/base/text.c)
            libraries=($(pkg-config --libs jansson)) ;;
     verifier) sources=(src/reward/verifier*.c src/reward/{answer,expression,number,number_read,number_alone,span}.c
@@ -42,7 +44,7 @@ for target in "${targets[@]}"; do
     recorded) sources=(src/reward/*.c src/data/problem.c src/data/dataset_row.c src/io/json*.c src/base/text.c
                        src/text/unicode.c)
               libraries=($(pkg-config --libs jansson libpcre2-8) -lm) ;;
-    *) echo "fuzz: unknown target '$target', known are gguf, jsonl, verifier, tokenizer, chat, report, audit and recorded" >&2; exit 2 ;;
+    *) echo "fuzz: unknown target '$target', known are gguf, safetensors, jsonl, verifier, tokenizer, chat, report, audit and recorded" >&2; exit 2 ;;
   esac
   program=$dir/fuzz_$target
   "$clang" "${flags[@]}" "tests/fuzz/fuzz_$target.c" "${sources[@]}" "${base[@]}" -o "$program" "${libraries[@]}"

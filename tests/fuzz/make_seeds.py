@@ -96,10 +96,27 @@ def audit_seeds():
         (CORPUS / "audit" / f"objective-{choice}").write_bytes(bytes([choice]) + text.encode())
 
 
+def safetensors_seeds():
+    """A byte that chooses file or index, then its bytes (fuzz_safetensors.c)."""
+    entry = lambda dtype, shape, begin, end: {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    files = {"plain": ({"__metadata__": {"format": "pt"}, "a": entry("F32", [2, 3], 0, 24), "b": entry("BF16", [1], 24, 26)}, 26),
+             "other": ({"x": entry("I64", [1], 8, 16), "y": entry("F16", [2, 2], 0, 8), "z": entry("F4", [4, 0], 8, 8)}, 16),
+             "scalar": ({"s": entry("F32", [], 0, 4)}, 4), "none": ({}, 0), "gap": ({"a": entry("F32", [1], 4, 8)}, 8)}
+    for name, (header, size) in files.items():
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        (CORPUS / "safetensors" / name).write_bytes(b"\0" + len(text).to_bytes(8, "little") + text + bytes(range(size)))
+    for name, map in {"index": {"a": "1.safetensors", "b": "2.safetensors", "c": "2.safetensors"},
+                      "index_up": {"a": "../1.safetensors"}, "index_absent": {"c": "1.safetensors"}}.items():
+        index = {"metadata": {"total_size": 6}, "weight_map": map}
+        (CORPUS / "safetensors" / name).write_bytes(b"\1" + json.dumps(index).encode())
+
+
 def main():
     (CORPUS / "gguf").mkdir(parents=True, exist_ok=True)
-    for name in ("jsonl", "tokenizer", "chat", "report", "audit"):
+    for name in ("jsonl", "tokenizer", "chat", "report", "audit", "safetensors"):
         (CORPUS / name).mkdir(exist_ok=True)
+    safetensors_seeds()
     text_seeds()
     report_seeds()
     audit_seeds()

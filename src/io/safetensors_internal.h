@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the reader share.
+ */
+#ifndef OPSM_IO_SAFETENSORS_INTERNAL_H
+#define OPSM_IO_SAFETENSORS_INTERNAL_H
+#include "io/safetensors.h"
+#include <jansson.h>
+
+/* A JSON object that starts at byte `offset` of the file. */
+opsm_status safetensors_parse_object(json_t **object, const char *text, size_t length, size_t offset, const char *file,
+                                     opsm_error *err);
+
+/* Appends the tensors of one file: all, or those that `weight_map` (name -> file's name) places in `shard`. */
+opsm_status safetensors_add_file(struct safetensors *st, const uint8_t *bytes, size_t size, const char *file,
+                                 const json_t *weight_map, const char *shard, opsm_error *err);
+
+#endif
