@@ -6,6 +6,8 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(CPU_ARM) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 static const char *const names[] = {
@@ -42,13 +44,17 @@ bool cpu_has_bf16(enum cpu_isa isa) {
     return isa >= CPU_AVX512BF16;
 }
 #elif defined(CPU_ARM)
+/* NEON is part of the architecture; BFMMLA came with ARMv8.6. */
 static enum cpu_isa detect(void) {
-    return CPU_NEON; /* part of the architecture */
+#if defined(__linux__)
+    enum { BF16 = 1 << 14 }; /* HWCAP2_BF16 */
+    if (getauxval(AT_HWCAP2) & BF16) return CPU_NEONBF16;
+#endif
+    return CPU_NEON;
 }
 
 bool cpu_has_bf16(enum cpu_isa isa) {
-    (void)isa;
-    return false; /* some have, but no product here uses it */
+    return isa >= CPU_NEONBF16;
 }
 #else
 static enum cpu_isa detect(void) {

@@ -14,7 +14,7 @@
 #define CPU_ISA_LIST(X) X(REF, ref) X(AVX2, avx2) X(AVX512, avx512) X(AVX512BF16, avx512bf16) X(AMX, amx)
 #elif defined(__aarch64__)
 #define CPU_ARM
-#define CPU_ISA_LIST(X) X(REF, ref) X(NEON, neon)
+#define CPU_ISA_LIST(X) X(REF, ref) X(NEON, neon) X(NEONBF16, neonbf16)
 #else
 #define CPU_ISA_LIST(X) X(REF, ref)
 #endif

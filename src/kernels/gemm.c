@@ -360,7 +360,8 @@ static void describe(char *text, size_t size, enum dtype wanted) {
     enum dtype compute = gemm_compute_type(wanted);
     const char *data = wanted == compute ? "" : " on bf16-rounded data";
     if (!gemm_kernel_uses_onednn()) {
-        snprintf(text, size, "panels f32%s (%s), tile %d", data, cpu_isa_name(cpu_isa()), GEMM_ROWS);
+        snprintf(text, size, "panels %s%s (%s), tile %d", compute == DTYPE_BF16 ? "bf16" : "f32", data,
+                 cpu_isa_name(cpu_isa()), GEMM_ROWS);
         return;
     }
     struct gemm_kernel *kernel;

@@ -45,7 +45,7 @@ bool gemm_kernel_uses_onednn(void) {
 }
 
 enum dtype gemm_compute_type(enum dtype wanted) {
-    return wanted == DTYPE_BF16 && gemm_kernel_uses_onednn() && cpu_has_bf16(cpu_isa()) ? DTYPE_BF16 : DTYPE_F32;
+    return wanted == DTYPE_BF16 && cpu_has_bf16(cpu_isa()) ? DTYPE_BF16 : DTYPE_F32;
 }
 
 /* ---- which smaller tiles give the same bits ---- */
@@ -148,7 +148,7 @@ static void kernel_free(struct gemm_kernel *kernel) {
 
 /* Panels sum in one order whatever the number of rows: smaller tiles need no probe. */
 static void build_panel(struct gemm_kernel *kernel) {
-    kernel->packed_bytes = gemm_panel_packed_bytes(kernel->outs, kernel->inner);
+    kernel->packed_bytes = gemm_panel_packed_bytes(kernel->type, kernel->outs, kernel->inner);
     for (size_t i = 0; kernel->small && i < sizeof small_rows / sizeof *small_rows; i++)
         kernel->rows[kernel->n_tiles++] = small_rows[i];
 }
@@ -221,7 +221,7 @@ int64_t gemm_kernel_rows(const struct gemm_kernel *kernel, int tile) {
 
 int gemm_kernel_run(const struct gemm_kernel *kernel, int tile, int worker, const void *a, const void *b, float *c) {
     if (kernel->tiles[tile]) return onednn_matmul_run(kernel->tiles[tile], worker, a, b, c);
-    gemm_panel_run(kernel->rows[tile], kernel->outs, kernel->inner, a, b, c);
+    gemm_panel_run(kernel->type, kernel->rows[tile], kernel->outs, kernel->inner, a, b, c);
     return 0;
 }
 
@@ -261,7 +261,8 @@ int gemm_packer_run(const struct gemm_packer *packer, int worker, const void *sr
     if (packer->onednn)
         result = onednn_packer_run(packer->onednn, worker, src, dst);
     else
-        gemm_panel_pack(kernel->outs, kernel->inner, src, packer->stride_inner, packer->stride_outs, dst);
+        gemm_panel_pack(kernel->type, kernel->outs, kernel->inner, packer->src_type, src, packer->stride_inner,
+                        packer->stride_outs, dst);
     if (result || !packer->round_bf16) return result;
     /* Rounding is element-wise: the order in which the packed layout keeps them does not matter. */
     float *values = dst;

@@ -600,7 +600,7 @@ static void judging_is_quick(void **state) {
     for (int i = 0; i < 20000; i++) assert_true(judge(reward, "72", text, strlen(text), true, NULL) == 1);
     double rate = 20000 / (clock_seconds() - start);
     print_message("%.0f responses of %zu bytes a second\n", rate, strlen(text));
-    assert_true(rate > 10000);
+    if (!EMULATED) assert_true(rate > 10000);
     reward_free(reward);
 }
 
