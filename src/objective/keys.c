@@ -24,38 +24,37 @@ struct row {
     const struct name_list *names;
     double initial; /* the default: a number, or the position in names */
     double low, high;
-    const char *initial_text, *range, *doc;
+    const char *initial_text, *range, *doc; /* initial_text of a finite number */
 };
 
 #define INF   ((double)INFINITY)
 #define UNSET ((double)NAN)
 #define NAME(key, field, list, C, doc)                                                                                 \
     { key, KIND_NAME, PLAIN, offsetof(opsm_objective, field), &names_##list, C, 0, 0, NULL, NULL, doc }
-#define REAL(key, field, initial, text, low, high, special, range, doc)                                                \
-    { key, KIND_REAL, special, offsetof(opsm_objective, field), NULL, initial, low, high, text, range, doc }
-#define INTEGER(key, field, initial, text, low, high, range, doc)                                                      \
-    { key, KIND_INTEGER, PLAIN, offsetof(opsm_objective, field), NULL, initial, low, high, text, range, doc }
-#define FLAG(key, field, initial, text, doc)                                                                           \
-    { key, KIND_FLAG, PLAIN, offsetof(opsm_objective, field), NULL, initial, 0, 1, text, "true | false", doc }
+#define REAL(key, field, initial, low, high, special, range, doc)                                                      \
+    { key, KIND_REAL, special, offsetof(opsm_objective, field), NULL, initial, low, high, #initial, range, doc }
+#define INTEGER(key, field, initial, low, high, range, doc)                                                            \
+    { key, KIND_INTEGER, PLAIN, offsetof(opsm_objective, field), NULL, initial, low, high, #initial, range, doc }
+#define FLAG(key, field, initial, doc)                                                                                 \
+    { key, KIND_FLAG, PLAIN, offsetof(opsm_objective, field), NULL, initial, 0, 1, NULL, "true | false", doc }
 
 static const struct row table[] = {
     NAME("advantage", advantage, advantage, OPSM_ADVANTAGE_MEAN, "advantage from the rewards of a group"),
-    REAL("advantage_epsilon", advantage_epsilon, 1e-4, "0.0001", 0, 1, PLAIN, "0..1",
+    REAL("advantage_epsilon", advantage_epsilon, 0.0001, 0, 1, PLAIN, "0..1",
          "added to the standard deviation by advantage grpo and batch"),
     NAME("surrogate.name", surrogate_name, surrogate, OPSM_SURROGATE_PPO, "policy-gradient surrogate"),
     NAME("surrogate.ratio", surrogate_ratio, source, OPSM_SOURCE_SAMPLER, "whose log-probs stand below the ratio r"),
-    REAL("surrogate.clip_low", surrogate_clip_low, 0.2, "0.2", 0, 1, OFF, "0..1, off", "lower clip: r >= 1 - clip_low"),
-    REAL("surrogate.clip_high", surrogate_clip_high, 0.2, "0.2", 0, INF, OFF, ">= 0, off",
-         "upper clip: r <= 1 + clip_high"),
-    REAL("surrogate.dual_clip", surrogate_dual_clip, INF, "off", 1, INF, OPEN_LOW | OFF, "> 1, off",
+    REAL("surrogate.clip_low", surrogate_clip_low, 0.2, 0, 1, OFF, "0..1, off", "lower clip: r >= 1 - clip_low"),
+    REAL("surrogate.clip_high", surrogate_clip_high, 0.2, 0, INF, OFF, ">= 0, off", "upper clip: r <= 1 + clip_high"),
+    REAL("surrogate.dual_clip", surrogate_dual_clip, INF, 1, INF, OPEN_LOW | OFF, "> 1, off",
          "for A < 0 the surrogate is at most -dual_clip A (3 is usual)"),
-    REAL("surrogate.cap", surrogate_cap, 2.0, "2", 0, INF, OPEN_LOW | OFF, "> 0, off",
+    REAL("surrogate.cap", surrogate_cap, 2, 0, INF, OPEN_LOW | OFF, "> 0, off",
          "cap C of the weights of tis and decoupled"),
-    REAL("surrogate.tau_pos", surrogate_tau_pos, 1.0, "1", 0, INF, OPEN_LOW, "> 0", "sapo: temperature for A > 0"),
-    REAL("surrogate.tau_neg", surrogate_tau_neg, 1.05, "1.05", 0, INF, OPEN_LOW, "> 0", "sapo: temperature otherwise"),
-    REAL("surrogate.beta", surrogate_beta, 0.1, "0.1", 0, INF, OPEN_LOW, "> 0", "dpo: inverse temperature"),
+    REAL("surrogate.tau_pos", surrogate_tau_pos, 1, 0, INF, OPEN_LOW, "> 0", "sapo: temperature for A > 0"),
+    REAL("surrogate.tau_neg", surrogate_tau_neg, 1.05, 0, INF, OPEN_LOW, "> 0", "sapo: temperature otherwise"),
+    REAL("surrogate.beta", surrogate_beta, 0.1, 0, INF, OPEN_LOW, "> 0", "dpo: inverse temperature"),
     NAME("mask.rule", mask_rule, rule, OPSM_RULE_OPSM, "what is left out of the surrogate"),
-    REAL("mask.delta", mask_delta, 0.05, "0.05", 0, INF, OFF, ">= 0, off",
+    REAL("mask.delta", mask_delta, 0.05, 0, INF, OFF, ">= 0, off",
          "drift threshold, nats per token; not read by the policies length and auto"),
     NAME("mask.policy", mask_policy, policy, OPSM_POLICY_FIXED,
          "how the threshold moves; quantile and controller start from mask.delta"),
@@ -65,53 +64,51 @@ static const struct row table[] = {
          "a second rule beside mask.rule: what either drops is dropped (AgileRL: icepop)"),
     NAME("mask.behavior", mask_behavior, source, OPSM_SOURCE_SAMPLER, "whose log-probs drift is measured from"),
     NAME("mask.current", mask_current, point, OPSM_POINT_CURRENT, "whose log-probs drift leads to"),
-    FLAG("mask.skip_nan", mask_skip_nan, 0, "false",
+    FLAG("mask.skip_nan", mask_skip_nan, 0,
          "true: a token whose logp_behavior is NaN counts as not drifted, with weight 1 (TRL)"),
     NAME("mask.sign", mask_sign, sign, OPSM_SIGN_SEQUENCE,
          "whose sign decides when advantages differ within a sequence"),
-    FLAG("mask.kl", mask_kl, 0, "false", "true: what is dropped loses its KL penalty too (ms-swift)"),
-    REAL("mask.low", mask_low, UNSET, "auto", 0, 1, AUTO, "0..1, auto",
+    FLAG("mask.kl", mask_kl, 0, "true: what is dropped loses its KL penalty too (ms-swift)"),
+    REAL("mask.low", mask_low, UNSET, 0, 1, AUTO, "0..1, auto",
          "lower end of the band of geometric (auto: 0.99), icepop and outlier (auto: 0.5)"),
-    REAL("mask.high", mask_high, UNSET, "auto", 1, INF, AUTO | OFF, ">= 1, off, auto",
+    REAL("mask.high", mask_high, UNSET, 1, INF, AUTO | OFF, ">= 1, off, auto",
          "upper end of the band of geometric (auto: 1.01), icepop and outlier (auto: 5)"),
-    INTEGER("mask.seed", mask_seed, 1, "1", 0, 9007199254740992.0, "0..2^53", "seed of mask.rule random"),
-    REAL("mask.quantile", mask_quantile, 0.8, "0.8", 0, 1, PLAIN, "0..1",
-         "policy quantile: the share of negatives to keep"),
-    REAL("mask.rate", mask_rate, 0.1, "0.1", 0, 1, OPEN_LOW, "0..1, not 0",
+    INTEGER("mask.seed", mask_seed, 1, 0, 9007199254740992.0, "0..2^53", "seed of mask.rule random"),
+    REAL("mask.quantile", mask_quantile, 0.8, 0, 1, PLAIN, "0..1", "policy quantile: the share of negatives to keep"),
+    REAL("mask.rate", mask_rate, 0.1, 0, 1, OPEN_LOW, "0..1, not 0",
          "policy quantile: how far log delta moves towards the quantile, per step"),
-    REAL("mask.floor", mask_floor, 0.001, "0.001", 0, INF, OPEN_LOW, "> 0", "adaptive policies: smallest delta"),
-    REAL("mask.ceiling", mask_ceiling, 0.1, "0.1", 0, INF, OPEN_LOW | OFF, "> 0, off",
-         "adaptive policies: largest delta"),
-    REAL("mask.target", mask_target, 0.01, "0.01", 0, INF, OPEN_LOW, "> 0",
+    REAL("mask.floor", mask_floor, 0.001, 0, INF, OPEN_LOW, "> 0", "adaptive policies: smallest delta"),
+    REAL("mask.ceiling", mask_ceiling, 0.1, 0, INF, OPEN_LOW | OFF, "> 0, off", "adaptive policies: largest delta"),
+    REAL("mask.target", mask_target, 0.01, 0, INF, OPEN_LOW, "> 0",
          "policy controller: wanted mean drift of the kept negatives"),
-    REAL("mask.budget", mask_budget, 2.0, "2", 0, INF, OPEN_LOW, "> 0",
+    REAL("mask.budget", mask_budget, 2, 0, INF, OPEN_LOW, "> 0",
          "policy auto: drift allowed to a whole sequence at full trust, in nats"),
-    REAL("mask.kappa", mask_kappa, 0.01, "0.01", 0, INF, PLAIN, ">= 0", "policy length: drift budget per token"),
-    REAL("mask.z", mask_z, 2.0, "2", 0, INF, PLAIN, ">= 0", "policy length: standard deviations of sampling noise"),
-    REAL("penalty.beta", penalty_beta, 0.0, "0", 0, INF, PLAIN, ">= 0", "weight of the KL penalty"),
+    REAL("mask.kappa", mask_kappa, 0.01, 0, INF, PLAIN, ">= 0", "policy length: drift budget per token"),
+    REAL("mask.z", mask_z, 2, 0, INF, PLAIN, ">= 0", "policy length: standard deviations of sampling noise"),
+    REAL("penalty.beta", penalty_beta, 0, 0, INF, PLAIN, ">= 0", "weight of the KL penalty"),
     NAME("penalty.estimator", penalty_estimator, penalty, OPSM_PENALTY_UNBIASED,
          "KL of one token against the reference"),
-    REAL("penalty.clamp", penalty_clamp, INF, "off", 0, INF, OPEN_LOW | OFF, "> 0, off",
+    REAL("penalty.clamp", penalty_clamp, INF, 0, INF, OPEN_LOW | OFF, "> 0, off",
          "tokens below the reference with a larger penalty are held at it, without gradient (AgileRL: 10)"),
-    FLAG("penalty.clamp_both", penalty_clamp_both, 0, "false",
+    FLAG("penalty.clamp_both", penalty_clamp_both, 0,
          "true: penalty.clamp holds tokens above the reference too (verl, NeMo-RL, ms-swift: at 10)"),
     NAME("weight.level", weight_level, weight, OPSM_WEIGHT_NONE,
          "constant weight on the surrogate that corrects for the mismatch of sampler and trainer"),
-    REAL("weight.low", weight_low, 0.0, "0", 0, INF, PLAIN, ">= 0", "lower bound of the weight"),
-    REAL("weight.high", weight_high, 2.0, "2", 0, INF, OPEN_LOW | OFF, "> 0, off", "upper bound of the weight"),
-    FLAG("weight.zero", weight_zero, 0, "false",
+    REAL("weight.low", weight_low, 0, 0, INF, PLAIN, ">= 0", "lower bound of the weight"),
+    REAL("weight.high", weight_high, 2, 0, INF, OPEN_LOW | OFF, "> 0, off", "upper bound of the weight"),
+    FLAG("weight.zero", weight_zero, 0,
          "true: a weight outside its bounds becomes 0 instead of the bound (TRL's *_mask, IcePop)"),
-    FLAG("weight.kl", weight_kl, 0, "false", "true: the weight multiplies the KL penalty too (ms-swift)"),
-    REAL("ratio_clamp", ratio_clamp, INF, "off", 0, INF, OPEN_LOW | OFF, "> 0, off",
+    FLAG("weight.kl", weight_kl, 0, "true: the weight multiplies the KL penalty too (ms-swift)"),
+    REAL("ratio_clamp", ratio_clamp, INF, 0, INF, OPEN_LOW | OFF, "> 0, off",
          "log ratios of drift, surrogate and weight are held within +-ratio_clamp (verl, OpenRLHF, Trinity-RFT: 20)"),
     NAME("aggregation", aggregation, aggregation, OPSM_AGGREGATION_SEQUENCE_MEAN,
          "weights of tokens and sequences in the loss"),
-    INTEGER("max_length", max_length, 0, "0", 0, 9007199254740992.0, ">= 0",
+    INTEGER("max_length", max_length, 0, 0, 9007199254740992.0, ">= 0",
             "L_max of aggregation constant; 0: the longest sequence"),
     NAME("denominator", denominator, denominator, OPSM_DENOMINATOR_ALL, "whether dropped sequences still count"),
     NAME("guard", guard, guard, OPSM_GUARD_POLICY, "brake on the learning rate"),
-    REAL("guard_base", guard_base, 1.0, "1", 0, 1, OPEN_LOW, "0..1, not 0", "guard ess: ESS that needs no brake"),
-    REAL("guard_cap", guard_cap, 8.0, "8", 0, INF, OPEN_LOW | OFF, "> 0, off", "cap of the weights in the ESS"),
+    REAL("guard_base", guard_base, 1, 0, 1, OPEN_LOW, "0..1, not 0", "guard ess: ESS that needs no brake"),
+    REAL("guard_cap", guard_cap, 8, 0, INF, OPEN_LOW | OFF, "> 0, off", "cap of the weights in the ESS"),
 };
 
 enum { ROWS = sizeof table / sizeof table[0] };
@@ -332,7 +329,11 @@ int opsm_objective_key_count(void) {
 opsm_key opsm_objective_key(int index) {
     if (index < 0 || index >= ROWS) return (opsm_key){0};
     const struct row *row = &table[index];
-    const char *initial = row->kind == KIND_NAME ? names_name(row->names, (int)row->initial) : row->initial_text;
+    const char *initial = row->initial_text;
+    if (row->kind == KIND_NAME) initial = names_name(row->names, (int)row->initial);
+    if (row->kind == KIND_FLAG) initial = row->initial > 0 ? "true" : "false";
+    if (isinf(row->initial)) initial = "off";
+    if (isnan(row->initial)) initial = "auto";
     return (opsm_key){row->key, initial, range_of(row), row->doc};
 }
 
