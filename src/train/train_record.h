@@ -10,7 +10,8 @@
 #include "train/checkpoint.h"
 #include "train/step.h"
 
-/* X(id, field of struct step_report): means over the iteration's steps that have this number. */
+/* X(id, field of struct step_report): means over the iteration's steps that have this number, not opsm_metrics_merge of
+ * their sums: every step had weights of its own and counts alike, however many sequences it saw. */
 #define TALLY_MEANS(X)                                                                                                 \
     X(DRIFT_NEGATIVE, metrics.drift_negative_mean)                                                                     \
     X(DRIFT_POSITIVE, metrics.drift_positive_mean)                                                                     \

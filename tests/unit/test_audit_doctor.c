@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The doctor of `opsm audit` on simulated samplers. Every position has random logits, made into the sampler's distribution
- * (temperature, top-p, penalty) and the trainer's (stale, learnt, noisy, tempered); tokens are drawn from the sampler's.
- * Healthy files must stay without a finding, each sick one must get its own and no other.
+ * The doctor of `opsm audit` on simulated samplers. Every position has random logits, made into the sampler's
+ * distribution (temperature, top-p, penalty) and the trainer's (stale, learnt, noisy, tempered); tokens are drawn from
+ * the sampler's. Healthy files must stay without a finding, each sick one must get its own and no other.
  */
 #include "audit/audit.h"
 #include "check.h"

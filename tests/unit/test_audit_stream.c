@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The audit evaluates rows as they stream by; the objective on the whole file in memory must say the same: the same drops,
- * gradients and sums, whatever the order of the rows.
+ * The audit evaluates rows as they stream by; the objective on the whole file in memory must say the same: the same
+ * drops, gradients and sums, whatever the order of the rows.
  */
 #include "audit_fixture.h"
 

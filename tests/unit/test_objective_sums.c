@@ -11,8 +11,8 @@ static double uniform(void) {
     return (double)rand() / RAND_MAX;
 }
 
-/* Sequences of every kind: dropped and kept, of either sign, with known and unknown lag and entropy, one not finite, one
- * without a token in the loss, one above 0. */
+/* Sequences of every kind: dropped and kept, of either sign, with known and unknown lag and entropy, one not finite,
+ * one without a token in the loss, one above 0. */
 static struct fixture *mixed(void) {
     static int64_t lag[FIX_ROWS];
     static float entropy[FIX_TOKENS];
