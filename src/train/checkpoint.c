@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT_VERSION = 6, NAME_ROOM = 64, CONFIG_LIMIT = 1 << 20 };
+enum { FORMAT_VERSION = 7, NAME_ROOM = 64, CONFIG_LIMIT = 1 << 20 };
 
 static const char STATE_MAGIC[] = "opsmSTAT", QUEUE_MAGIC[] = "opsmQUEU", INPUTS_MAGIC[] = "opsmINPT";
 static const char PREFIX[] = "checkpoint-";

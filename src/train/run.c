@@ -9,6 +9,7 @@
 #include "train/fresh.h"
 #include "train/output.h"
 #include "train/samples.h"
+#include "train/train_record.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -417,35 +418,11 @@ opsm_status run_evaluate(struct run *run, int64_t last_iteration, opsm_error *er
     struct evaluation e;
     opsm_status status = evaluate(run->generator, run->room, &run->problems, &request, &e, err);
     if (status != OPSM_OK) return status;
-    struct metrics_line line, *m = &line;
-    metrics_begin(m, METRICS_EVAL, run->position.iteration, run->position.steps);
-    metrics_number(m, "accuracy", e.accuracy.estimate);
-    metrics_number(m, "accuracy_low", e.accuracy.low);
-    metrics_number(m, "accuracy_high", e.accuracy.high);
-    if (e.samples > 1) {
-        metrics_number(m, "pass_at_k", e.pass_at_k.estimate);
-        metrics_number(m, "pass_at_k_low", e.pass_at_k.low);
-        metrics_number(m, "pass_at_k_high", e.pass_at_k.high);
-        metrics_number(m, "distinct", e.distinct);
-    }
-    metrics_number(m, "reward_mean", e.reward_mean);
-    metrics_integer(m, "problems", e.problems);
-    metrics_integer(m, "samples", e.samples);
-    metrics_integer(m, "unjudged", e.unjudged);
-    metrics_integer(m, "tokens", e.tokens);
-    metrics_number(m, "length_mean", e.length_mean);
-    metrics_number(m, "finished", e.finished);
-    metrics_group(m, "rewards");
-    for (int32_t k = 0; k < e.n_scores; k++) metrics_number(m, e.names[k], e.scores[k]);
-    metrics_group_end(m);
-    metrics_group(m, "seconds");
-    metrics_number(m, "eval", e.seconds);
-    metrics_group_end(m);
     run->summary.accuracy = e.accuracy.estimate;
     run->position.evaluated = run->position.iteration + 1;
     log_line(LOG_INFO, "iteration %" PRId64 ": accuracy %.3f [%.3f, %.3f] on %" PRId64 " held-out problems",
              run->position.iteration, e.accuracy.estimate, e.accuracy.low, e.accuracy.high, e.problems);
-    status = sink_write(run->options->sink, &line, err);
+    status = write_evaluation(run->options->sink, &run->position, &e, err);
     evaluation_free(&e);
     return status;
 }

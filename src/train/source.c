@@ -63,6 +63,8 @@ opsm_status source_next(struct source *s, int64_t iteration, int64_t bound, stru
         if (status != OPSM_OK) return status;
     }
     *batch = &s->queue[0];
+    if (s->n == 0 || s->queue[0].index != iteration)
+        return opsm_fail(err, OPSM_INTERNAL, "there is no batch for iteration %" PRId64, iteration);
     return check_age(s, iteration, bound, *batch, err);
 }
 

@@ -138,6 +138,35 @@ opsm_status write_iteration(const struct sink *sink, const struct run_position *
     return sink_write(sink, &line, err);
 }
 
+opsm_status write_evaluation(const struct sink *sink, const struct run_position *at, const struct evaluation *e,
+                             opsm_error *err) {
+    struct metrics_line line, *m = &line;
+    metrics_begin(m, METRICS_EVAL, at->iteration, at->steps);
+    metrics_number(m, "accuracy", e->accuracy.estimate);
+    metrics_number(m, "accuracy_low", e->accuracy.low);
+    metrics_number(m, "accuracy_high", e->accuracy.high);
+    if (e->samples > 1) {
+        metrics_number(m, "pass_at_k", e->pass_at_k.estimate);
+        metrics_number(m, "pass_at_k_low", e->pass_at_k.low);
+        metrics_number(m, "pass_at_k_high", e->pass_at_k.high);
+        metrics_number(m, "distinct", e->distinct);
+    }
+    metrics_number(m, "reward_mean", e->reward_mean);
+    metrics_integer(m, "problems", e->problems);
+    metrics_integer(m, "samples", e->samples);
+    metrics_integer(m, "unjudged", e->unjudged);
+    metrics_integer(m, "tokens", e->tokens);
+    metrics_number(m, "length_mean", e->length_mean);
+    metrics_number(m, "finished", e->finished);
+    metrics_group(m, "rewards");
+    for (int32_t k = 0; k < e->n_scores; k++) metrics_number(m, e->names[k], e->scores[k]);
+    metrics_group_end(m);
+    metrics_group(m, "seconds");
+    metrics_number(m, "eval", e->seconds);
+    metrics_group_end(m);
+    return sink_write(sink, &line, err);
+}
+
 opsm_status dump_batch(const char *output, const struct batch *batch, opsm_error *err) {
     char name[64];
     snprintf(name, sizeof name, "%06" PRId64 ".jsonl", batch->index);

@@ -8,6 +8,7 @@
 #include "base/sink.h"
 #include "environment/problems.h"
 #include "train/checkpoint.h"
+#include "train/evaluate.h"
 #include "train/step.h"
 
 /* X(id, field of struct step_report): means over the iteration's steps that have this number, not opsm_metrics_merge of
@@ -50,6 +51,9 @@ opsm_status write_step(const struct sink *sink, const struct run_position *at, c
 /* fresh: what came in during the iteration; its steps were on an older batch where the schedule says so. */
 opsm_status write_iteration(const struct sink *sink, const struct run_position *at, const struct batch_stats *fresh,
                             const struct problems *problems, opsm_error *err);
+
+opsm_status write_evaluation(const struct sink *sink, const struct run_position *at,
+                             const struct evaluation *evaluation, opsm_error *err);
 
 /* OUTPUT/rollouts/INDEX.jsonl */
 opsm_status dump_batch(const char *output, const struct batch *batch, opsm_error *err);

@@ -484,9 +484,39 @@ static void out_of_memory_is_reported(void **state) {
     assert_true(failures > 12);
 }
 
+static int heard; /* lines that got through */
+
+static opsm_status hear(void *self, const struct metrics_line *line, opsm_error *error) {
+    (void)self, (void)line, (void)error;
+    heard++;
+    return OPSM_OK;
+}
+
+/* A value that finds no room is not lost without a word; and a run that nobody listens to goes on. */
+static void a_line_has_room_for_so_many_values(void **state) {
+    (void)state;
+    const struct sink sink = {.write = hear};
+    struct metrics_line line;
+    metrics_begin(&line, METRICS_STEP, 0, 0);
+    for (int i = 0; i < METRICS_VALUES_MAX; i++) metrics_number(&line, "x", i);
+    assert_ok(sink_write(&sink, &line, &err));
+    for (int i = 0; i < 3; i++) {
+        metrics_integer(&line, "y", i);
+        assert_int_equal(sink_write(&sink, &line, &err), OPSM_INTERNAL);
+    }
+    assert_int_equal(heard, 1);
+    metrics_begin(&line, METRICS_STEP, 0, 0);
+    struct sink_mark mark = {{7}};
+    assert_ok(sink_open(NULL, scratch, -1, &mark, &err));
+    assert_ok(sink_write(NULL, &line, &err));
+    sink_mark(NULL, &mark);
+    assert_int_equal(mark.words[0], 7);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_json_in_order),
+        cmocka_unit_test(a_line_has_room_for_so_many_values),
         cmocka_unit_test(resuming_forgets_later_iterations),
         cmocka_unit_test(truncating_tolerates_damage),
         cmocka_unit_test(a_full_disk_while_truncating_changes_nothing),

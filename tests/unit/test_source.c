@@ -113,6 +113,9 @@ static void older_rollouts_than_the_bound_are_refused(void **state) {
     assert_int_equal(source_next(&s, 2, 1, &batch, &err), OPSM_INTERNAL);
     assert_string_equal(err.text, "batch 2 has rollouts of weights 7, iteration 2 may have none older than weights 9: "
                                   "a staleness of at most 1");
+    source_done(&s);
+    assert_int_equal(source_next(&s, 2, 2, &batch, &err), OPSM_INTERNAL); /* it is gone */
+    assert_non_null(strstr(err.text, "no batch for iteration 2"));
     source_close(&s);
 
     /* The oldest counts, and the bound is not one version looser than it says. */
