@@ -4,7 +4,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all deps test demo install format lint asan fuzz aarch64 clean help
+.PHONY: all deps test demo install format lint asan fuzz aarch64 mutants clean help
 
 all: $(BUILD)/build.ninja                  ## build the program: build/opsm
 	@cmake --build $(BUILD)
@@ -50,8 +50,13 @@ aarch64:                                   ## cross build for 64-bit ARM and the
 	@scripts/install-deps.sh aarch64
 	@scripts/aarch64.sh
 
+mutants:                                   ## break code on purpose, list what no unit suite notices: BASE= or FILES=
+	@scripts/install-deps.sh test
+	@scripts/mutants.py --count $(or $(MUTANTS),40) --seed $(or $(SEED),1) \
+	$(if $(FILES),$(FILES),--base $(or $(BASE),HEAD~1))
+
 clean:
-	@rm -rf build build-asan build-clang build-fuzz build-aarch64
+	@rm -rf build build-asan build-clang build-fuzz build-aarch64 build-mutants
 
 help:
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
