@@ -19,9 +19,9 @@ if [ -z "$clang" ] || ! "$clang" -fsanitize=fuzzer,address -x c -o "$dir/probe" 
   exit 77
 fi
 
-flags=(-std=c17 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -Wno-unknown-pragmas -ffp-contract=off -fno-omit-frame-pointer
+flags=(-std=c17 -D_XOPEN_SOURCE=700 -g -O1 -Wall -Wextra -Werror -Wno-unknown-pragmas -ffp-contract=off -fno-omit-frame-pointer
        -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Isrc -Itests -DOPSM_VERSION='"fuzz"')
-base=(src/base/status.c src/base/mem.c src/base/file.c src/base/clock.c src/base/log.c)
+base=(src/base/{status,mem,file,clock,log,platform,proc}.c)
 for target in "${targets[@]}"; do
   case $target in
     gguf) sources=(src/io/{tensor_source,gguf_read,metadata,cursor,quote,name_map}.c src/io/quant*.c)

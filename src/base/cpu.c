@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cpu.h"
+#include "base/platform.h"
 #include <stdlib.h>
 #include <string.h>
 #if defined(CPU_X86)
 #include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#elif defined(CPU_ARM) && defined(__linux__)
-#include <sys/auxv.h>
 #endif
 
 static const char *const names[] = {
@@ -22,12 +19,6 @@ const char *cpu_isa_name(enum cpu_isa isa) {
 }
 
 #if defined(CPU_X86)
-/* The kernel hands out the AMX tile state only to processes that ask for it. */
-static int amx_permitted(void) {
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
-}
-
 static enum cpu_isa detect(void) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return CPU_REF;
@@ -37,7 +28,7 @@ static enum cpu_isa detect(void) {
     unsigned a, b, c, d;
     if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & (1u << 5))) return CPU_AVX512;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & (1u << 22)) || !(d & (1u << 24))) return CPU_AVX512BF16;
-    return amx_permitted() ? CPU_AMX : CPU_AVX512BF16;
+    return platform_allow_tiles() ? CPU_AMX : CPU_AVX512BF16;
 }
 
 bool cpu_has_bf16(enum cpu_isa isa) {
@@ -46,11 +37,7 @@ bool cpu_has_bf16(enum cpu_isa isa) {
 #elif defined(CPU_ARM)
 /* NEON is part of the architecture; BFMMLA came with ARMv8.6. */
 static enum cpu_isa detect(void) {
-#if defined(__linux__)
-    enum { BF16 = 1 << 14 }; /* HWCAP2_BF16 */
-    if (getauxval(AT_HWCAP2) & BF16) return CPU_NEONBF16;
-#endif
-    return CPU_NEON;
+    return platform_arm_bf16() ? CPU_NEONBF16 : CPU_NEON;
 }
 
 bool cpu_has_bf16(enum cpu_isa isa) {

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/platform.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +11,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -72,7 +72,7 @@ opsm_status file_map_open(struct file_map *map, const char *path, opsm_error *er
 }
 
 void file_map_drop(const struct file_map *map) {
-    if (map->data) madvise((void *)(uintptr_t)map->data, map->size, MADV_DONTNEED);
+    if (map->data) platform_drop_pages(map->data, map->size);
 }
 
 void file_map_close(struct file_map *map) {
@@ -185,7 +185,7 @@ opsm_status file_rename(const char *from, const char *to, opsm_error *err) {
 
 opsm_status file_commit(struct file_out *out, opsm_error *err) {
     flush_buffer(out);
-    if (!out->failed && (injected_failure() || fsync(out->fd) != 0)) out->failed = errno;
+    if (!out->failed && (injected_failure() || platform_sync(out->fd) != 0)) out->failed = errno;
     if (!out->failed) {
         int fd = out->fd;
         out->fd = -1;
@@ -399,7 +399,7 @@ opsm_status file_lock(int *lock, const char *dir, const char *doing, bool inheri
     *lock = open(path, O_RDWR | O_CREAT | (inherited ? 0 : O_CLOEXEC), 0666);
     if (*lock < 0)
         status = io_error(err, "create", path);
-    else if (flock(*lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    else if (platform_lock(*lock) != 0 && errno == EWOULDBLOCK)
         status = opsm_fail(err, OPSM_INVALID, "another process is %s '%s'", doing, dir);
     mem_free(path);
     if (status != OPSM_OK && *lock >= 0) {

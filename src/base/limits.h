@@ -25,13 +25,6 @@ struct limit limits_memory(void);
 /* Address space that can be asked for, filled or not: RLIMIT_AS and RLIMIT_DATA (`ulimit -v`, `ulimit -d`). */
 struct limit limits_address_space(void);
 
-/* What the control groups named in a file like /proc/self/cgroup have left, the page cache that makes way counted as
- * free: of version 2 under `root`, of version 1 under `memory_root`. UINT64_MAX: nothing is limited. */
-uint64_t limits_control_group(const char *membership, const char *root, const char *memory_root);
-
-/* Memory that this process fills now; 0: nobody says. */
-uint64_t limits_resident(void);
-
 /* The limit that `more` bytes of memory, in an address space of `space` bytes, would go beyond; false: none. */
 bool limits_beyond(uint64_t more, uint64_t space, struct limit *tight);
 
@@ -39,9 +32,6 @@ bool limits_beyond(uint64_t more, uint64_t space, struct limit *tight);
  * the need with what has been taken already, for the sentence; 0: nothing has. */
 opsm_status limits_check(const char *what, uint64_t more, uint64_t space, uint64_t whole, const char *advice,
                          opsm_error *err);
-
-/* Whether `bytes` of address space can be had now: for libraries that do not live through it when they cannot. */
-bool limits_room(uint64_t bytes);
 
 /* "1.20 MB", "812 MB", "2.14 GB". Returns `out`. */
 enum { LIMITS_SIZE_ROOM = 32 };

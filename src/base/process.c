@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/process.h"
 #include "base/mem.h"
+#include "base/platform.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,8 +42,7 @@ static _Noreturn void become(char *const *argv, char **environment, const int de
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     sigprocmask(SIG_SETMASK, mask, NULL);
-    /* The parent may have died before prctl took effect: then nobody will send the signal. */
-    if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent) _exit(EXEC_FAILED);
+    if (!platform_end_with(parent)) _exit(EXEC_FAILED);
     for (int i = 0; i < 3; i++)
         if (dup2(descriptors[i], i) < 0) _exit(EXEC_FAILED);
     execve(argv[0], argv, environment);
@@ -58,7 +57,7 @@ static _Noreturn void become(char *const *argv, char **environment, const int de
 static opsm_status open_descriptors(int *null, int *log_file, int lifeline[2], const char *log, opsm_error *err) {
     *null = open("/dev/null", O_RDWR | O_CLOEXEC);
     *log_file = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool piped = pipe2(lifeline, O_CLOEXEC) == 0;
+    bool piped = platform_pipe(lifeline) == 0;
     if (*null >= 0 && *log_file >= 0 && piped && fcntl(lifeline[1], F_SETFD, 0) == 0) return OPSM_OK;
     opsm_status status =
         opsm_fail(err, OPSM_IO, "cannot start a process with its log in '%s': %s", log, strerror(errno));

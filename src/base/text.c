@@ -9,6 +9,15 @@
 
 enum { WORD_MAX = 64, FIRST_ROOM = 128 };
 
+const char *text_find(const char *bytes, size_t length, const char *word, size_t n) {
+    if (n == 0) return bytes;
+    for (const char *end = bytes + length; (size_t)(end - bytes) >= n; bytes++) {
+        bytes = memchr(bytes, word[0], (size_t)(end - bytes) - n + 1);
+        if (!bytes || memcmp(bytes, word, n) == 0) return bytes;
+    }
+    return NULL;
+}
+
 /* Makes room for `extra` bytes and the NUL. */
 static bool reserve(struct text *text, size_t extra) {
     if (text->failed) return false;

@@ -14,6 +14,9 @@ struct text_view {
     size_t length;
 };
 
+/* The first place where these bytes hold the `n` of `word`; NULL: none. */
+const char *text_find(const char *bytes, size_t length, const char *word, size_t n);
+
 /* Text being built. Zero-initialise; release with text_free. Out of memory sticks: `failed` is set, later writes do
  * nothing, and the caller looks once at the end. `data` is NUL-terminated as soon as something was written. */
 struct text {

@@ -2,7 +2,7 @@
 #include "base/threads.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include <malloc.h>
+#include "base/platform.h"
 #include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -30,9 +30,7 @@ static int fitting(int n) {
     struct limit space = limits_address_space();
     int fit = n;
     while (fit > 1 && (uint64_t)(fit - 1) * each > space.bytes / 4) fit--;
-#ifdef M_ARENA_MAX
-    if (space.bytes != UINT64_MAX) mallopt(M_ARENA_MAX, 1); /* an arena reserves 64 MB for every thread */
-#endif
+    if (space.bytes != UINT64_MAX) platform_share_heap();
     if (fit < n)
         log_line(LOG_WARN, "%d of %d threads are used: %s no room for the stacks of more", fit, n, space.source);
     return fit;

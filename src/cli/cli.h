@@ -55,6 +55,10 @@ int cli_usage(const char *name, const char *format, ...) OPSM_PRINTF(2, 3);
 enum log_level cli_log_level(void);
 void cli_set_log_level(enum log_level level);
 
+/* The path by which this program can be executed again; NULL: unknown. */
+const char *cli_program(void);
+void cli_set_program(const char *path);
+
 /* The handlers of SIGINT and SIGTERM set the flag that is returned; a second signal ends the program at once. */
 const atomic_bool *cli_catch_signals(void);
 

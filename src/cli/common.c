@@ -21,6 +21,16 @@ void cli_set_log_level(enum log_level level) {
     quietest = level;
 }
 
+static const char *program;
+
+const char *cli_program(void) {
+    return program;
+}
+
+void cli_set_program(const char *path) {
+    program = path;
+}
+
 static atomic_bool interrupted;
 
 static void on_signal(int number) {

@@ -64,8 +64,9 @@ int cmd_lab(int argc, char **argv) {
     if (status != OPSM_OK) return cli_fail(status, &err);
     struct lab_options options = {.interrupt = cli_catch_signals(),
                                   .progress = cli_log_level() >= LOG_WARN ? NULL : stderr,
-                                  .program = "/proc/self/exe"};
-    status = lab_run(&lab, &options, &err);
+                                  .program = cli_program()};
+    status = options.program ? lab_run(&lab, &options, &err)
+                             : opsm_fail(&err, OPSM_IO, "cannot tell which file this program is: start it by its path");
     if (status == OPSM_OK || (status == OPSM_INTERRUPTED && any_done(&lab))) print_results(&lab);
     if (status == OPSM_OK && any_done(&lab)) status = write_report(&lab, &err);
     code = status == OPSM_OK ? exit_code(&lab) : cli_fail(status, &err);

@@ -2,6 +2,7 @@
 #include "base/cpu.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/platform.h"
 #include "base/threads.h"
 #include "cli/activity.h"
 #include "cli/cli.h"
@@ -71,8 +72,8 @@ static int run(int argc, char **argv) {
  * barrier then costs a scheduler's time slice, and a small model runs ten times slower on two threads than on one.
  * libgomp reads its environment before main is called: to tell it, the program starts itself anew. */
 static void let_waiting_threads_sleep(char **argv) {
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
-    if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);
+    if (!cli_program() || getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv(cli_program(), argv);
 }
 
 /* Where one of the three is closed, the next file to be opened would get its number, and be printed into. */
@@ -94,6 +95,7 @@ static void end_without_page(int signal) {
 
 int main(int argc, char **argv) {
     open_standard_files();
+    cli_set_program(platform_program(argv[0]));
     let_waiting_threads_sleep(argv);
     argc = take_verbosity(argc, argv);
     log_install(print_log, NULL);

@@ -2,6 +2,7 @@
 #include "cli/spool.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/platform.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,15 +38,15 @@ static opsm_status copy_all(struct file_in *in, int to, const char *path, long l
 
 static opsm_status copy_pipe(struct spool *spool, struct file_in *in, opsm_error *err) {
     const char *given = getenv("TMPDIR"), *dir = given && *given ? given : "/tmp";
-    char path[4096];
-    int n = snprintf(path, sizeof path, "%s/opsm-XXXXXX", dir);
-    if (n >= (int)sizeof path) return opsm_fail(err, OPSM_IO, "TMPDIR is too long a name: '%.60s...'", dir);
+    char *path = spool->temporary;
+    int n = snprintf(path, sizeof spool->temporary, "%s/opsm-XXXXXX", dir);
+    if (n >= (int)sizeof spool->temporary) return opsm_fail(err, OPSM_IO, "TMPDIR is too long a name: '%.60s...'", dir);
     spool->fd = mkstemp(path);
     if (spool->fd < 0)
         return opsm_fail(err, OPSM_IO, "cannot create the temporary file '%s': %s", path, strerror(errno));
-    unlink(path);
-    snprintf(spool->name, sizeof spool->name, "/proc/self/fd/%d", spool->fd);
-    spool->path = spool->name;
+    spool->named = !platform_open_name(spool->name, spool->fd);
+    spool->path = spool->named ? path : spool->name;
+    if (!spool->named) unlink(path); /* gone with this process, however it ends */
     return copy_all(in, spool->fd, path, room_in(dir), err);
 }
 
@@ -65,5 +66,7 @@ opsm_status spool_open(struct spool *spool, const char *given, opsm_error *err) 
 
 void spool_close(struct spool *spool) {
     if (spool->fd >= 0) close(spool->fd);
+    if (spool->named) unlink(spool->temporary);
     spool->fd = -1;
+    spool->named = false;
 }

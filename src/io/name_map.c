@@ -2,9 +2,9 @@
 #include "io/name_map.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/platform.h"
 #include "io/cursor.h"
 #include <string.h>
-#include <unistd.h>
 
 enum { FIRST_CAPACITY = 64 };
 
@@ -48,7 +48,7 @@ uint64_t name_hash(const uint64_t key[2], const void *data, size_t size) {
 
 struct name_map name_map_make(void) {
     struct name_map map = {0};
-    if (getentropy(map.key, sizeof map.key) != 0) {
+    if (!platform_random(map.key, sizeof map.key)) {
         /* No random source (a very old kernel, a sandbox): the time is harder to guess than a constant. */
         double now[2] = {clock_wall(), clock_seconds()};
         memcpy(map.key, now, sizeof map.key);

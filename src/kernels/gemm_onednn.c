@@ -3,6 +3,7 @@
 #include "base/cpu.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/platform.h"
 #include "base/threads.h"
 #include <dnnl.h>
 #include <omp.h>
@@ -121,7 +122,7 @@ static void cap_instructions(void) {
 /* The library writes machine code into memory that it asks for, and into nothing where it gets none. */
 static bool room_for_code(void) {
     enum { CODE_BYTES = 8 << 20 };
-    return limits_room(CODE_BYTES);
+    return platform_room(CODE_BYTES);
 }
 
 opsm_status onednn_start(opsm_error *err) {

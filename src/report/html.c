@@ -174,7 +174,7 @@ static void write_page(struct file_out *out, const struct text *json) {
                  {"@SCRIPT@", &html_script}};
     const char *at = (const char *)html_page.data, *end = at + html_page.size;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        const char *mark = memmem(at, (size_t)(end - at), parts[i].mark, strlen(parts[i].mark));
+        const char *mark = text_find(at, (size_t)(end - at), parts[i].mark, strlen(parts[i].mark));
         if (!mark) continue;
         file_write(out, at, (size_t)(mark - at));
         if (parts[i].asset)
@@ -196,7 +196,8 @@ opsm_status report_check_target(const char *out, opsm_error *err) {
     struct file_map map;
     opsm_status status = file_map_open(&map, out, err);
     if (status != OPSM_OK) return status;
-    bool ours = map.size && memmem(map.data, map.size < HEAD_BYTES ? map.size : HEAD_BYTES, title, sizeof title - 1);
+    bool ours = map.size && text_find((const char *)map.data, map.size < HEAD_BYTES ? map.size : HEAD_BYTES, title,
+                                      sizeof title - 1);
     file_map_close(&map);
     if (ours) return OPSM_OK;
     return opsm_fail(err, OPSM_INVALID,

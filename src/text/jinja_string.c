@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "text/jinja_string.h"
+#include "base/text.h"
 #include "text/unicode.h"
 #include <string.h>
 
@@ -72,7 +73,7 @@ size_t jinja_search(struct jinja_run *run, struct jinja_value string, struct jin
     size_t places = to - from - part.length + 1, n = part.length;
     if (n == 0) return last ? to : from;
     if (!last) {
-        const char *found = memmem(string.text + from, to - from, part.text, n);
+        const char *found = text_find(string.text + from, to - from, part.text, n);
         return found ? (size_t)(found - string.text) : SIZE_MAX;
     }
     if (!jinja_spend(run, places / 64 * (n / 64 + 1))) return SIZE_MAX;
@@ -150,7 +151,7 @@ bool jinja_has_case(struct jinja_run *run, struct jinja_value text, bool upper) 
 /* ---- cutting ----------------------------------------------------------------------------------------------------- */
 
 static bool in_set(struct jinja_value set, const char *character, size_t n) {
-    return memmem(set.text, set.length, character, n) != NULL;
+    return text_find(set.text, set.length, character, n) != NULL;
 }
 
 struct jinja_value jinja_strip(struct jinja_run *run, struct jinja_value string, struct jinja_value set, bool left,

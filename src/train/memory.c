@@ -2,6 +2,7 @@
 #include "train/memory.h"
 #include "base/cpu.h"
 #include "base/limits.h"
+#include "base/platform.h"
 #include "base/threads.h"
 #include "model/layout.h"
 #include "optim/optim.h"
@@ -48,7 +49,7 @@ static int32_t rows_of(const struct memory_job *job) {
 
 /* What the process has taken already: libraries, tokenizer, problems. */
 static size_t resident(void) {
-    size_t now = (size_t)limits_resident();
+    size_t now = (size_t)platform_memory_resident();
     return now > PROGRAM_BYTES ? now : PROGRAM_BYTES;
 }
 

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/platform.h"
 #include "environment/problem_rows.h"
 #include "train/fresh.h"
 #include "train/output.h"
@@ -14,7 +15,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -330,10 +330,10 @@ static void log_written(const struct run *run, const char *path, enum quant_type
 }
 
 static void log_peak(const struct run *run) {
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) != 0 || limits_resident() == 0) return; /* elsewhere the unit is another */
-    log_line(LOG_INFO, "memory: at most %.0f MB were in use; %.0f MB were reckoned with",
-             (double)usage.ru_maxrss * 1024e-6, (double)run->need.total * 1e-6);
+    uint64_t peak = platform_memory_peak();
+    if (peak == 0) return;
+    log_line(LOG_INFO, "memory: at most %.0f MB were in use; %.0f MB were reckoned with", (double)peak * 1e-6,
+             (double)run->need.total * 1e-6);
 }
 
 /* RUN/model.gguf. */

@@ -112,8 +112,20 @@ static void nearest_names(void **state) {
     assert_null(text_nearest("seed", names, 0));
 }
 
+static void bytes_are_found_in_bytes(void **state) {
+    (void)state;
+    const char *all = "aab\0abc";
+    assert_ptr_equal(text_find(all, 7, "ab", 2), all + 1);
+    assert_ptr_equal(text_find(all, 7, "abc", 3), all + 4); /* up to the last byte, beyond a NUL */
+    assert_ptr_equal(text_find(all, 7, "b\0a", 3), all + 2);
+    assert_null(text_find(all, 6, "abc", 3));
+    assert_null(text_find(all, 2, "aab", 3));
+    assert_ptr_equal(text_find(all, 0, "", 0), all);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_are_found_in_bytes),
         cmocka_unit_test(text_grows_and_formats),
         cmocka_unit_test(text_remembers_that_memory_ran_out),
         cmocka_unit_test(numbers_read_back_the_same),

@@ -214,7 +214,7 @@ static int assert_texts(const struct model *model, const struct rollouts *r, con
         char *text = rollouts_text(r, model->tokenizer, i, &length);
         char *all = tokenizer_decode(model->tokenizer, whole->tokens + whole->offset[i],
                                      whole->offset[i + 1] - whole->offset[i], false, &all_length);
-        const char *found = stop ? memmem(all, all_length, stop, strlen(stop)) : NULL;
+        const char *found = stop ? text_find(all, all_length, stop, strlen(stop)) : NULL;
         assert_int_equal(length, found ? (size_t)(found - all) : all_length);
         assert_int_equal(r->text_length[i], length);
         assert_memory_equal(text, all, length);

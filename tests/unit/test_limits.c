@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/platform.h"
+#include "base/proc.h"
 #include "check.h"
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +34,7 @@ static uint64_t left(const char *membership) {
     put("membership", membership);
     snprintf(file, sizeof file, "%s", at("membership"));
     snprintf(v1, sizeof v1, "%s", at("v1"));
-    return limits_control_group(file, root, v1);
+    return proc_control_group(file, root, v1);
 }
 
 static void control_groups_of_version_2(void **state) {
@@ -53,7 +55,7 @@ static void control_groups_of_version_2(void **state) {
     assert_true(left("0::/elsewhere\n") == UINT64_MAX);
     put("memory.max", "500\n"); /* inside a container the group itself is the root */
     assert_int_equal(left("0::/elsewhere\n"), 500);
-    assert_true(limits_control_group("/nowhere/cgroup", root, root) == UINT64_MAX);
+    assert_true(proc_control_group("/nowhere/cgroup", root, root) == UINT64_MAX);
 }
 
 static void control_groups_of_version_1(void **state) {
@@ -79,7 +81,7 @@ static void the_environment_speaks_for_the_machine(void **state) {
     setenv("OPSM_MEMORY", "2.5 TB", 1);
     assert_ok(limits_check_environment(&err));
     struct limit limit = limits_memory();
-    assert_near(limit.bytes + limits_resident(), 2.5e12, 1e8);
+    assert_near(limit.bytes + platform_memory_resident(), 2.5e12, 1e8);
     setenv("OPSM_MEMORY", "1kB", 1);
     assert_int_equal(limits_memory().bytes, 0);
     assert_int_equal(limits_check("this", 1000, 0, 0, "do that", &err), OPSM_NOMEM);
@@ -135,7 +137,7 @@ static void the_shell_limits_address_space(void **state) {
     assert_int_equal(setrlimit(RLIMIT_AS, &small), 0);
     struct limit limit = limits_address_space();
     opsm_status status = limits_check("this", 1000, (uint64_t)65 << 30, 0, "do that", &err);
-    bool room = limits_room(1 << 20), too_much = limits_room((uint64_t)65 << 30);
+    bool room = platform_room(1 << 20), too_much = platform_room((uint64_t)65 << 30);
     setrlimit(RLIMIT_AS, &before);
     assert_true(limit.bytes < small.rlim_cur && limit.bytes > small.rlim_cur / 2);
     assert_int_equal(status, OPSM_NOMEM);
