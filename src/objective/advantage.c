@@ -33,8 +33,10 @@ static void group_advantages(const opsm_objective *config, const struct member *
 static opsm_status gather(const opsm_batch *batch, struct member *members, opsm_error *err) {
     for (int64_t i = 0; i < batch->n_sequences; i++) {
         if (!isfinite(batch->rewards[i]))
-            return opsm_fail(err, OPSM_NONFINITE, "reward of sequence %lld is %g: expected a finite number",
-                             (long long)i, (double)batch->rewards[i]);
+            return opsm_fail(
+                err, OPSM_NONFINITE,
+                "reward of sequence %lld is %g: expected a finite number; leave out what could not be judged",
+                (long long)i, (double)batch->rewards[i]);
         int64_t group = batch->groups ? batch->groups[i] : 0;
         if (batch->n_groups > 0 && (group < 0 || group >= batch->n_groups))
             return opsm_fail(err, OPSM_GROUPS, "sequence %lld belongs to group %lld: expected 0 to %lld", (long long)i,

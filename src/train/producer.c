@@ -86,53 +86,36 @@ static opsm_status judge_batch(struct producer *p, const struct asked *asked, st
     return status;
 }
 
-/* What opsm_advantages takes and gives: the sequences that have a verdict, side by side. */
-struct graded {
-    int64_t n, *groups;
-    float *rewards, *advantages;
-    void *workspace;
-    size_t workspace_size;
-};
-
-static opsm_status compute_advantages(const opsm_objective *objective, struct graded *j, struct batch *batch,
-                                      opsm_error *err) {
+/* Over the sequences that have a verdict, side by side; the others have no advantage. */
+static opsm_status add_advantages(const opsm_objective *objective, struct batch *batch, opsm_error *err) {
     struct rollouts *r = &batch->rollouts;
-    for (int32_t i = 0; i < r->n_sequences; i++) {
-        if (!batch_judged(batch, i)) continue;
-        j->groups[j->n] = r->group_of[i];
-        j->rewards[j->n++] = r->reward[i];
-    }
+    size_t room = (size_t)r->n_sequences, workspace_size = opsm_objective_workspace(r->n_sequences);
+    int64_t *groups = mem_alloc(room, sizeof *groups);
+    float *rewards = mem_alloc(room, sizeof *rewards), *advantages = mem_alloc(room, sizeof *advantages);
+    void *workspace = mem_alloc(workspace_size, 1);
+    bool whole = groups && rewards && advantages && workspace;
+    opsm_status status = whole ? OPSM_OK : mem_exhausted(err, "advantages", workspace_size + room * 16);
+    opsm_group_stats stats = {0};
     opsm_batch view;
     opsm_batch_init(&view);
-    view.n_sequences = j->n;
-    view.groups = j->groups;
-    view.rewards = j->rewards;
-    opsm_group_stats groups;
-    opsm_status status =
-        opsm_advantages(objective, &view, j->advantages, &groups, j->workspace, j->workspace_size, err);
-    if (status != OPSM_OK) return status;
-    int64_t at = 0;
-    for (int32_t i = 0; i < r->n_sequences; i++) r->advantage[i] = batch_judged(batch, i) ? j->advantages[at++] : 0;
-    batch->stats.reward_mean = groups.reward_mean;
-    batch->stats.reward_std = groups.reward_std;
-    batch->stats.zero_groups = groups.zero_groups;
-    return OPSM_OK;
-}
-
-static opsm_status add_advantages(const opsm_objective *objective, struct batch *batch, opsm_error *err) {
-    size_t n = (size_t)batch->rollouts.n_sequences, workspace_size = opsm_objective_workspace((int64_t)n);
-    struct graded j = {.groups = mem_alloc(n, sizeof *j.groups),
-                       .rewards = mem_alloc(n, sizeof *j.rewards),
-                       .advantages = mem_alloc(n, sizeof *j.advantages),
-                       .workspace = mem_alloc(workspace_size, 1),
-                       .workspace_size = workspace_size};
-    bool whole = j.groups && j.rewards && j.advantages && j.workspace;
-    opsm_status status = whole ? compute_advantages(objective, &j, batch, err)
-                               : mem_exhausted(err, "advantages", workspace_size + n * 16);
-    mem_free(j.groups);
-    mem_free(j.rewards);
-    mem_free(j.advantages);
-    mem_free(j.workspace);
+    view.groups = groups;
+    view.rewards = rewards;
+    for (int32_t i = 0; status == OPSM_OK && i < r->n_sequences; i++) {
+        if (!batch_judged(batch, i)) continue;
+        groups[view.n_sequences] = r->group_of[i];
+        rewards[view.n_sequences++] = r->reward[i];
+    }
+    if (status == OPSM_OK)
+        status = opsm_advantages(objective, &view, advantages, &stats, workspace, workspace_size, err);
+    for (int32_t i = 0, at = 0; status == OPSM_OK && i < r->n_sequences; i++)
+        r->advantage[i] = batch_judged(batch, i) ? advantages[at++] : 0;
+    batch->stats.reward_mean = stats.reward_mean;
+    batch->stats.reward_std = stats.reward_std;
+    batch->stats.zero_groups = stats.zero_groups;
+    mem_free(groups);
+    mem_free(rewards);
+    mem_free(advantages);
+    mem_free(workspace);
     return status;
 }
 
