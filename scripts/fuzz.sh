@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Builds the libFuzzer targets from the product's own sources and runs each for a time.
-# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, safetensors, jsonl, verifier, tokenizer, chat, report,
-# audit, recorded. CLANG chooses the compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way and a
-# crashing input (build-fuzz). Seeds come from tests/fuzz/corpus.
+# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, safetensors, jsonl, verifier, tokenizer, chat, jinja,
+# report, audit, recorded. CLANG chooses the compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way
+# and a crashing input (build-fuzz). Seeds come from tests/fuzz/corpus.
 # Exit code 77: no clang with libFuzzer here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(gguf safetensors jsonl verifier tokenizer chat report audit recorded)
+[ ${#targets[@]} -gt 0 ] || targets=(gguf safetensors jsonl verifier tokenizer chat jinja report audit recorded)
 clang=${CLANG:-$(command -v clang-14 || command -v clang || true)}
 dir=${FUZZ_DIR:-build-fuzz}
 mkdir -p "$dir"
@@ -33,10 +33,10 @@ for target in "${targets[@]}"; do
     verifier) sources=(src/reward/verifier*.c src/reward/{answer,expression,number,number_read,number_alone,span}.c
                        src/data/problem.c src/base/text.c src/text/unicode.c)
               libraries=($(pkg-config --libs libpcre2-8) -lm) ;;
-    tokenizer) sources=(src/text/*.c src/io/{metadata,cursor,name_map}.c src/base/text.c)
-               libraries=(-lm) ;;
-    chat) sources=(src/text/*.c src/io/{metadata,cursor,name_map}.c src/base/text.c)
-          libraries=(-lm) ;;
+    tokenizer | chat) sources=(src/text/*.c src/io/{metadata,cursor,name_map}.c src/base/text.c)
+                      libraries=($(pkg-config --libs jansson) -lm) ;;
+    jinja) sources=(src/text/jinja*.c src/text/unicode*.c)
+           libraries=($(pkg-config --libs jansson) -lm) ;;
     report) sources=(src/report/html*.c src/train/drift_histogram.c src/io/json*.c src/base/text.c)
             libraries=($(pkg-config --libs jansson yaml-0.1) -lm) ;;
     audit) sources=(src/audit/*.c src/objective/*.c src/io/json*.c src/base/text.c)
@@ -44,7 +44,7 @@ for target in "${targets[@]}"; do
     recorded) sources=(src/reward/*.c src/data/problem.c src/data/dataset_row.c src/io/json*.c src/base/text.c
                        src/text/unicode.c)
               libraries=($(pkg-config --libs jansson libpcre2-8) -lm) ;;
-    *) echo "fuzz: unknown target '$target', known are gguf, safetensors, jsonl, verifier, tokenizer, chat, report, audit and recorded" >&2; exit 2 ;;
+    *) echo "fuzz: unknown target '$target', known are gguf, safetensors, jsonl, verifier, tokenizer, chat, jinja, report, audit and recorded" >&2; exit 2 ;;
   esac
   program=$dir/fuzz_$target
   "$clang" "${flags[@]}" "tests/fuzz/fuzz_$target.c" "${sources[@]}" "${base[@]}" -o "$program" "${libraries[@]}"

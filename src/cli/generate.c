@@ -53,7 +53,7 @@ static opsm_status encode_prompt(const struct model *model, const struct generat
         return opsm_fail(err, OPSM_INVALID, "--chat: this model has no chat template");
     const struct chat_message messages[] = {{"system", o->system}, {"user", o->prompt}};
     int skip = !o->system;
-    status = chat_encode(chat, model->tokenizer, messages + skip, 2 - skip, tokens, err);
+    status = chat_encode(chat, model->tokenizer, messages + skip, 2 - skip, NULL, tokens, err);
     token_list_warn_dropped(tokens, "the prompt");
     return status;
 }

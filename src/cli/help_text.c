@@ -137,6 +137,20 @@ static const struct cli_text texts[] = {
      "  --in-flight N        samples decoded side by side (default 64)\n"
      "  --precision f32|bf16  GEMM inputs (default bf16)\n"
      "  --jsonl              one object per sample with token ids and log-probs\n"},
+    {"render", "MODEL|RUN | --template FILE.jinja [options] < CONVERSATION", "the prompt that a conversation becomes",
+     "Runs the chat template of a model, or of a file, on one JSON object from stdin, and writes the text and nothing "
+     "else:\n\n"
+     "    {\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"tools\": [],\n"
+     "     \"add_generation_prompt\": true, \"args\": {\"enable_thinking\": false}}\n\n"
+     "Only `messages` must be there. Its objects have whatever fields the template reads: tool_calls, "
+     "reasoning_content. `add_generation_prompt` (default true) opens the answer; `args` are further variables.\n\n"
+     "  --template FILE      this template instead of the model's own\n"
+     "  --bos TEXT           what bos_token stands for (default: the model's, or nothing)\n"
+     "  --eos TEXT           what eos_token stands for (default: the model's, or nothing)\n"
+     "  --ids                the tokens, a JSON list, instead of the text. Control tokens written in messages or "
+     "tools\n"
+     "                       stay text\n\n"
+     "The date that a template may ask for is always the 26th of July 2024, so that a run can be repeated.\n"},
     {"reward", "[CONFIG.yaml | --verifier TYPE] [setting=value ...] [FILE.jsonl]",
      "judge recorded responses exactly as training would",
      "Reads one response a line from FILE, or from standard input, and writes one verdict a line, in order:\n\n"

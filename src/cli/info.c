@@ -51,6 +51,19 @@ static void print_config(const struct model_config *c, int64_t n_weights) {
            c->tied ? "tied" : "untied");
 }
 
+/* With the names that decide what else one can give it. */
+static void print_chat(const struct chat_template *chat) {
+    static const char *const names[] = {"tools", "enable_thinking", "bos_token"};
+    const char *separator = " that reads ";
+    printf("%-16s%s", "chat template", chat_kind_name(chat->kind));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!chat->program || !jinja_mentions(chat->program, names[i])) continue;
+        printf("%s%s", separator, names[i]);
+        separator = ", ";
+    }
+    putchar('\n');
+}
+
 static void print_text(const struct tensor_source *source) {
     struct tokenizer *tokenizer;
     struct chat_template chat = {0};
@@ -62,7 +75,7 @@ static void print_text(const struct tensor_source *source) {
         printf("%-16s%s\n", "tokenizer", err.text);
     }
     if (chat_template_load(&chat, &source->metadata, &err) == OPSM_OK)
-        printf("%-16s%s\n", "chat template", chat_kind_name(chat.kind));
+        print_chat(&chat);
     else
         printf("%-16s%s\n", "chat template", err.text);
     chat_template_free(&chat);

@@ -39,7 +39,7 @@ static opsm_status choose_system(struct problems *p, const struct run_config *co
     const struct chat_message trial[] = {{"system", p->system}, {"user", "?"}};
     char *text;
     opsm_error why = {0};
-    opsm_status status = chat_render(p->chat, trial, 2, &text, &why);
+    opsm_status status = chat_render(p->chat, trial, 2, NULL, &text, &why);
     mem_free(text);
     return status == OPSM_OK ? OPSM_OK : opsm_fail(err, status, "data.system is set, but %s", why.text);
 }

@@ -5,14 +5,15 @@
 
 opsm_status problems_prompt(const struct problems *p, const struct problem *problem, struct token_list *tokens,
                             opsm_error *err) {
-    if (!p->system) return chat_encode(p->chat, p->tokenizer, problem->messages, problem->n_messages, tokens, err);
+    if (!p->system)
+        return chat_encode(p->chat, p->tokenizer, problem->messages, problem->n_messages, NULL, tokens, err);
     /* A system message of our own in front, in place of the one that the conversation has. */
     size_t n = (size_t)problem->n_messages, skip = n && !strcmp(problem->messages[0].role, "system");
     struct chat_message *messages = mem_alloc(n + 1, sizeof *messages);
     if (!messages) return mem_exhausted(err, "a conversation", (n + 1) * sizeof *messages);
     messages[0] = (struct chat_message){"system", p->system};
     memcpy(messages + 1, problem->messages + skip, (n - skip) * sizeof *messages);
-    opsm_status status = chat_encode(p->chat, p->tokenizer, messages, (int)(n - skip) + 1, tokens, err);
+    opsm_status status = chat_encode(p->chat, p->tokenizer, messages, (int)(n - skip) + 1, NULL, tokens, err);
     mem_free(messages);
     return status;
 }

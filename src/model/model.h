@@ -92,7 +92,7 @@ size_t model_bytes(const struct model *sizes, bool trainable);
 
 void model_free(struct model *model); /* NULL is allowed */
 
-/* The model's chat template (borrowed). A template that we do not know is no reason to refuse a model, but it is one to
+/* The model's chat template (borrowed). A template that cannot be run is no reason to refuse a model, but it is one to
  * refuse this: OPSM_UNSUPPORTED with the sentence that says what to do. */
 opsm_status model_chat(const struct model *model, const struct chat_template **chat, opsm_error *err);
 

@@ -1,258 +1,33 @@
-/* SPDX-License-Identifier: Apache-2.0
- *
- * Recognising a template. Its source is brought into a normal form first, in which the same expression always reads the
- * same: no comments, no text between the tags, no blanks between tokens, single quotes, line breaks in strings as \n,
- * message['role'] for message.role, and adjacent strings joined.
- */
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "text/chat.h"
 #include "base/mem.h"
+#include "text/unicode.h"
 #include <string.h>
 
-enum { TEMPLATE_MAX = 1 << 20 }; /* bytes; published ones have some thousand */
+/* ---- templates --------------------------------------------------------------------------------------------------- */
 
-/* ---- normal form ------------------------------------------------------------------------------------------------- */
-
-struct template_text {
-    const char *at, *end;
-    char *out; /* room for 3 bytes per byte of source */
-    size_t used;
-};
-
-static bool starts_with(const struct template_text *source, const char *word) {
-    size_t n = strlen(word);
-    return (size_t)(source->end - source->at) >= n && memcmp(source->at, word, n) == 0;
-}
-
-static void put(struct template_text *source, const char *text) {
-    size_t n = strlen(text);
-    memcpy(source->out + source->used, text, n);
-    source->used += n;
-}
-
-static void put_char(struct template_text *source, char c) {
-    source->out[source->used++] = c;
-}
-
-static bool ends_with(const struct template_text *source, const char *word) {
-    size_t n = strlen(word);
-    return source->used >= n && memcmp(source->out + source->used - n, word, n) == 0;
-}
-
-/* A quoted string; `at` stands on the quote. Escapes stay, except for quotes that need none in single quotes. */
-static void normalize_string(struct template_text *source) {
-    char quote = *source->at++;
-    if (ends_with(source, "'+"))
-        source->used -= 2; /* continues the string before */
-    else
-        put_char(source, '\'');
-    while (source->at < source->end && *source->at != quote) {
-        char c = *source->at++;
-        if (c == '\\' && source->at < source->end) {
-            char next = *source->at++;
-            if (next != '"') put_char(source, '\\');
-            put_char(source, next);
-        } else if (c == '\n') {
-            put(source, "\\n");
-        } else if (c == '\'') {
-            put(source, "\\'");
-        } else {
-            put_char(source, c);
-        }
-    }
-    if (source->at < source->end) source->at++;
-    put_char(source, '\'');
-}
-
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-/* The inside of {{ }} or {% %}. */
-static void normalize_code(struct template_text *source, const char *close) {
-    put_char(source, close[0] == '%' ? '%' : '{'); /* keeps the expressions of two tags apart */
-    if (starts_with(source, "-")) source->at++;
-    while (source->at < source->end && !starts_with(source, close)) {
-        char c = *source->at;
-        if (c == '\'' || c == '"') {
-            normalize_string(source);
-            continue;
-        }
-        source->at++;
-        if (is_blank(c) || (c == '-' && starts_with(source, close))) continue;
-        put_char(source, c);
-        if (ends_with(source, "message.role")) source->used -= strlen(".role"), put(source, "['role']");
-        if (ends_with(source, "message.content")) source->used -= strlen(".content"), put(source, "['content']");
-    }
-}
-
-static void skip_comment(struct template_text *source) {
-    while (source->at < source->end && !starts_with(source, "#}")) source->at++;
-}
-
-/* NUL-terminated; NULL when out of memory. */
-static char *normalize(const char *text, size_t length) {
-    struct template_text source = {.at = text, .end = text + length, .out = mem_alloc(length + 1, 3)};
-    if (!source.out) return NULL;
-    while (source.at < source.end) {
-        const char *tag = source.at++;
-        if (*tag != '{' || source.at == source.end) continue;
-        char kind = *source.at;
-        if (kind != '{' && kind != '%' && kind != '#') continue;
-        source.at++;
-        if (kind == '#')
-            skip_comment(&source);
-        else
-            normalize_code(&source, kind == '{' ? "}}" : "%}");
-    }
-    put_char(&source, '\0');
-    return source.out;
-}
-
-/* ---- reading it -------------------------------------------------------------------------------------------------- */
-
-/* The end of the string inside which `text` stands: its closing quote. */
-static const char *string_end(const char *text) {
-    for (; *text && *text != '\''; text++)
-        if (*text == '\\' && text[1]) text++;
-    return text;
-}
-
-/* A copy without escapes; NULL when out of memory. */
-static char *unescape(const char *text, size_t length) {
-    char *out = mem_alloc(length + 1, 1);
-    if (!out) return NULL;
-    size_t used = 0;
-    for (size_t i = 0; i < length; i++) {
-        char c = text[i];
-        if (c == '\\' && i + 1 < length) {
-            c = text[++i];
-            c = c == 'n' ? '\n' : c == 't' ? '\t' : c == 'r' ? '\r' : c;
-        }
-        out[used++] = c;
-    }
-    out[used] = '\0';
-    return out;
-}
-
-/* Copies what stands between `before` and `after` within one string, at the first place where it is not empty; NULL in
- * *copy if there is none. */
-static opsm_status find_between(const char *normal, const char *before, const char *after, char **copy,
-                                opsm_error *err) {
-    *copy = NULL;
-    for (const char *at = normal; (at = strstr(at, before));) {
-        at += strlen(before);
-        const char *end = string_end(at), *stop = strstr(at, after);
-        if (!stop || stop == at || stop > end) continue;
-        *copy = unescape(at, (size_t)(stop - at));
-        return *copy ? OPSM_OK : mem_exhausted(err, "a chat template", (size_t)(stop - at));
-    }
-    return OPSM_OK;
-}
-
-static opsm_status copy_text(char **copy, const char *text, opsm_error *err) {
-    *copy = mem_strdup(text);
-    return *copy ? OPSM_OK : mem_exhausted(err, "a chat template", strlen(text));
-}
-
-static opsm_status unsupported(const char *source, size_t length, opsm_error *err) {
-    return opsm_fail(
-        err, OPSM_UNSUPPORTED,
-        "the model's chat template is not one of ChatML (SmolLM2, Qwen), Llama 3 and Gemma; pass the text around "
-        "the user's message with data.template_prefix and data.template_suffix, or use data.template: plain. It "
-        "begins: %.*s",
-        (int)(length < 120 ? length : 120), source);
-}
-
-/* The string with which the assistant's turn is opened: the first one behind `add_generation_prompt` that begins with
- * `marker`, or `marker` and a line break. */
-static opsm_status find_opening(struct chat_template *chat, const char *normal, const char *marker,
-                                const char *fallback, opsm_error *err) {
-    const char *at = strstr(normal, "add_generation_prompt");
-    const char *begin = at ? strstr(at, marker) : NULL;
-    if (!begin || begin == normal || begin[-1] != '\'') return copy_text(&chat->opening, fallback, err);
-    chat->opening = unescape(begin, (size_t)(string_end(begin) - begin));
-    return chat->opening ? OPSM_OK : mem_exhausted(err, "a chat template", strlen(begin));
-}
-
-/* ---- the known ones ---------------------------------------------------------------------------------------------- */
-
-static bool has(const char *normal, const char *expression) {
-    return strstr(normal, expression) != NULL;
-}
-
-/* Does it begin a system message whatever the conversation holds, or only where there are tools? */
-static bool always_has_system(const char *normal) {
-    const char *begin = "'<|im_start|>system\\n'", *tools = "%iftools{";
-    for (const char *at = normal; (at = strstr(at, begin)); at++) {
-        bool for_tools =
-            (size_t)(at - normal) >= strlen(tools) && memcmp(at - strlen(tools), tools, strlen(tools)) == 0;
-        if (at[strlen(begin)] != '+' && !for_tools) return true;
-    }
-    return false;
-}
-
-static enum chat_thinking find_thinking(const char *normal) {
-    if (has(normal, "loop.lastor(notloop.lastandreasoning_content)")) return CHAT_THINKING_DROP_EARLIER;
-    return has(normal, "split('</think>')[-1]") ? CHAT_THINKING_DROP : CHAT_THINKING_KEEP;
-}
-
-static bool is_chatml(const char *normal) {
-    if (has(normal, "</think>'") && find_thinking(normal) == CHAT_THINKING_KEEP) return false;
-    return has(normal, "'<|im_start|>'+message['role']+'\\n'+message['content']+'<|im_end|>\\n'") &&
-           !has(normal, "system_message") && !always_has_system(normal);
-}
-
-static bool is_llama3(const char *normal) {
-    return has(normal,
-               "'<|start_header_id|>'+message['role']+'<|end_header_id|>\\n\\n'+message['content']|trim+'<|eot_id|>'");
-}
-
-static bool is_gemma(const char *normal) {
-    return has(normal, "'<start_of_turn>'+role+'\\n'") && has(normal, "message['content']|trim") &&
-           has(normal, "<end_of_turn>\\n'");
-}
-
-static opsm_status read_chatml(struct chat_template *chat, const char *normal, opsm_error *err) {
-    chat->kind = CHAT_CHATML;
-    chat->thinking = find_thinking(normal);
-    opsm_status status = find_between(normal, "'<|im_start|>system\\n", "<|im_end|>\\n'", &chat->system, err);
-    if (status != OPSM_OK) return status;
-    return find_opening(chat, normal, "<|im_start|>assistant", "<|im_start|>assistant\n", err);
-}
-
-static opsm_status read_llama3(struct chat_template *chat, const char *normal, opsm_error *err) {
-    chat->kind = CHAT_LLAMA3;
-    opsm_status status = OPSM_OK;
-    if (has(normal, "Cutting Knowledge Date: December 2023\\n'"))
-        status = copy_text(&chat->preamble, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n", err);
-    if (status != OPSM_OK) return status;
-    return copy_text(&chat->opening, "<|start_header_id|>assistant<|end_header_id|>\n\n", err);
-}
-
-static opsm_status read_gemma(struct chat_template *chat, const char *normal, opsm_error *err) {
-    chat->kind = CHAT_GEMMA;
-    chat->takes_system = has(normal, "first_user_prefix");
-    return copy_text(&chat->opening, "<start_of_turn>model\n", err);
+static opsm_status unusable(const char *why, opsm_error *err) {
+    return opsm_fail(err, OPSM_UNSUPPORTED,
+                     "the model's chat template cannot be used: %.300s; pass the text around the user's message with "
+                     "data.template_prefix and data.template_suffix, or use data.template: plain",
+                     why);
 }
 
 opsm_status chat_template_parse(struct chat_template *chat, const char *source, size_t length, opsm_error *err) {
     *chat = (struct chat_template){0};
-    if (length > TEMPLATE_MAX) return unsupported(source, length, err);
-    char *normal = normalize(source, length);
-    if (!normal) return mem_exhausted(err, "a chat template", 3 * length);
-    opsm_status status;
-    if (is_chatml(normal))
-        status = read_chatml(chat, normal, err);
-    else if (is_llama3(normal))
-        status = read_llama3(chat, normal, err);
-    else if (is_gemma(normal))
-        status = read_gemma(chat, normal, err);
-    else
-        status = unsupported(source, length, err);
-    chat->writes_bos = has(normal, "bos_token");
-    mem_free(normal);
-    if (status != OPSM_OK) chat_template_free(chat);
-    return status;
+    opsm_error why = {0};
+    struct jinja_template *program;
+    opsm_status status = jinja_parse(&program, source, length, &why);
+    if (status == OPSM_NOMEM) return opsm_fail(err, status, "%s", why.text);
+    if (status != OPSM_OK) return unusable(why.text, err);
+    if (!jinja_mentions(program, "messages")) {
+        jinja_free(program);
+        return unusable("it does not read the messages", err);
+    }
+    chat->kind = CHAT_TEMPLATE;
+    chat->program = program;
+    chat->writes_bos = jinja_mentions(program, "bos_token");
+    return OPSM_OK;
 }
 
 opsm_status chat_template_load(struct chat_template *chat, const struct metadata *metadata, opsm_error *err) {
@@ -265,33 +40,230 @@ opsm_status chat_template_load(struct chat_template *chat, const struct metadata
 
 opsm_status chat_template_custom(struct chat_template *chat, const char *prefix, const char *suffix, opsm_error *err) {
     *chat = (struct chat_template){.kind = CHAT_CUSTOM};
-    opsm_status status = copy_text(&chat->prefix, prefix ? prefix : "", err);
-    if (status == OPSM_OK) status = copy_text(&chat->suffix, suffix ? suffix : "", err);
-    if (status != OPSM_OK) chat_template_free(chat);
-    return status;
+    chat->prefix = mem_strdup(prefix ? prefix : "");
+    chat->suffix = mem_strdup(suffix ? suffix : "");
+    if (chat->prefix && chat->suffix) return OPSM_OK;
+    chat_template_free(chat);
+    return mem_exhausted(err, "a chat template", (prefix ? strlen(prefix) : 0) + (suffix ? strlen(suffix) : 0));
 }
 
 void chat_template_free(struct chat_template *chat) {
-    mem_free(chat->system);
+    jinja_free(chat->program);
     mem_free(chat->prefix);
     mem_free(chat->suffix);
-    mem_free(chat->preamble);
-    mem_free(chat->opening);
     *chat = (struct chat_template){0};
 }
 
 const char *chat_kind_name(enum chat_kind kind) {
-    switch (kind) {
-    case CHAT_PLAIN:
-        return "plain";
-    case CHAT_CHATML:
-        return "chatml";
-    case CHAT_LLAMA3:
-        return "llama3";
-    case CHAT_GEMMA:
-        return "gemma";
-    case CHAT_CUSTOM:
-        return "custom";
+    return kind == CHAT_PLAIN ? "plain" : kind == CHAT_TEMPLATE ? "template" : "custom";
+}
+
+/* ---- running a program ------------------------------------------------------------------------------------------- */
+
+static const int64_t TODAY = 1721952000; /* 2024-07-26 */
+
+/* Takes over `value`; false when out of memory. */
+static bool put(json_t *object, const char *name, json_t *value) {
+    return json_object_set_new(object, name, value) == 0;
+}
+
+static json_t *null_or(const json_t *value) {
+    return value ? json_incref((json_t *)value) : json_null();
+}
+
+/* What a stranger may have written, and what is as trusted as the template. */
+static bool make_variables(const struct chat_conversation *c, json_t *data, json_t *settings) {
+    bool made = put(data, "messages", null_or(c->messages)) && put(data, "tools", null_or(c->extra.tools)) &&
+                put(data, "documents", json_null());
+    made = made && put(settings, "add_generation_prompt", json_boolean(c->add_generation_prompt)) &&
+           put(settings, "bos_token", json_stringn(c->bos.length ? c->bos.data : "", c->bos.length)) &&
+           put(settings, "eos_token", json_stringn(c->eos.length ? c->eos.data : "", c->eos.length));
+    return made && (!c->extra.args || json_object_update(settings, (json_t *)c->extra.args) == 0);
+}
+
+static opsm_status check_args(const json_t *args, opsm_error *err) {
+    static const char *const taken[] = {"messages", "tools", "documents", "add_generation_prompt"};
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (json_object_get(args, taken[i]))
+            return opsm_fail(err, OPSM_INVALID,
+                             "the arguments of the chat template have one named '%s', which has a place of its own",
+                             taken[i]);
+    return OPSM_OK;
+}
+
+opsm_status chat_run(const struct chat_template *chat, const struct chat_conversation *conversation,
+                     struct jinja_rendered *rendered, opsm_error *err) {
+    *rendered = (struct jinja_rendered){0};
+    opsm_status status = check_args(conversation->extra.args, err);
+    if (status != OPSM_OK) return status;
+    json_t *data = json_object(), *settings = json_object();
+    const struct jinja_input input = {.data = data, .settings = settings, .word = "role", .now = TODAY};
+    if (make_variables(conversation, data, settings))
+        status = jinja_render(chat->program, &input, rendered, err);
+    else
+        status = mem_exhausted(err, "a conversation", json_array_size(conversation->messages));
+    json_decref(data);
+    json_decref(settings);
+    return status;
+}
+
+/* bos stands in front already: the template wrote it. */
+static bool begins_with(const struct jinja_rendered *rendered, struct text_view bos) {
+    if (bos.length == 0 || rendered->length < bos.length) return false;
+    return memcmp(rendered->text, bos.data, bos.length) == 0 && !memchr(rendered->stranger, 1, bos.length);
+}
+
+opsm_status chat_run_encoded(const struct chat_template *chat, const struct tokenizer *tokenizer,
+                             struct chat_conversation conversation, struct token_list *tokens, opsm_error *err) {
+    struct jinja_rendered rendered;
+    int32_t bos = tokenizer_bos(tokenizer);
+    conversation.bos = tokenizer_piece(tokenizer, bos);
+    conversation.eos = tokenizer_piece(tokenizer, tokenizer_eos(tokenizer));
+    opsm_status status = chat_run(chat, &conversation, &rendered, err);
+    if (status != OPSM_OK) return status;
+    int64_t before = tokens->count;
+    size_t from = begins_with(&rendered, conversation.bos) ? conversation.bos.length : 0;
+    unsigned flags = TOKENIZER_SPECIAL | (from || chat->writes_bos ? 0 : TOKENIZER_BOS);
+    if (from) status = token_list_push(tokens, bos, err);
+    if (status == OPSM_OK)
+        status = tokenizer_encode_marked(tokenizer, rendered.text + from, rendered.length - from,
+                                         rendered.stranger + from, flags, tokens, err);
+    if (status != OPSM_OK) tokens->count = before;
+    jinja_rendered_free(&rendered);
+    return status;
+}
+
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
+
+static bool is_role(const struct chat_message *message, const char *role) {
+    return strcmp(message->role, role) == 0;
+}
+
+static opsm_status check_messages(const struct chat_message *messages, int n, opsm_error *err) {
+    if (n <= 0) return opsm_fail(err, OPSM_INVALID, "a conversation without messages; give at least the user's");
+    for (int i = 0; i < n; i++) {
+        const struct chat_message *message = &messages[i];
+        if (!message->role || !message->content)
+            return opsm_fail(err, OPSM_INVALID, "message %d has no %s; every message needs both role and content", i,
+                             message->role ? "content" : "role");
+        if (!is_role(message, "system") && !is_role(message, "user") && !is_role(message, "assistant"))
+            return opsm_fail(err, OPSM_INVALID, "message %d has the role '%.40s', expected system, user or assistant",
+                             i, message->role);
     }
-    return "unknown";
+    return OPSM_OK;
+}
+
+/* A JSON string of any bytes; what is no UTF-8 becomes U+FFFD, as it does in the tokenizer. */
+static json_t *json_text(const char *text) {
+    json_t *string = json_string(text);
+    uint8_t *fixed;
+    size_t length;
+    if (string || utf8_repair((const uint8_t *)text, strlen(text), &fixed, &length, NULL) != OPSM_OK) return string;
+    string = json_stringn((const char *)fixed, length);
+    mem_free(fixed);
+    return string;
+}
+
+static json_t *json_messages(const struct chat_message *messages, int n) {
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++) {
+        json_t *item = json_object();
+        bool made =
+            put(item, "role", json_text(messages[i].role)) && put(item, "content", json_text(messages[i].content));
+        if (json_array_append_new(list, item) == 0 && made) continue;
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
+static opsm_status make_conversation(struct chat_conversation *conversation, const struct chat_message *messages, int n,
+                                     const struct chat_extra *extra, json_t **list, opsm_error *err) {
+    *list = json_messages(messages, n);
+    if (!*list) return mem_exhausted(err, "a conversation", (size_t)n);
+    *conversation = (struct chat_conversation){.messages = *list, .add_generation_prompt = true};
+    if (extra) conversation->extra = *extra;
+    return OPSM_OK;
+}
+
+static void render_plain(struct text *out, const struct chat_message *messages, int n) {
+    for (int i = 0; i < n; i++) {
+        if (out->length > 0 && *messages[i].content) text_puts(out, "\n");
+        text_puts(out, messages[i].content);
+    }
+}
+
+static void render_custom(struct text *out, const struct chat_template *chat, const struct chat_message *messages,
+                          int n) {
+    for (int i = 0; i < n; i++) {
+        bool is_user = is_role(&messages[i], "user");
+        if (is_user) text_puts(out, chat->prefix);
+        text_puts(out, messages[i].content);
+        if (is_user) text_puts(out, chat->suffix);
+    }
+}
+
+static opsm_status render_text(const struct chat_template *chat, const struct chat_message *messages, int n,
+                               char **text, opsm_error *err) {
+    struct text out = {0};
+    text_puts(&out, "");
+    if (chat->kind == CHAT_PLAIN)
+        render_plain(&out, messages, n);
+    else
+        render_custom(&out, chat, messages, n);
+    *text = out.data;
+    if (!out.failed) return OPSM_OK;
+    text_free(&out);
+    *text = NULL;
+    return mem_exhausted(err, "a prompt", 2 * out.room);
+}
+
+static opsm_status render_program(const struct chat_template *chat, const struct chat_message *messages, int n,
+                                  const struct chat_extra *extra, char **text, opsm_error *err) {
+    struct chat_conversation conversation;
+    struct jinja_rendered rendered = {0};
+    json_t *list;
+    opsm_status status = make_conversation(&conversation, messages, n, extra, &list, err);
+    if (status == OPSM_OK) status = chat_run(chat, &conversation, &rendered, err);
+    json_decref(list);
+    *text = rendered.text;
+    mem_free(rendered.stranger);
+    return status;
+}
+
+opsm_status chat_render(const struct chat_template *chat, const struct chat_message *messages, int n_messages,
+                        const struct chat_extra *extra, char **text, opsm_error *err) {
+    *text = NULL;
+    opsm_status status = check_messages(messages, n_messages, err);
+    if (status != OPSM_OK) return status;
+    if (chat->kind == CHAT_TEMPLATE) return render_program(chat, messages, n_messages, extra, text, err);
+    return render_text(chat, messages, n_messages, text, err);
+}
+
+static opsm_status encode_text(const struct chat_template *chat, const struct tokenizer *tokenizer,
+                               const struct chat_message *messages, int n, struct token_list *tokens, opsm_error *err) {
+    char *text;
+    opsm_status status = render_text(chat, messages, n, &text, err);
+    if (status != OPSM_OK) return status;
+    struct text_view bos = tokenizer_piece(tokenizer, tokenizer_bos(tokenizer));
+    bool custom = chat->kind == CHAT_CUSTOM,
+         begun = custom && bos.length > 0 && strncmp(text, bos.data, bos.length) == 0;
+    unsigned flags = (custom ? TOKENIZER_SPECIAL : 0) | (begun ? 0 : TOKENIZER_BOS);
+    status = tokenizer_encode(tokenizer, text, strlen(text), flags, tokens, err);
+    mem_free(text);
+    return status;
+}
+
+opsm_status chat_encode(const struct chat_template *chat, const struct tokenizer *tokenizer,
+                        const struct chat_message *messages, int n_messages, const struct chat_extra *extra,
+                        struct token_list *tokens, opsm_error *err) {
+    opsm_status status = check_messages(messages, n_messages, err);
+    if (status != OPSM_OK) return status;
+    if (chat->kind != CHAT_TEMPLATE) return encode_text(chat, tokenizer, messages, n_messages, tokens, err);
+    struct chat_conversation conversation;
+    json_t *list;
+    status = make_conversation(&conversation, messages, n_messages, extra, &list, err);
+    if (status == OPSM_OK) status = chat_run_encoded(chat, tokenizer, conversation, tokens, err);
+    json_decref(list);
+    return status;
 }

@@ -91,15 +91,22 @@ static struct jinja_value repeated(struct jinja_run *run, struct jinja_value wha
     }
     size_t mark = run->out.length;
     for (; times > 0 && what.length && jinja_spend(run, 1); times--) jinja_put_value(run, what, 0, what.length);
-    return jinja_take(run, mark);
+    struct jinja_value product = jinja_take(run, mark);
+    product.markup = what.markup;
+    return product;
 }
 
 static struct jinja_value joined(struct jinja_run *run, struct jinja_value a, struct jinja_value b) {
     if (a.type == JINJA_STRING) {
         size_t mark = run->out.length;
-        jinja_put_value(run, a, 0, a.length);
-        jinja_put_value(run, b, 0, b.length);
-        return jinja_take(run, mark);
+        bool markup = a.markup || b.markup;
+        a.markup = a.markup || !markup; /* nothing is escaped where neither is marked */
+        b.markup = b.markup || !markup;
+        jinja_put_escaped(run, a);
+        jinja_put_escaped(run, b);
+        struct jinja_value sum = jinja_take(run, mark);
+        sum.markup = markup;
+        return sum;
     }
     size_t count = (size_t)a.length + b.length;
     struct jinja_value *items = jinja_spend(run, count / 8) ? jinja_alloc(run, count, sizeof *items) : NULL;

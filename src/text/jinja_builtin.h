@@ -40,7 +40,7 @@
     X("replace", replace, "old new count", 2)                                                                          \
     X("reverse", reverse, "", 0)                                                                                       \
     X("round", round, "precision method", 0)                                                                           \
-    X("safe", string, "", 0)                                                                                           \
+    X("safe", safe, "", 0)                                                                                             \
     X("select", select, NULL, 0)                                                                                       \
     X("selectattr", selectattr, NULL, 0)                                                                               \
     X("sort", sort, "reverse case_sensitive attribute", 0)                                                             \

@@ -95,11 +95,20 @@ static struct jinja_value call(struct jinja_run *run, const struct jinja_node *n
     return jinja_call_value(run, function, &given);
 }
 
+struct jinja_value jinja_apply(struct jinja_run *run, const struct jinja_node *node, struct jinja_value subject,
+                               const struct jinja_arguments *given) {
+    if (node->builtin) return jinja_call_builtin(run, node->builtin, subject, given);
+    struct jinja_value name = node->value;
+    return jinja_fail(run, OPSM_INVALID, "the %s '%.*s' is not known here",
+                      node->kind == NODE_FILTER ? "filter" : "test", (int)(name.length < 60 ? name.length : 60),
+                      name.text);
+}
+
 static struct jinja_value apply(struct jinja_run *run, const struct jinja_node *node) {
     struct jinja_value subject = jinja_evaluate(run, node->a);
     struct jinja_arguments given = jinja_arguments(run, node->b);
     run->node = node;
-    return run->status == OPSM_OK ? jinja_call_builtin(run, node->builtin, subject, &given) : subject;
+    return run->status == OPSM_OK ? jinja_apply(run, node, subject, &given) : subject;
 }
 
 static struct jinja_value item(struct jinja_run *run, const struct jinja_node *node) {

@@ -85,7 +85,7 @@ static struct jinja_value filtered(struct jinja_run *run, const struct jinja_nod
     if (filter->a) text = filtered(run, filter->a, text);
     struct jinja_arguments given = jinja_arguments(run, filter->b);
     run->node = filter;
-    return run->status == OPSM_OK ? jinja_call_builtin(run, filter->builtin, text, &given) : text;
+    return run->status == OPSM_OK ? jinja_apply(run, filter, text, &given) : text;
 }
 
 static void execute_set_block(struct jinja_run *run, const struct jinja_node *node) {

@@ -123,25 +123,22 @@ FILTER(indent) {
     return jinja_take(run, mark);
 }
 
+static struct jinja_value marked(struct jinja_value string) {
+    string.markup = string.type == JINJA_STRING;
+    return string;
+}
+
+FILTER(safe) {
+    (void)given;
+    return marked(jinja_str(run, a[0]));
+}
+
 FILTER(escape) {
     (void)given;
     struct jinja_value text = jinja_str(run, a[0]);
-    size_t mark = run->out.length, plain = 0;
-    for (size_t i = 0; i < text.length && run->status == OPSM_OK; i++) {
-        char c = text.text[i];
-        const char *code = c == '&'    ? "&amp;"
-                           : c == '<'  ? "&lt;"
-                           : c == '>'  ? "&gt;"
-                           : c == '\'' ? "&#39;"
-                           : c == '"'  ? "&#34;"
-                                       : NULL;
-        if (!code) continue;
-        jinja_put_value(run, text, plain, i);
-        jinja_puts(run, code);
-        plain = i + 1;
-    }
-    jinja_put_value(run, text, plain, text.length);
-    return jinja_take(run, mark);
+    size_t mark = run->out.length;
+    jinja_put_escaped(run, text);
+    return marked(jinja_take(run, mark));
 }
 
 FILTER(format) {

@@ -242,6 +242,7 @@ static struct jinja_arguments behind(const struct jinja_arguments *given, uint32
 }
 
 FILTER(map) {
+    if (!jinja_truth(a[0])) return jinja_generate(run, NULL, 0);
     struct jinja_value list = jinja_iterate(run, a[0]), *items = room_for(run, list), attribute = {0}, fallback = {0};
     const struct jinja_builtin *filter = NULL;
     struct jinja_arguments rest = *given;
@@ -266,6 +267,7 @@ FILTER(map) {
 /* The elements of which the test (or their truth) is as `wanted`. */
 static struct jinja_value choose(struct jinja_run *run, struct jinja_value value, const struct jinja_arguments *given,
                                  bool wanted, bool by_attribute) {
+    if (!jinja_truth(value)) return jinja_generate(run, NULL, 0);
     struct jinja_value list = jinja_iterate(run, value), *items = room_for(run, list), attribute = {0};
     const struct jinja_builtin *test = NULL;
     uint32_t skip = by_attribute;
@@ -275,7 +277,7 @@ static struct jinja_value choose(struct jinja_run *run, struct jinja_value value
     if (given->count > skip) {
         struct jinja_value name = given->items[skip];
         if (name.type == JINJA_STRING) test = run->find_test(name.text, name.length);
-        if (!test && list.length) return jinja_fail(run, OPSM_INVALID, "expected the name of a test");
+        if (!test) return jinja_fail(run, OPSM_INVALID, "expected the name of a test");
         rest = behind(given, skip + 1);
     }
     size_t count = 0;

@@ -19,8 +19,8 @@
     X(SLICE)        /* a, b, c: start, stop, step or NULL */                                                           \
     X(CALL)         /* a: what, b: list of arguments, KEYWORD among them */                                            \
     X(KEYWORD)      /* value: name, a: argument */                                                                     \
-    X(FILTER)       /* a: of what (NULL: of a block), builtin, b: arguments */                                         \
-    X(TEST)         /* a: of what, builtin, b: arguments */                                                            \
+    X(FILTER)       /* a: of what (NULL: of a block), builtin (NULL: unknown), value: name, b: arguments */            \
+    X(TEST)         /* likewise */                                                                                     \
     X(NOT)          /* a */                                                                                            \
     X(NEGATIVE)     /* a */                                                                                            \
     X(POSITIVE)     /* a */                                                                                            \
@@ -130,7 +130,7 @@ struct jinja_parser {
     const struct jinja_token *token; /* the next one */
     int depth;
     unsigned macro_flags;
-    bool in_loop;
+    bool in_loop, in_if;
     opsm_status status;
     opsm_error *err;
 };
@@ -192,6 +192,9 @@ struct jinja_value jinja_format(struct jinja_run *run, struct jinja_value format
 struct jinja_value jinja_call_value(struct jinja_run *run, struct jinja_value function,
                                     const struct jinja_arguments *given);
 struct jinja_arguments jinja_arguments(struct jinja_run *run, const struct jinja_node *list);
+/* A filter or test on its subject. */
+struct jinja_value jinja_apply(struct jinja_run *run, const struct jinja_node *node, struct jinja_value subject,
+                               const struct jinja_arguments *given);
 void jinja_define(struct jinja_run *run, struct jinja_value name, struct jinja_value value);
 void jinja_execute(struct jinja_run *run, const struct jinja_node *list);
 

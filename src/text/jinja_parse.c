@@ -37,6 +37,8 @@ static struct jinja_node *parse_until(struct jinja_parser *parser, const char *n
 static struct jinja_node *parse_if(struct jinja_parser *parser) {
     static const char *const ends[] = {"elif", "else", "endif", NULL};
     struct jinja_node *node = NULL, *first = NULL, **hole = &first;
+    bool outer = parser->in_if;
+    parser->in_if = true;
     do {
         node = jinja_node_new(parser, NODE_IF);
         if (!node) return NULL;
@@ -52,6 +54,7 @@ static struct jinja_node *parse_if(struct jinja_parser *parser) {
     }
     at_name(parser, "endif");
     end_block(parser);
+    parser->in_if = outer;
     return first;
 }
 
@@ -268,6 +271,7 @@ static struct jinja_node *parse_body(struct jinja_parser *parser, const char *co
             jinja_append(&end, parse_statement(parser));
         }
     }
+    while (ends && ends[1]) ends++;
     if (ends) jinja_parse_fail(parser, "the template ends, but {%% %s %%} is missing", *ends);
     parser->depth--;
     return list;

@@ -216,15 +216,22 @@ static struct jinja_node *parse_postfix(struct jinja_parser *parser, struct jinj
     return node;
 }
 
+/* In an if it is an error only where it is run, as in jinja2. */
+static void unknown(struct jinja_parser *parser, const struct jinja_node *node, const char *what) {
+    struct jinja_value name = node->value;
+    if (parser->in_if || parser->status != OPSM_OK) return;
+    parser->token--;
+    jinja_parse_fail(parser, "the %s '%.*s' is not known here", what, (int)(name.length < 60 ? name.length : 60),
+                     name.text);
+}
+
 /* One `name(arguments)` of a filter. */
 static struct jinja_node *parse_filter(struct jinja_parser *parser, struct jinja_node *of) {
     struct jinja_node *node = jinja_node_new(parser, NODE_FILTER);
     if (!node) return NULL;
-    struct jinja_value name = parser->token->value;
-    if (parser->token->type == TOKEN_NAME && !(node->builtin = jinja_find_filter(name.text, name.length)))
-        return jinja_parse_fail(parser, "the filter '%.*s' is not known here",
-                                (int)(name.length < 60 ? name.length : 60), name.text);
-    jinja_expect_name(parser);
+    node->value = jinja_expect_name(parser);
+    node->builtin = jinja_find_filter(node->value.text, node->value.length);
+    if (!node->builtin) unknown(parser, node, "filter");
     node->a = of;
     if (jinja_is_operator(parser, "(")) node->b = parse_arguments(parser);
     return node;
@@ -248,11 +255,9 @@ static struct jinja_node *parse_test(struct jinja_parser *parser, struct jinja_n
     bool negated = jinja_skip_name(parser, "not");
     struct jinja_node *node = jinja_node_new(parser, NODE_TEST);
     if (!node) return NULL;
-    struct jinja_value name = parser->token->value;
-    if (parser->token->type == TOKEN_NAME && !(node->builtin = jinja_find_test(name.text, name.length)))
-        return jinja_parse_fail(parser, "the test '%.*s' is not known here", (int)(name.length < 60 ? name.length : 60),
-                                name.text);
-    jinja_expect_name(parser);
+    node->value = jinja_expect_name(parser);
+    node->builtin = jinja_find_test(node->value.text, node->value.length);
+    if (!node->builtin) unknown(parser, node, "test");
     node->a = of;
     if (jinja_is_operator(parser, "(")) {
         node->b = parse_arguments(parser);

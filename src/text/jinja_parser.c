@@ -37,7 +37,7 @@ struct jinja_node *jinja_node_new(struct jinja_parser *parser, enum jinja_kind k
 }
 
 void jinja_append(struct jinja_node ***end, struct jinja_node *node) {
-    if (!node) return;
+    if (!node || !*end) return; /* after a failure */
     **end = node;
     *end = &node->next;
 }

@@ -100,6 +100,24 @@ void jinja_put_value(struct jinja_run *run, struct jinja_value string, size_t fr
     if (from < to) jinja_put(run, string.text + from, to - from, string.stranger ? string.stranger + from : NULL);
 }
 
+void jinja_put_escaped(struct jinja_run *run, struct jinja_value string) {
+    size_t plain = 0;
+    for (size_t i = 0; i < string.length && !string.markup && run->status == OPSM_OK; i++) {
+        char c = string.text[i];
+        const char *code = c == '&'    ? "&amp;"
+                           : c == '<'  ? "&lt;"
+                           : c == '>'  ? "&gt;"
+                           : c == '\'' ? "&#39;"
+                           : c == '"'  ? "&#34;"
+                                       : NULL;
+        if (!code) continue;
+        jinja_put_value(run, string, plain, i);
+        jinja_puts(run, code);
+        plain = i + 1;
+    }
+    jinja_put_value(run, string, plain, string.length);
+}
+
 void jinja_put_code(struct jinja_run *run, uint32_t code, bool stranger) {
     static const uint8_t all[4] = {1, 1, 1, 1};
     uint8_t bytes[4];

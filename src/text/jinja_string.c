@@ -131,7 +131,9 @@ void jinja_put_case(struct jinja_run *run, struct jinja_value string, enum jinja
 struct jinja_value jinja_case(struct jinja_run *run, struct jinja_value string, enum jinja_case to) {
     size_t mark = run->out.length;
     jinja_put_case(run, string, to);
-    return jinja_take(run, mark);
+    struct jinja_value changed = jinja_take(run, mark);
+    changed.markup = string.markup;
+    return changed;
 }
 
 bool jinja_has_case(struct jinja_run *run, struct jinja_value text, bool upper) {

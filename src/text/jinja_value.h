@@ -39,7 +39,8 @@ enum jinja_type {
 };
 
 struct jinja_value {
-    enum jinja_type type;
+    enum jinja_type type : 8;
+    bool markup : 1; /* of a string: the filter safe marked it; what is added to it is escaped */
     uint32_t length; /* bytes of a string, items of a list, tuple or view */
     union {
         bool truth;
@@ -207,6 +208,8 @@ struct jinja_value jinja_slice(struct jinja_run *run, struct jinja_value value, 
 void jinja_put(struct jinja_run *run, const char *text, size_t length, const uint8_t *stranger);
 void jinja_puts(struct jinja_run *run, const char *text);
 void jinja_put_value(struct jinja_run *run, struct jinja_value string, size_t from, size_t to);
+/* The text with the characters of HTML escaped. */
+void jinja_put_escaped(struct jinja_run *run, struct jinja_value string);
 void jinja_put_code(struct jinja_run *run, uint32_t code, bool stranger);
 struct jinja_value jinja_take(struct jinja_run *run, size_t mark);
 void jinja_put_str(struct jinja_run *run, struct jinja_value value);  /* as str() */

@@ -122,7 +122,9 @@ static void put_inside(struct jinja_run *run, struct jinja_value value) {
         jinja_put_float(run, value.real);
         break;
     case JINJA_STRING:
+        if (value.markup) jinja_puts(run, "Markup(");
         put_quoted(run, value);
+        if (value.markup) jinja_puts(run, ")");
         break;
     case JINJA_LIST:
         put_items(run, value, "[", "]");

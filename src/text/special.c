@@ -72,12 +72,13 @@ void special_free(struct special *special) {
 }
 
 /* The longest token at the start of `text`; -1 and 0 if there is none. */
-static int32_t longest_at(const struct special *special, const uint8_t *text, size_t length, bool control,
-                          size_t *match_length) {
+static int32_t longest_at(const struct special *special, const uint8_t *text, const uint8_t *plain, size_t length,
+                          bool control, size_t *match_length) {
     int32_t node = 0, found = -1;
     *match_length = 0;
     for (size_t i = 0; i < length && (node = child_of(special, node, text[i])); i++) {
         int32_t id = special->nodes[node].id;
+        if (plain && plain[i]) control = false;
         if (id < 0 || (!control && special->vocab->type[id] != TOKEN_USER_DEFINED)) continue;
         found = id;
         *match_length = i + 1;
@@ -85,13 +86,13 @@ static int32_t longest_at(const struct special *special, const uint8_t *text, si
     return found;
 }
 
-bool special_next(const struct special *special, const uint8_t *text, size_t length, size_t from, bool control,
-                  struct special_match *match) {
+bool special_next(const struct special *special, const uint8_t *text, const uint8_t *plain, size_t length, size_t from,
+                  bool control, struct special_match *match) {
     const bool *first = control ? special->first : special->first_user;
     for (size_t i = from; i < length; i++) {
         if (!first[text[i]]) continue;
         size_t n;
-        int32_t id = longest_at(special, text + i, length - i, control, &n);
+        int32_t id = longest_at(special, text + i, plain ? plain + i : NULL, length - i, control, &n);
         if (id < 0) continue;
         *match = (struct special_match){.start = i, .length = n, .id = id};
         return true;

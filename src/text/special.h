@@ -31,9 +31,10 @@ struct special_match {
 opsm_status special_init(struct special *special, const struct vocab *vocab, opsm_error *err);
 void special_free(struct special *special);
 
-/* The next special token at or after `from`; only user-defined ones unless `control`. */
-bool special_next(const struct special *special, const uint8_t *text, size_t length, size_t from, bool control,
-                  struct special_match *match);
+/* The next special token at or after `from`; only user-defined ones unless `control`. Bytes at which `plain` (NULL: all
+ * zero) is 1 are part of no control token. */
+bool special_next(const struct special *special, const uint8_t *text, const uint8_t *plain, size_t length, size_t from,
+                  bool control, struct special_match *match);
 
 /* The special token of exactly this text, -1 if there is none. */
 int32_t special_find(const struct special *special, const uint8_t *text, size_t length);

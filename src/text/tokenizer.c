@@ -291,15 +291,16 @@ static opsm_status encode_text(const struct tokenizer *tokenizer, const uint8_t 
     return status;
 }
 
-static opsm_status encode_all(const struct tokenizer *tokenizer, const uint8_t *text, size_t length, unsigned flags,
-                              struct bpe_scratch *scratch, struct token_list *list, opsm_error *err) {
+static opsm_status encode_all(const struct tokenizer *tokenizer, const uint8_t *text, const uint8_t *plain,
+                              size_t length, unsigned flags, struct bpe_scratch *scratch, struct token_list *list,
+                              opsm_error *err) {
     opsm_status status = OPSM_OK;
     if ((flags & TOKENIZER_BOS) && tokenizer->add_bos && tokenizer->bos >= 0)
         status = token_list_push(list, tokenizer->bos, err);
     bool control = flags & TOKENIZER_SPECIAL;
     size_t at = 0;
     struct special_match match;
-    while (status == OPSM_OK && special_next(&tokenizer->special, text, length, at, control, &match)) {
+    while (status == OPSM_OK && special_next(&tokenizer->special, text, plain, length, at, control, &match)) {
         status = encode_text(tokenizer, text + at, match.start - at, scratch, list, err);
         if (status == OPSM_OK) status = token_list_push(list, match.id, err);
         at = match.start + match.length;
@@ -307,18 +308,23 @@ static opsm_status encode_all(const struct tokenizer *tokenizer, const uint8_t *
     return status == OPSM_OK ? encode_text(tokenizer, text + at, length - at, scratch, list, err) : status;
 }
 
-opsm_status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t length, unsigned flags,
-                             struct token_list *list, opsm_error *err) {
+opsm_status tokenizer_encode_marked(const struct tokenizer *tokenizer, const char *text, size_t length,
+                                    const uint8_t *plain, unsigned flags, struct token_list *list, opsm_error *err) {
     if (length > INT32_MAX)
         return opsm_fail(err, OPSM_INVALID, "a text of %zu bytes is too long to tokenise at once; cut it below 2 GiB",
                          length);
     int64_t before = list->count, dropped = list->dropped;
     struct bpe_scratch scratch = {0};
-    opsm_status status = encode_all(tokenizer, (const uint8_t *)text, length, flags, &scratch, list, err);
+    opsm_status status = encode_all(tokenizer, (const uint8_t *)text, plain, length, flags, &scratch, list, err);
     if (status != OPSM_OK) {
         list->count = before;
         list->dropped = dropped;
     }
     bpe_scratch_free(&scratch);
     return status;
+}
+
+opsm_status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t length, unsigned flags,
+                             struct token_list *list, opsm_error *err) {
+    return tokenizer_encode_marked(tokenizer, text, length, NULL, flags, list, err);
 }

@@ -76,6 +76,10 @@ enum tokenizer_flags {
 opsm_status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t length, unsigned flags,
                              struct token_list *list, opsm_error *err);
 
+/* The same; a byte at which `plain` is 1 is part of no control token. */
+opsm_status tokenizer_encode_marked(const struct tokenizer *tokenizer, const char *text, size_t length,
+                                    const uint8_t *plain, unsigned flags, struct token_list *list, opsm_error *err);
+
 /* The raw bytes of one token (special tokens: their name); may be part of a UTF-8 character. The view lives as long as
  * the tokenizer. An id out of range gives an empty piece, and so does an unused token (padding of the vocabulary). */
 struct text_view tokenizer_piece(const struct tokenizer *tokenizer, int32_t id);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * libFuzzer target of the chat templates: a template, and after a zero byte messages, one to a line, the first
+ * libFuzzer target of the chat templates: a template (in fuzz_jinja the language alone), and after a zero byte messages, one to a line, the first
  * character of a line choosing its role. Any template is refused with a sentence or renders any conversation that it
  * takes.
  */
@@ -38,20 +38,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     opsm_status status = chat_template_parse(&chat, copy, length, &err);
     if (status != OPSM_OK) {
         require(status == OPSM_UNSUPPORTED && strstr(err.text, "data.template_prefix"),
-                "an unknown template gets a sentence");
+                "a template that cannot be run gets a sentence");
         memset(&chat, 0, sizeof chat); /* rendered as plain text below */
     }
     struct chat_message messages[MOST_MESSAGES];
     int n = length < size ? read_messages(copy + length + 1, messages) : 0;
     char *text;
-    status = chat_render(&chat, messages, n, &text, &err);
+    status = chat_render(&chat, messages, n, NULL, &text, &err);
     require((status == OPSM_OK) == (text != NULL), "a prompt, or none");
     require(status == OPSM_OK || status == OPSM_INVALID, "messages are taken or refused");
-    if (text && chat.opening) {
-        size_t opening = strlen(chat.opening), total = strlen(text);
-        require(total >= opening && strcmp(text + total - opening, chat.opening) == 0,
-                "a prompt ends with the opening");
-    }
     mem_free(text);
     chat_template_free(&chat);
     free(copy);

@@ -79,7 +79,12 @@ def text_seeds():
     vocabulary = b"1a\n1b\n1ab\n3<s>\n4<think>\n1\xc4\xa0\n5pad\n\x00a b\n\x00ab a<s>b <think>"
     (CORPUS / "tokenizer" / "vocabulary").write_bytes(b"\x05" + vocabulary)
     (CORPUS / "tokenizer" / "twice").write_bytes(b"\x01" + vocabulary.replace(b"1b", b"1a"))
+    snippets = json.loads((CORPUS.parents[1] / "golden" / "jinja.json").read_text())["cases"]
+    for i in range(0, len(snippets), 40):
+        (CORPUS / "jinja" / f"snippets-{i // 40}").write_text("\n".join(
+            s["template"] for s in snippets[i:i + 40] if s["expected"] is not None), newline="")
     for path in sorted((CORPUS.parents[1] / "golden" / "chat").glob("*.jinja")):
+        (CORPUS / "jinja" / path.stem).write_bytes(path.read_bytes())
         messages = b"\x00pBe brief.\nuHello\nv<think>x</think>y\nu  again \n"  # the roles are the letters modulo 4
         (CORPUS / "chat" / path.stem).write_bytes(path.read_bytes() + messages)
 
@@ -114,7 +119,7 @@ def safetensors_seeds():
 
 def main():
     (CORPUS / "gguf").mkdir(parents=True, exist_ok=True)
-    for name in ("jsonl", "tokenizer", "chat", "report", "audit", "safetensors"):
+    for name in ("jsonl", "tokenizer", "chat", "jinja", "report", "audit", "safetensors"):
         (CORPUS / name).mkdir(exist_ok=True)
     safetensors_seeds()
     text_seeds()

@@ -192,6 +192,13 @@ a{%+ if yes %} b {% endif +%} c
 {% set loop_messages = people[1:] %}{{ loop_messages|length }}{{ people[1:][0].name }}
 {% if people[0].name == 'Bob' and people[0]['age'] > 18 %}adult{% endif %}
 {{ raise_exception('no') if no else 'fine' }}
+{% if no %}{{ x|nosuch }}{{ x is nosuch }}{% endif %}fine
+{% if yes %}{{ x|nosuch }}{% endif %}fine
+{% if no and name|nosuch %}{% endif %}fine
+{% for i in none|selectattr('a') %}{% endfor %}{% for i in none|map('upper') %}{% endfor %}{{ none|select('odd')|list }}
+{{ '<'|safe + '<' }}{{ '<' + '<'|safe }}{{ '<'|safe ~ '<' }}{{ '<'|e + '<' }}{{ '<'|e|e }}{{ '<'|safe|e }}{{ ('<'|safe)[0] + '<' }}
+{{ [('<'|safe)] }}{{ '<'|safe is escaped }}{{ '<' is escaped }}{{ ('<'|safe * 2) + '>' }}{{ (' < '|safe|trim) + '>' }}{{ ('a<'|safe|upper) + '>' }}
+{{ ('<a'|safe).upper() + '>' }}{{ '<'|safe == '<' }}{{ ('<,a'|safe).split(',')[0] + '>' }}{{ '<'|safe|tojson }}{{ '<'|safe|string + '<' }}{{ '<'|safe|replace('<', '>') + '<' }}
 {% if people is not string and people is iterable and people is not mapping %}list{% endif %}
 """
 

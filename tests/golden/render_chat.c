@@ -23,7 +23,7 @@ static json_t *render(const struct chat_template *chat, const json_t *conversati
     }
     char *text;
     opsm_error err = {0};
-    if (chat_render(chat, messages, n, &text, &err) != OPSM_OK) return json_null();
+    if (chat_render(chat, messages, n, NULL, &text, &err) != OPSM_OK) return json_null();
     json_t *result = json_string(text);
     mem_free(text);
     return result;

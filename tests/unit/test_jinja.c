@@ -137,9 +137,9 @@ static void sentences_name_the_place(void **state) {
     } cases[] = {
         {"a\n{{ x.y }}", "line 2, column 4: 'x' is undefined"},
         {"é {{ 1 + 'a' }}", "line 1, column 6: int + str"},
-        {"{% if a %}\n\n  {{ b|nosuch }}", "line 3, column 8: the filter 'nosuch' is not known here"},
+        {"{% set a %}\n\n  {{ b|nosuch }}", "line 3, column 8: the filter 'nosuch' is not known here"},
         {"{{ a is nosuch }}", "the test 'nosuch' is not known here"},
-        {"{% if a %}", "{% elif %} is missing"},
+        {"{% if a %}", "{% endif %} is missing"},
         {"\n\n{{ raise_exception('no\nsystem') }}", "line 3, column 4: no system"},
         {"{% include 'a' %}", "the block 'include' is not known"},
         {"{{ 'abc }}", "a string without its closing quote"},

@@ -15,7 +15,9 @@
 #define GEMMA2                                                                                                         \
     "{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + "    \
     "'<end_of_turn>\n' }}{% endfor %}"
-#define CHATML "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+#define CHATML                                                                                                         \
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>'"       \
+    " + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 
 static opsm_error err;
 static char path[] = "/tmp/opsm-test-problems-XXXXXX";
