@@ -190,7 +190,7 @@ static void repeated_ids_are_marked_within_their_row(void **state) {
 static void groups_are_counted_whatever_their_order(void **state) {
     (void)state;
     struct counted *x =
-        count(WITH("\"group\":1,\"reward\":1,\"version\":3") WITH("\"group\":2,\"reward\":0.5,\"version\":3")
+        count(WITH("\"group\":1,\"reward\":1,\"version\":0") WITH("\"group\":2,\"reward\":0.5,\"version\":3")
                   WITH("\"group\":\"1\",\"advantage\":0") WITH("\"group\":1,\"reward\":0,\"version\":4")
                       WITH("\"group\":3,\"advantage\":0") WITH("\"group\":3,\"advantage\":0.5")
                           WITH("\"group\":2,\"reward\":0.5") WITH("\"group\":4,\"reward\":2"));

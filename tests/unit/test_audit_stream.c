@@ -237,6 +237,77 @@ static void batch_advantages_need_the_whole_file(void **state) {
     free(x);
 }
 
+/* A spread takes two rewards. */
+static void few_rewards_have_no_spread(void **state) {
+    (void)state;
+    struct audit_options *options = audit_options_new();
+    audit_set(options, "advantage", "batch");
+#define REWARDED(reward) "{\"group\":1,\"reward\":" #reward ",\"logp_behavior\":[-1],\"logp_current\":[-1]}\n"
+    audit_write(REWARDED(3));
+    json_t *root = audit_json(options, OPSM_OK), *sequences = json_object_get(root, "sequences");
+    assert_near(audit_number(json_array_get(sequences, 0), "advantage"), 0, 0);
+    json_decref(root);
+    audit_write(REWARDED(3) REWARDED(1));
+    root = audit_json(options, OPSM_OK);
+    sequences = json_object_get(root, "sequences");
+    assert_near(audit_number(json_array_get(sequences, 0), "advantage"), 1 / (sqrt(2) + 1e-4), 1e-6);
+    assert_near(audit_number(json_array_get(sequences, 1), "advantage"), -1 / (sqrt(2) + 1e-4), 1e-6);
+    json_decref(root);
+    free(options);
+}
+
+/* Rows that give their own advantage keep it; their rewards are in the group's mean all the same. */
+static void given_and_computed_advantages_mix(void **state) {
+    (void)state;
+    static const char *const given[] = {"", "\"advantage\":0.25,", "", "\"advantage\":[0.5,-1],"};
+    static const double rewards[] = {1, 0, 0, 3}, wanted[] = {0, 0.25, -1, -0.25};
+    char text[1000] = "";
+    for (int i = 0; i < 4; i++)
+        sprintf(text + strlen(text),
+                "{\"group\":1,\"reward\":%g,%s\"logp_behavior\":[-1,-1],\"logp_current\":[-1,-1]}\n", rewards[i],
+                given[i]);
+    audit_write(text);
+    struct audit_options *options = audit_options_new();
+    json_t *root = audit_json(options, OPSM_OK), *sequences = json_object_get(root, "sequences");
+    for (size_t i = 0; i < 4; i++)
+        assert_near(audit_number(json_array_get(sequences, i), "advantage"), wanted[i], 1e-7);
+    json_decref(root);
+    free(options);
+}
+
+/* Each row must have the arrays that the objective reads, whatever its neighbours have. */
+static void rows_that_lack_an_array_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *surrogate, *key, *value, *lacks;
+    } cases[] = {{"ppo", "mask.rule", "opsm", "logp_behavior"},
+                 {"ppo", "penalty.beta", "0.1", "logp_reference"},
+                 {"ppo", "mask.current", "trainer", "logp_trainer"},
+                 {"dpo", "mask.rule", "none", "logp_reference"}};
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+        char text[2000] = "";
+        for (int i = 0; i < 4; i++) {
+            static const char *const names[] = {"logp_behavior", "logp_trainer", "logp_reference"};
+            sprintf(text + strlen(text), "{\"group\":%d,\"advantage\":%d,\"logp_current\":[-1]", i / 2, i % 2 ? -1 : 1);
+            for (int a = 0; a < 3; a++)
+                if (i < 3 || strcmp(names[a], cases[k].lacks) != 0)
+                    sprintf(text + strlen(text), ",\"%s\":[-1]", names[a]);
+            strcat(text, "}\n");
+        }
+        audit_write(text);
+        struct audit_options *options = audit_options_new();
+        audit_set(options, "surrogate.name", cases[k].surrogate);
+        audit_set(options, cases[k].key, cases[k].value);
+        json_t *root = audit_json(options, OPSM_MISSING);
+        bool pairs =
+            strcmp(cases[k].surrogate, "dpo") == 0; /* a group is evaluated whole, and named by its first row */
+        if (!strstr(err.text, cases[k].lacks) || !strstr(err.text, pairs ? "line 3" : "line 4"))
+            fail_msg("%s: %s", cases[k].lacks, err.text);
+        json_decref(root);
+        free(options);
+    }
+}
+
 /* Pairs are made of whole groups: a file where they are scattered is refused with what to do. */
 static void scattered_pairs_are_refused(void **state) {
     (void)state;
@@ -293,9 +364,9 @@ static void noise_is_read_from_its_rows(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(streams_give_what_the_whole_gives),
-        cmocka_unit_test(batch_advantages_need_the_whole_file),
-        cmocka_unit_test(scattered_pairs_are_refused),
+        cmocka_unit_test(streams_give_what_the_whole_gives), cmocka_unit_test(batch_advantages_need_the_whole_file),
+        cmocka_unit_test(few_rewards_have_no_spread),        cmocka_unit_test(given_and_computed_advantages_mix),
+        cmocka_unit_test(rows_that_lack_an_array_are_named), cmocka_unit_test(scattered_pairs_are_refused),
         cmocka_unit_test(noise_is_read_from_its_rows),
     };
     return cmocka_run_group_tests(tests, audit_setup, audit_teardown);

@@ -186,6 +186,9 @@ static void parts_merged_are_the_whole(void **state) {
     opsm_metrics_sums empty = start(x);
     opsm_metrics_merge(&copy, &empty);
     assert_memory_equal(&copy, &whole, sizeof copy);
+    fixture_set(x, "penalty.beta", "0"); /* a divergence of which nothing is known */
+    fixture_ok(x);
+    assert_true(isnan(x->metrics.kl_ref) && x->metrics.tokens > 0);
     free(x);
 }
 
@@ -197,6 +200,7 @@ static void nothing_added_is_nothing_measured(void **state) {
     opsm_error err = {0};
     assert_ok(opsm_metrics_finish(&sums, &metrics, &err));
     assert_true(metrics.sequences == 0 && metrics.loss == 0);
+    assert_true(opsm_metrics_name(-1) == NULL && isnan(opsm_metrics_value(&metrics, -1)));
     assert_true(isnan(metrics.delta) && isnan(metrics.ratio_max) && isnan(metrics.lag_max) && isnan(metrics.kl_ref));
     assert_true(isnan(metrics.dropped) && isnan(metrics.ess) && isnan(metrics.entropy));
     free(x);
@@ -251,9 +255,17 @@ static void quantiles_lie_between_order_statistics(void **state) {
     assert_float_equal(metrics.drift_negative_p99, 2.96, 1e-12);
 }
 
-static void totals_say_whether_they_wait_for_the_forward_pass(void **state) {
+static void configurations_say_what_needs_a_forward_pass(void **state) {
     (void)state;
     struct fixture *x = fixture_new();
+    assert_true(opsm_objective_needs_forward(&x->config, 0.5) && opsm_objective_needs_forward(&x->config, -0.5));
+    assert_false(opsm_objective_needs_forward(&x->config, 0));
+    fixture_set(x, "penalty.beta", "0.1");
+    assert_true(opsm_objective_needs_forward(&x->config, 0));
+    fixture_set(x, "penalty.beta", "0");
+    fixture_set(x, "surrogate.name", "dpo");
+    assert_true(opsm_objective_needs_forward(&x->config, 0));
+    fixture_set(x, "surrogate.name", "ppo");
     assert_false(opsm_objective_totals_need_forward(&x->config));
     fixture_set(x, "mask.rule", "random");
     assert_true(opsm_objective_totals_need_forward(&x->config));
@@ -273,6 +285,6 @@ int main(void) {
                                        cmocka_unit_test(the_decline_follows_from_the_sums),
                                        cmocka_unit_test(sizes_and_configurations_are_checked),
                                        cmocka_unit_test(quantiles_lie_between_order_statistics),
-                                       cmocka_unit_test(totals_say_whether_they_wait_for_the_forward_pass)};
+                                       cmocka_unit_test(configurations_say_what_needs_a_forward_pass)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
