@@ -114,12 +114,12 @@ static void the_trainers_word_is_compared(void **state) {
 #define DOWN(more) ROW("[-1,-2]", "[-1.1,-2.1]", more)
 #define SAME(more) ROW("[-1,-2]", "[-1,-2]", more)
     struct counted *x =
-        count(UP(",\"drift\":0.1,\"keep\":false") UP(",\"drift\":-0.1,\"keep\":true") UP(",\"drift\":0.5") UP("")
-                  DOWN(",\"drift\":0.1,\"keep\":false") DOWN(",\"drift\":-0.1") DOWN(",\"drift\":0.7,\"keep\":false")
-                      SAME(",\"drift\":0"));
+        count(UP(",\"keep\":false") UP(",\"drift\":0.1,\"keep\":false") UP(",\"drift\":-0.1,\"keep\":true")
+                  UP(",\"drift\":0.5") UP("") DOWN(",\"drift\":0.1,\"keep\":false") DOWN(",\"drift\":-0.1")
+                      DOWN(",\"drift\":0.7,\"keep\":false") SAME(",\"drift\":0"));
     const struct audit_facts *f = &x->facts;
-    assert_int_equal(f->dropped, 3);
-    assert_int_equal(f->dropped_likelier, 1);
+    assert_int_equal(f->dropped, 4);
+    assert_int_equal(f->dropped_likelier, 2);
     assert_int_equal(f->stated, 7);
     assert_int_equal(f->stated_negative, 3);
     assert_int_equal(f->stated_absolute, 1);
@@ -149,22 +149,20 @@ static void duplicates_are_long_rows_of_one_group(void **state) {
     char text[20000] = "";
     static const struct {
         int n, group;
-        double last;
-    } rows[] = {{32, 1, -1}, {32, 1, -1}, {32, 2, -1}, {32, 1, -1.5}, {31, 1, -1}, {31, 1, -1}, {32, 1, -1}};
+        double last[2]; /* of b and c */
+    } rows[] = {{32, 1, {-1, -1}},   {32, 1, {-1, -1}}, {32, 2, {-1, -1}}, {32, 1, {-1, -1.5}},
+                {32, 1, {-1.5, -1}}, {31, 1, {-1, -1}}, {31, 1, {-1, -1}}, {32, 1, {-1, -1}}};
     for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
         for (int side = 0; side < 2; side++) {
             strcat(text, side ? ",\"logp_current\":[" : "{\"logp_behavior\":[");
             for (int t = 0; t < rows[k].n; t++)
-                sprintf(text + strlen(text), "%s%g", t ? "," : "",
-                        t + 1 < rows[k].n ? -1.0 - t
-                        : side            ? rows[k].last
-                                          : -1);
+                sprintf(text + strlen(text), "%s%g", t ? "," : "", t + 1 < rows[k].n ? -1.0 - t : rows[k].last[side]);
             strcat(text, "]");
         }
         sprintf(text + strlen(text), ",\"group\":%d}\n", rows[k].group);
     }
     struct counted *x = count(text);
-    assert_int_equal(x->facts.repeated_rows, 5);
+    assert_int_equal(x->facts.repeated_rows, 6);
     assert_int_equal(x->facts.repeats, 2);
     discard(x);
 }

@@ -112,6 +112,11 @@ static void rows_are_counted_by_their_pattern(void **state) {
                     pair.level_rows == rows[k].level && pair.measured == 0;
         if (!good) fail_msg("%s", rows[k].name);
     }
+    struct audit_pair level = {0}; /* too even for a correlation, however long */
+    float b[N], c[N];
+    for (int t = 0; t < N; t++) b[t] = -1, c[t] = -1.0F - (float)(t % 3);
+    add_row(&level, b, c, N);
+    assert_true(level.level_rows == 1 && level.measured == 0);
     struct audit_pair nothing = {0};
     add_row(&nothing, (const float[]){NAN}, (const float[]){-1}, 1);
     add_row(&nothing, NULL, NULL, 0);

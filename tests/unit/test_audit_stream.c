@@ -206,6 +206,7 @@ static void streams_give_what_the_whole_gives(void **state) {
         {.name = "batch, interleaved", .settings = {{"advantage", "batch"}}, .from_rewards = true, .interleaved = true},
         {.name = "pairs", .settings = {{"surrogate.name", "dpo"}}},
         {.name = "kept pairs", .settings = {{"surrogate.name", "dpo"}, {"denominator", "kept"}}, .from_rewards = true},
+        {.name = "pairs by token", .settings = {{"surrogate.name", "dpo"}}, .per_token = true},
         {.name = "nothing dropped", .settings = {{"mask.rule", "none"}}},
     };
     for (size_t k = 0; k < sizeof ways / sizeof ways[0]; k++) {

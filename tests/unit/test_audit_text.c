@@ -121,6 +121,29 @@ static void tables_hold_the_numbers_of_the_json(void **state) {
     free(options);
 }
 
+/* Where the threshold differs between sequences the mean of the negatives' stands for it. */
+static void a_threshold_of_each_sequence_is_shown_as_their_mean(void **state) {
+    (void)state;
+    static const char *const policies[] = {"fixed", "auto", "length", "quantile"};
+    struct audit_options *options = audit_options_new();
+    write_rows();
+    for (int k = 0; k < 4; k++) {
+        double shown;
+        audit_set(options, "mask.policy", policies[k]);
+        options->json = false;
+        char *text = audit_output(options, OPSM_OK);
+        json_t *root = audit_json(options, OPSM_OK);
+        const char *line = line_after(text, "Objective: ppo, rule opsm, delta ");
+        assert_int_equal(numbers_after(text, "Objective: ppo, rule opsm, delta ", &shown, 1), 1);
+        assert_shown(shown, audit_number(root, "metrics.delta"));
+        const char *average = strstr(line, "on average");
+        assert_int_equal(average && average < strchr(line, '\n'), k == 1 || k == 2);
+        json_decref(root);
+        free(text);
+    }
+    free(options);
+}
+
 static void the_worst_are_listed_by_drift(void **state) {
     (void)state;
     double x[16], before = INFINITY;
@@ -255,7 +278,8 @@ static void advice_follows_from_the_numbers(void **state) {
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
         char text[2000];
         advise(&cases[k].s, text, sizeof text);
-        if (!strstr(text, cases[k].says) || strstr(text, cases[k].silent)) fail_msg("case %zu: %s", k, text);
+        if (!strstr(text, cases[k].says) || strstr(text, cases[k].silent) || text[0] == ' ')
+            fail_msg("case %zu: %s", k, text);
         char small[40]; /* cut off, and never written beyond */
         memset(small, 'x', sizeof small);
         advise(&cases[k].s, small, sizeof small - 1);
@@ -310,9 +334,13 @@ static void findings_are_told_with_what_to_do(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_hold_the_numbers_of_the_json),   cmocka_unit_test(the_worst_are_listed_by_drift),
-        cmocka_unit_test(the_histogram_counts_every_drift),      cmocka_unit_test(advice_follows_from_the_numbers),
-        cmocka_unit_test(the_noise_floor_says_where_it_is_from), cmocka_unit_test(findings_are_told_with_what_to_do),
+        cmocka_unit_test(tables_hold_the_numbers_of_the_json),
+        cmocka_unit_test(a_threshold_of_each_sequence_is_shown_as_their_mean),
+        cmocka_unit_test(the_worst_are_listed_by_drift),
+        cmocka_unit_test(the_histogram_counts_every_drift),
+        cmocka_unit_test(advice_follows_from_the_numbers),
+        cmocka_unit_test(the_noise_floor_says_where_it_is_from),
+        cmocka_unit_test(findings_are_told_with_what_to_do),
     };
     return cmocka_run_group_tests(tests, audit_setup, audit_teardown);
 }

@@ -4,6 +4,7 @@
  */
 #include "objective_fixture.h"
 #include <locale.h>
+#include <stdbool.h>
 
 static void defaults_round_trip(void **state) {
     (void)state;
@@ -112,6 +113,48 @@ static void bad_values_leave_the_configuration_alone(void **state) {
     assert_memory_equal(&config, &before, sizeof config);
 }
 
+static void takes(const char *key, const char *value, bool expected) {
+    opsm_error err = {0};
+    opsm_objective config;
+    opsm_objective_defaults(&config);
+    opsm_status status = opsm_objective_set(&config, key, value, &err);
+    if (status != (expected ? OPSM_OK : OPSM_INVALID)) fail_msg("%s = %s: %s", key, value, opsm_status_text(status));
+}
+
+static void takes_number(const char *key, double value, bool expected) {
+    char text[40];
+    snprintf(text, sizeof text, "%.17g", value);
+    takes(key, text, expected);
+}
+
+/* "0..1, not 0", "> 0, off", ">= 1, off, auto": the range of a number is what it says, at both ends. */
+static void ranges_are_what_they_say(void **state) {
+    (void)state;
+    int ranges = 0;
+    for (int i = 0; i < opsm_objective_key_count(); i++) {
+        opsm_key key = opsm_objective_key(i);
+        if (strchr(key.range, '|')) continue;
+        bool open = key.range[0] == '>' && key.range[1] != '=';
+        const char *dots = strstr(key.range, "..");
+        double low = strtod(key.range + strspn(key.range, ">= "), NULL);
+        takes_number(key.key, low, !open && !strstr(key.range, ", not 0"));
+        takes_number(key.key, low - 1, false);
+        if (dots) {
+            double high = strcmp(dots, "..2^53") == 0 ? 9007199254740992.0 : strtod(dots + 2, NULL);
+            takes_number(key.key, high, true);
+            takes_number(key.key, high + (high > 1 ? 1024 : 1), false);
+            if (high == 1) takes_number(key.key, 0.5, true);
+        } else {
+            takes_number(key.key, low + 1, true);
+            takes_number(key.key, 1e9, true);
+        }
+        takes(key.key, "off", strstr(key.range, ", off"));
+        takes(key.key, "auto", strstr(key.range, ", auto"));
+        ranges++;
+    }
+    assert_true(ranges > 25);
+}
+
 static void unknown_keys_name_the_nearest(void **state) {
     (void)state;
     const struct {
@@ -180,13 +223,10 @@ static void decimal_comma(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_round_trip),
-        cmocka_unit_test(documented_keys_exist),
-        cmocka_unit_test(values_round_trip),
-        cmocka_unit_test(bad_values_leave_the_configuration_alone),
-        cmocka_unit_test(unknown_keys_name_the_nearest),
-        cmocka_unit_test(names_round_trip),
-        cmocka_unit_test(decimal_comma),
+        cmocka_unit_test(defaults_round_trip),      cmocka_unit_test(documented_keys_exist),
+        cmocka_unit_test(values_round_trip),        cmocka_unit_test(bad_values_leave_the_configuration_alone),
+        cmocka_unit_test(ranges_are_what_they_say), cmocka_unit_test(unknown_keys_name_the_nearest),
+        cmocka_unit_test(names_round_trip),         cmocka_unit_test(decimal_comma),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -277,6 +277,29 @@ static void configurations_say_what_needs_a_forward_pass(void **state) {
     free(x);
 }
 
+static void configurations_say_which_logprobs_they_read(void **state) {
+    (void)state;
+    static const struct {
+        const char *key, *value;
+        bool trainer, reference;
+    } cases[] = {{"mask.rule", "opsm", false, false},          {"mask.behavior", "trainer", true, false},
+                 {"mask.current", "trainer", true, false},     {"surrogate.ratio", "trainer", true, false},
+                 {"surrogate.name", "decoupled", true, false}, {"weight.level", "token", true, false},
+                 {"penalty.beta", "0.1", false, true},         {"surrogate.name", "dpo", false, true}};
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+        struct fixture *x = fixture_new();
+        fixture_set(x, cases[k].key, cases[k].value);
+        assert_int_equal(opsm_objective_needs_trainer(&x->config), cases[k].trainer);
+        assert_int_equal(opsm_objective_needs_reference(&x->config), cases[k].reference);
+        free(x);
+    }
+    struct fixture *x = fixture_new();
+    fixture_set(x, "surrogate.ratio", "trainer"); /* of a ratio that there is not */
+    fixture_set(x, "surrogate.name", "reinforce");
+    assert_false(opsm_objective_needs_trainer(&x->config));
+    free(x);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sums_give_the_metrics),
                                        cmocka_unit_test(every_sum_is_what_its_line_says),
@@ -285,6 +308,7 @@ int main(void) {
                                        cmocka_unit_test(the_decline_follows_from_the_sums),
                                        cmocka_unit_test(sizes_and_configurations_are_checked),
                                        cmocka_unit_test(quantiles_lie_between_order_statistics),
-                                       cmocka_unit_test(configurations_say_what_needs_a_forward_pass)};
+                                       cmocka_unit_test(configurations_say_what_needs_a_forward_pass),
+                                       cmocka_unit_test(configurations_say_which_logprobs_they_read)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
