@@ -24,8 +24,9 @@ flags=(-std=c17 -D_XOPEN_SOURCE=700 -g -O1 -Wall -Wextra -Werror -Wno-unknown-pr
 base=(src/base/{status,mem,file,clock,log,platform,proc}.c)
 for target in "${targets[@]}"; do
   case $target in
-    gguf) sources=(src/io/{tensor_source,gguf_read,metadata,cursor,quote,name_map}.c src/io/quant*.c)
-          libraries=(-lm) ;;
+    gguf) sources=(src/io/{tensor_source,gguf_read,metadata,cursor,quote,name_map,hf_names}.c src/io/quant*.c
+                   src/io/safetensors_{open,read,source}.c)
+          libraries=($(pkg-config --libs jansson) -lm) ;;
     safetensors) sources=(src/io/{safetensors_open,safetensors_read,quote,name_map}.c src/io/quant*.c)
                  libraries=($(pkg-config --libs jansson) -lm) ;;
     jsonl) sources=(src/io/json*.c src/base/text.c)

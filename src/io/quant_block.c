@@ -114,23 +114,23 @@ void quant_encode_q8_0(const float *values, int64_t n_blocks, uint8_t *out) {
 
 /* Q4_0 and Q5_0, likewise: the largest element becomes level 0 = -middle, the others floor(x / d + middle + 1/2), at most
  * 2 * middle - 1. q receives the levels, the result is d. */
-static uint16_t centred_levels(const float *values, int middle, uint8_t q[QK]) {
+static uint16_t centred_levels(const float *values, int middle, int32_t q[QK]) {
     float d = largest_element(values) / (float)-middle, inverse = reciprocal(d), top = (float)(2 * middle - 1);
     for (int j = 0; j < QK; j++) {
         float level = values[j] * inverse + ((float)middle + 0.5f);
         level = level > 0.0f ? level : 0.0f;
         level = level < 128.0f ? level : 0.0f; /* infinity */
-        q[j] = (uint8_t)(int)(level < top ? level : top);
+        q[j] = (int32_t)(level < top ? level : top);
     }
     return f16_from_f32(d);
 }
 
-static void pack_nibbles(const uint8_t q[QK], uint8_t *qs) {
+static void pack_nibbles(const int32_t q[QK], uint8_t *qs) {
     for (int j = 0; j < HALF; j++) qs[j] = (uint8_t)((q[j] & 15) | (q[j + HALF] & 15) << 4);
 }
 
 void quant_encode_q4_0(const float *values, int64_t n_blocks, uint8_t *out) {
-    uint8_t q[QK];
+    int32_t q[QK];
     for (int64_t b = 0; b < n_blocks; b++, values += QK, out += BYTES_Q4_0) {
         uint16_t scale = centred_levels(values, 8, q);
         memcpy(out, &scale, sizeof scale);
@@ -139,7 +139,7 @@ void quant_encode_q4_0(const float *values, int64_t n_blocks, uint8_t *out) {
 }
 
 void quant_encode_q5_0(const float *values, int64_t n_blocks, uint8_t *out) {
-    uint8_t q[QK];
+    int32_t q[QK];
     for (int64_t b = 0; b < n_blocks; b++, values += QK, out += BYTES_Q5_0) {
         uint16_t scale = centred_levels(values, 16, q);
         uint32_t qh = 0;

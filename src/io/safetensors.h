@@ -41,6 +41,8 @@ struct safetensors_tensor {
     size_t size;                         /* bytes */
 };
 
+struct tensor_source;
+
 /* Immutable once it is open, safe to read from many threads. */
 struct safetensors {
     char *path;
@@ -54,6 +56,9 @@ struct safetensors {
 /* `path` is a file, an index (*.index.json), or a directory with model.safetensors or model.safetensors.index.json. Of
  * the files that an index names, the tensors count that it lists; all of them must be there. */
 opsm_status safetensors_open(struct safetensors **file, const char *path, opsm_error *err);
+
+/* Whether a path looks like one that safetensors_open takes: by its end, or a directory. */
+bool safetensors_is_path(const char *path);
 
 /* One file over bytes that the caller keeps alive; `name` is used in sentences. */
 opsm_status safetensors_open_memory(struct safetensors **file, const void *data, size_t size, const char *name,
@@ -70,6 +75,10 @@ opsm_status safetensors_read(const struct safetensors *file, const struct safete
 
 /* Gives the pages of the maps back to the system; they come again from the files when they are asked for. */
 void safetensors_drop_pages(const struct safetensors *file);
+
+/* Fills a new source with the tensors of a model under their GGUF names; metadata it has none. On failure it is to be
+ * closed. */
+opsm_status safetensors_fill(struct tensor_source *source, const char *path, opsm_error *err);
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 

@@ -20,9 +20,11 @@ static opsm_status map_file(struct safetensors *st, const char *path, const json
     return safetensors_add_file(st, map->data, map->size, path, weight_map, shard, err);
 }
 
-/* A name in the index is a file in its directory and nothing else. */
+/* A name in the index is a file in its directory and nothing else, and can be shown. */
 static bool is_plain_name(const char *name) {
-    return name[0] != '\0' && name[0] != '.' && !strpbrk(name, "/\\");
+    for (const char *c = name; *c; c++)
+        if (*c < 0x20 || *c >= 0x7f || *c == '/' || *c == '\\') return false;
+    return name[0] != '\0' && name[0] != '.';
 }
 
 /* The files that weight_map names, each once, as keys of *shards. */
@@ -35,9 +37,10 @@ static opsm_status list_shards(json_t *weight_map, const char *path, json_t **sh
     json_object_foreach(weight_map, name, file) {
         quote(shown, name, strlen(name));
         if (!json_is_string(file) || !is_plain_name(json_string_value(file)))
-            return opsm_fail(err, OPSM_FORMAT,
-                             "'%.150s': tensor %s: expected the name of a file in the same directory, without '/'",
-                             path, shown);
+            return opsm_fail(
+                err, OPSM_FORMAT,
+                "'%.150s': tensor %s: expected the plain name of a file in the same directory, without '/'", path,
+                shown);
         if (json_object_set_new(*shards, json_string_value(file), json_true()) != 0)
             return mem_exhausted(err, "a table of files", 0);
     }
@@ -103,8 +106,9 @@ static opsm_status open_directory(struct safetensors *st, const char *path, opsm
     else if (file_exists(index))
         status = open_index(st, index, err);
     else
-        status =
-            opsm_fail(err, OPSM_IO, "'%.150s' has neither model.safetensors nor model.safetensors.index.json", path);
+        status = opsm_fail(
+            err, OPSM_IO,
+            "'%.150s' is a directory with neither model.safetensors nor model.safetensors.index.json in it", path);
     mem_free(file);
     mem_free(index);
     return status;
@@ -137,6 +141,10 @@ static opsm_status finish(struct safetensors **result, opsm_status status) {
 static bool ends_with(const char *text, const char *end) {
     size_t length = strlen(text), n = strlen(end);
     return length >= n && strcmp(text + length - n, end) == 0;
+}
+
+bool safetensors_is_path(const char *path) {
+    return ends_with(path, ".safetensors") || ends_with(path, ".safetensors.index.json") || file_is_dir(path);
 }
 
 opsm_status safetensors_open(struct safetensors **result, const char *path, opsm_error *err) {

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "io/gguf.h"
 #include "io/quote.h"
+#include "io/safetensors.h"
 #include <string.h>
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -31,6 +32,7 @@ static opsm_status finish(struct tensor_source **result, opsm_status status) {
 opsm_status tensor_source_open(struct tensor_source **result, const char *path, opsm_error *err) {
     opsm_status status = tensor_source_create(result, path, err);
     if (status != OPSM_OK) return status;
+    if (safetensors_is_path(path)) return finish(result, safetensors_fill(*result, path, err));
     struct file_map *map = &(*result)->map;
     status = file_map_open(map, path, err);
     if (status == OPSM_OK) status = gguf_read(*result, map->data, map->size, err);
@@ -49,11 +51,13 @@ void tensor_source_close(struct tensor_source *source) {
     name_map_free(&source->names);
     mem_free(source->tensors);
     file_map_close(&source->map);
+    safetensors_close(source->safetensors);
     mem_free(source);
 }
 
 void tensor_source_drop_pages(const struct tensor_source *source) {
     file_map_drop(&source->map);
+    if (source->safetensors) safetensors_drop_pages(source->safetensors);
 }
 
 /* ---- looking up, reading ----------------------------------------------------------------------------------------- */

@@ -36,9 +36,12 @@ struct tensor_source {
     struct tensor_info *tensors; /* [n_tensors], in the file's order */
     int64_t n_tensors;
     struct name_map names;
-    struct file_map map; /* empty where the bytes belong to the caller */
+    struct file_map map;             /* of a GGUF file; empty where the bytes belong to the caller */
+    struct safetensors *safetensors; /* what the tensors are views of instead; NULL for GGUF */
+    bool rotate_half;                /* rows of queries and keys lie as Hugging Face has them, in halves of each head */
 };
 
+/* A GGUF file; or a directory, or *.safetensors or its index, as safetensors_open takes them. */
 opsm_status tensor_source_open(struct tensor_source **source, const char *path, opsm_error *err);
 
 /* The same over the bytes of a GGUF file that the caller keeps alive. `name` is used in sentences. */

@@ -80,11 +80,16 @@ static opsm_status check_finite(const struct tensor_source *source, const char *
     return OPSM_OK;
 }
 
+/* Whether its rows lie otherwise in the file than here. */
+static bool is_turned(const struct model *m, const struct tensor_source *source, const struct parameter *t) {
+    return !source->rotate_half && model_is_interleaved(m, t);
+}
+
 /* Rows [first, first + n) of a matrix to where they belong. */
 static opsm_status read_rows(const struct model *m, const struct tensor_source *source, const struct tensor_info *from,
                              const struct parameter *t, int64_t first, int64_t n, opsm_error *err) {
     float *base = m->params.values + t->offset;
-    if (!model_is_interleaved(m, t)) {
+    if (!is_turned(m, source, t)) {
         float *out = base + first * t->cols;
         opsm_status status = tensor_source_read(source, from, first * t->cols, n * t->cols, out, err);
         return status == OPSM_OK ? check_finite(source, t->name, first * t->cols, out, n * t->cols, err) : status;
@@ -123,7 +128,7 @@ static opsm_status read_vector(const struct model *m, const struct tensor_source
     float *out = m->params.values + t->offset;
     opsm_status status = tensor_source_read(source, from, 0, t->cols, out, err);
     if (status == OPSM_OK) status = check_finite(source, t->name, 0, out, t->cols, err);
-    if (status != OPSM_OK || !model_is_interleaved(m, t)) return status;
+    if (status != OPSM_OK || !is_turned(m, source, t)) return status;
     float *ours = mem_alloc((size_t)t->cols, sizeof *ours);
     if (!ours) return mem_exhausted(err, t->name, (size_t)t->cols * sizeof *ours);
     for (int64_t i = 0; i < t->cols; i++) ours[model_rotate_half_row(i, m->config.head_dim)] = out[i];

@@ -6,7 +6,10 @@
 #include "base/mem.h"
 #include "check.h"
 #include "io/gguf.h"
+#include "io/hf_names.h"
+#include "io/safetensors.h"
 #include "model/layout.h"
+#include "model/load.h"
 #include "tiny_batch.h"
 
 static char scratch[64];
@@ -80,6 +83,56 @@ static void f32_files_come_back_bit_for_bit(void **state) {
     struct model_config biased = tiny_config("llama");
     biased.qkv_bias = true;
     check_round_trip(biased);
+}
+
+/* All weights under Hugging Face's names: its rows of queries and keys lie as ours do. */
+static void write_safetensors(const struct model *m, const char *path) {
+    opsm_error err = {0};
+    struct safetensors_writer *w;
+    assert_ok(safetensors_writer_create(&w, path, 20000, &err));
+    for (int i = 0; i < m->params.n_tensors; i++) {
+        const struct parameter *t = &m->params.tensors[i];
+        char name[HF_NAME_ROOM];
+        assert_true(hf_name_from_gguf(name, t->name, false));
+        const int64_t shape[2] = {t->decay ? t->rows : t->cols, t->cols};
+        assert_ok(safetensors_writer_add(w, name, t->decay ? 2 : 1, shape, QUANT_F32, &err));
+    }
+    for (int64_t i; (i = safetensors_writer_next(w)) >= 0;) {
+        const struct parameter *t = &m->params.tensors[i];
+        assert_ok(safetensors_writer_put(w, m->params.values + t->offset, (t->decay ? t->rows : 1) * t->cols, &err));
+    }
+    assert_ok(safetensors_writer_commit(w, &err));
+}
+
+/* The tensors of a Hugging Face directory, with the metadata of a GGUF file. */
+static void safetensors_are_loaded_bit_for_bit(void **state) {
+    (void)state;
+    static const char *const kinds[] = {"llama", "qwen2", "qwen3"};
+    opsm_error err = {0};
+    for (int k = 0; k < 3; k++) {
+        struct model_config c = tiny_config(kinds[k]);
+        c.tied = k != 0;
+        c.qkv_bias = c.qkv_bias || k == 0;
+        struct model *m = random_model(c), *back, *read;
+        struct tensor_source *source;
+        write_safetensors(m, in_scratch("model.safetensors"));
+        assert_ok(model_save(m, in_scratch("a.gguf"), QUANT_F32, &err));
+        assert_ok(model_load(&back, in_scratch("a.gguf"), DTYPE_F32, false, &err));
+        assert_ok(tensor_source_open(&source, scratch, &err));
+        assert_true(source->safetensors && source->safetensors->n_maps > 1);
+        for (int64_t i = 0; i < back->source->metadata.n; i++)
+            assert_ok(metadata_carry(&source->metadata, &back->source->metadata.values[i], &err));
+        assert_ok(model_load_source(&read, source, DTYPE_F32, false, &err));
+        assert_int_equal(read->params.size, m->params.size);
+        assert_memory_equal(read->params.values, m->params.values, (size_t)m->params.size * sizeof(float));
+        assert_ok(model_save(read, in_scratch("b.gguf"), QUANT_F32, &err));
+        model_free(read);
+        assert_ok(model_load(&read, in_scratch("b.gguf"), DTYPE_F32, false, &err));
+        assert_memory_equal(read->params.values, m->params.values, (size_t)m->params.size * sizeof(float));
+        model_free(read);
+        model_free(back);
+        model_free(m);
+    }
 }
 
 /* What a file of 16 or 8 bits holds is the master rounded; saving that again changes nothing. */
@@ -398,6 +451,7 @@ static void running_out_of_memory_is_a_sentence(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(safetensors_are_loaded_bit_for_bit),
         cmocka_unit_test(f32_files_come_back_bit_for_bit),
         cmocka_unit_test(narrow_files_round_once),
         cmocka_unit_test(clones_are_independent),

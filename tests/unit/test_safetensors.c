@@ -7,7 +7,9 @@
 #include "base/mem.h"
 #include "check.h"
 #include "io/cursor.h"
+#include "io/hf_names.h"
 #include "io/safetensors.h"
+#include "io/tensor_source.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -353,7 +355,7 @@ static void directories_without_a_model_are_refused(void **state) {
     opsm_error err = {0};
     struct safetensors *file;
     assert_int_equal(safetensors_open(&file, scratch, &err), OPSM_IO);
-    assert_non_null(strstr(err.text, "neither model.safetensors nor"));
+    assert_non_null(strstr(err.text, "is a directory with neither model.safetensors nor"));
     assert_int_equal(safetensors_open(&file, in_scratch("absent"), &err), OPSM_IO);
 }
 
@@ -376,11 +378,12 @@ static void indices_that_lie_are_refused(void **state) {
         {"[]", OPSM_FORMAT, "expected a JSON object"},
         {"{}", OPSM_FORMAT, "'weight_map' is missing"},
         {"{\"weight_map\":[]}", OPSM_FORMAT, "'weight_map' is something else"},
-        {"{\"weight_map\":{\"a\":1}}", OPSM_FORMAT, "tensor 'a': expected the name of a file"},
+        {"{\"weight_map\":{\"a\":1}}", OPSM_FORMAT, "tensor 'a': expected the plain name of a file"},
         {"{\"weight_map\":{\"a\":\"../one.safetensors\"}}", OPSM_FORMAT, "in the same directory, without '/'"},
         {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", OPSM_FORMAT, "without '/'"},
         {"{\"weight_map\":{\"a\":\"..\"}}", OPSM_FORMAT, "without '/'"},
         {"{\"weight_map\":{\"a\":\"\"}}", OPSM_FORMAT, "without '/'"},
+        {"{\"weight_map\":{\"a\":\"\x7f.safetensors\"}}", OPSM_FORMAT, "without '/'"},
         {"{\"weight_map\":{\"a\":\"sub\\\\one.safetensors\"}}", OPSM_FORMAT, "without '/'"},
         {"{\"weight_map\":{\"a\":\"one.safetensors\",\"a\":\"two.safetensors\"}}", OPSM_FORMAT, "duplicate"},
         {"{\"weight_map\":{\"a\":\"none.safetensors\"}}", OPSM_IO, "none.safetensors"},
@@ -404,6 +407,101 @@ static void indices_that_lie_are_refused(void **state) {
     assert_true(safetensors_find(file, "b")->data == file->maps[0].data + file->maps[0].size - 4);
     assert_true(safetensors_find(file, "a")->data == file->maps[1].data + file->maps[1].size - 8);
     safetensors_close(file);
+}
+
+/* ---- as a model's tensors ---------------------------------------------------------------------------------------- */
+
+static void names_translate_both_ways(void **state) {
+    (void)state;
+    const struct {
+        const char *hf, *gguf;
+        int sandwich; /* 0: plain, 1: sandwich, 2: either */
+    } cases[] = {
+        {"model.embed_tokens.weight", "token_embd.weight", 2},
+        {"model.norm.weight", "output_norm.weight", 2},
+        {"lm_head.weight", "output.weight", 2},
+        {"model.layers.0.input_layernorm.weight", "blk.0.attn_norm.weight", 2},
+        {"model.layers.12.self_attn.q_proj.bias", "blk.12.attn_q.bias", 2},
+        {"model.layers.7.self_attn.k_norm.weight", "blk.7.attn_k_norm.weight", 2},
+        {"model.layers.7.mlp.down_proj.weight", "blk.7.ffn_down.weight", 2},
+        {"model.layers.7.post_attention_layernorm.weight", "blk.7.ffn_norm.weight", 0},
+        {"model.layers.7.post_attention_layernorm.weight", "blk.7.post_attention_norm.weight", 1},
+        {"model.layers.7.pre_feedforward_layernorm.weight", "blk.7.ffn_norm.weight", 1},
+        {"model.layers.7.post_feedforward_layernorm.weight", "blk.7.post_ffw_norm.weight", 1},
+    };
+    char there[GGUF_NAME_ROOM], back[HF_NAME_ROOM];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int sandwich = 0; sandwich < 2; sandwich++) {
+            if (cases[i].sandwich == !sandwich) continue;
+            assert_true(hf_name_to_gguf(there, cases[i].hf, sandwich));
+            assert_string_equal(there, cases[i].gguf);
+            assert_true(hf_name_from_gguf(back, cases[i].gguf, sandwich));
+            assert_string_equal(back, cases[i].hf);
+        }
+    const char *const foreign[] = {"",
+                                   "model.layers.",
+                                   "model.layers.1",
+                                   "model.layers.1.weight",
+                                   "model.layers..input_layernorm.weight",
+                                   "model.layers.x.input_layernorm.weight",
+                                   "model.layers.1234567.input_layernorm.weight",
+                                   "model.layers.1.input_layernorm",
+                                   "model.layers.1.input_layernorm.scale",
+                                   "model.layers.1.input_layernorm.weight.weight",
+                                   "model.layers.1.self_attn.rotary_emb.inv_freq",
+                                   "xmodel.norm.weight",
+                                   "model.norm.weight2"};
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        assert_false(hf_name_to_gguf(there, foreign[i], false));
+    assert_false(hf_name_from_gguf(back, "blk.1.attn_qkv.weight", false));
+}
+
+static void assert_source_refused(const char *header, size_t data_size, opsm_status code, const char *sentence) {
+    opsm_error err = {0};
+    struct tensor_source *source;
+    struct image m = image_of(header, data_size);
+    write_file("x.safetensors", m.bytes, m.size);
+    assert_int_equal(tensor_source_open(&source, in_scratch("x.safetensors"), &err), code);
+    assert_null(source);
+    if (!strstr(err.text, sentence)) fail_msg("'%s', expected '%s'", err.text, sentence);
+}
+
+static void tensors_of_a_model_have_gguf_names(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct tensor_source *source;
+    struct image m = image_of(
+        "{\"model.layers.1.mlp.up_proj.weight\":{\"dtype\":\"BF16\",\"shape\":[3,2],\"data_offsets\":[0,12]},"
+        "\"model.layers.1.self_attn.rotary_emb.inv_freq\":{\"dtype\":\"I8\",\"shape\":[2],\"data_offsets\":[12,14]},"
+        "\"other\":{\"dtype\":\"F16\",\"shape\":[],\"data_offsets\":[14,16]}}",
+        16);
+    write_file("model.safetensors", m.bytes, m.size);
+    assert_ok(tensor_source_open(&source, scratch, &err));
+    assert_int_equal(source->n_tensors, 2);
+    assert_true(source->rotate_half);
+    const struct tensor_info *up = tensor_source_find(source, "blk.1.ffn_up.weight"),
+                             *other = tensor_source_find(source, "other");
+    assert_true(up && other);
+    assert_true(up->n_dims == 2 && up->shape[0] == 2 && up->shape[1] == 3 && up->shape[2] == 1 &&
+                up->type == QUANT_BF16);
+    assert_true(other->n_dims == 0 && other->shape[0] == 1 && other->n_elements == 1);
+    float x[6], y[6];
+    assert_ok(tensor_source_read(source, up, 2, 4, x, &err));
+    tensor_source_drop_pages(source);
+    quant_traits(QUANT_BF16)->decode(m.bytes + m.size - 16 + 4, 4, y);
+    assert_memory_equal(x, y, 4 * sizeof *x);
+    tensor_source_close(source);
+
+    assert_source_refused("{\"t\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, OPSM_UNSUPPORTED,
+                          "'t' is stored as F8_E4M3");
+    assert_source_refused("{\"t\":{\"dtype\":\"F16\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,2]}}", 2,
+                          OPSM_UNSUPPORTED, "5 dimensions, at most 4");
+    assert_source_refused("{\"vision_tower.vision_model.encoder.layers.26.self_attn.out_proj.weight\":"
+                          "{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}",
+                          2, OPSM_UNSUPPORTED, "is not part of a language model");
+    assert_source_refused("{\"lm_head.weight\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]},"
+                          "\"output.weight\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[2,4]}}",
+                          4, OPSM_FORMAT, "'output.weight' is there under two names");
 }
 
 static void misuse_gets_a_sentence(void **state) {
@@ -510,6 +608,8 @@ int main(void) {
         IN_SCRATCH(a_shard_holds_what_fits),
         IN_SCRATCH(directories_without_a_model_are_refused),
         IN_SCRATCH(indices_that_lie_are_refused),
+        cmocka_unit_test(names_translate_both_ways),
+        IN_SCRATCH(tensors_of_a_model_have_gguf_names),
         IN_SCRATCH(misuse_gets_a_sentence),
         IN_SCRATCH(out_of_memory_at_every_allocation),
         IN_SCRATCH(full_disk_leaves_no_index),
