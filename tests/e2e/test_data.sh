@@ -15,7 +15,7 @@ schedule: {minibatches: 2}
 train: {iterations: 2, eval_every: 1, checkpoint_every: 0}
 YAML
 row() { echo "{\"question\": \"$1=\", \"reply\": $((($1 / 1000 + $1 / 100 + $1 / 10 + $1) % 10)), \"id\": 18446744073709551616}"; }
-rows() { for ((i = 1; i <= $1; i++)); do row $((1000 + i * 7)); done; }
+make_rows() { for ((i = 1; i <= $1; i++)); do row $((1000 + i * 7)); done; }
 fail() {
   echo "$1"
   cat log
@@ -37,7 +37,7 @@ refused() {
 }
 
 # A bad row, wherever it stands, is named.
-rows 100 >good.jsonl
+make_rows 100 >good.jsonl
 bad() { { sed -n 1,96p good.jsonl; echo "$1"; sed -n 97,100p good.jsonl; } >rows.jsonl; }
 bad '{"question": "1234=", "reply": ""}'
 refused "'rows.jsonl', line 97: " "has none" data.on_bad_row=skip --
@@ -73,7 +73,7 @@ grep -q "left out 1 of the rows (the prompt is empty or blank); the first: 'rows
 grep -q "left out 1 of the rows (no answer that can be judged); the first: 'rows.jsonl', line 104: " log || fail "no answer"
 grep -q "left out 1 of the rows (too long); the first: 'rows.jsonl', line 105: " log || fail "too long"
 grep -q ', 5 rows left out, ' out || fail "the summary does not count"
-[ "$(grep '"iteration"' run/metrics.jsonl | grep -c '"rows_skipped":5')" -ge 2 ] || fail "metrics do not count"
+rows 'sum(r.get("rows_skipped") == 5 for r in rows if "iteration" in r) >= 2' run/metrics.jsonl || fail "metrics do not count"
 printf 'x\ny\n' >rows.jsonl
 refused "no row of 'rows.jsonl' can be used; the first: 'rows.jsonl', line 1: " -- data.on_bad_row=skip
 
@@ -83,7 +83,7 @@ rm -rf run
 "$OPSM" train run.yaml >out 2>log
 grep -Eq "data: 9[0-9] rows of 'rows.jsonl' to train on, [1-9] held out for evaluation" log || fail "the cut is not said"
 for n in 1 2 5 20; do
-  rows $n >rows.jsonl
+  make_rows $n >rows.jsonl
   rm -rf run
   "$OPSM" train run.yaml >out 2>log || true
   grep -q 'data\.eval_file.*train\.eval_every=0' log || fail "$n rows: no sentence"
@@ -103,7 +103,7 @@ code=0
 grep -q ', 1 rows left out, ' out || fail "sft does not count"
 
 # A run that could learn nothing, and one that broke its model, say so at the end, quiet or not; they have not failed.
-rows 100 >rows.jsonl
+make_rows 100 >rows.jsonl
 warns() {
   rm -rf run
   "$OPSM" -q train run.yaml train.eval_every=0 "${@:2}" >out 2>log || fail "exit code $?"

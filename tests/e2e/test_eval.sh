@@ -10,7 +10,7 @@ fail() {
   cat log
   exit 1
 }
-number() { printf '%.6g\n' "$(sed -E "s/.*\"$1\": ?([-0-9.e+]+).*/\1/")"; }
+number() { rows "float(row['$1'])"; }
 evaluate() { "$OPSM" eval "$@" --json 2>log || fail "eval $*"; }
 
 # All rows of a file, a slice on request only, and the first rows then.
@@ -39,7 +39,7 @@ schedule: {minibatches: 2}
 train: {iterations: 2, eval_every: 1, checkpoint_every: 1}
 eval: {problems: 40}
 YAML
-last() { grep '"kind":"eval"' "$1/metrics.jsonl" | tail -1 | number "$2"; }
+last() { rows "float([r for r in rows if r['kind'] == 'eval'][-1]['$2'])" "$1/metrics.jsonl"; }
 same() {
   [ "$(number accuracy <got)" = "$(last "$1" accuracy)" ] || fail "$1: $(cat got)"
   [ "$(number tokens <got)" = "$(last "$1" tokens)" ] || fail "$1: other responses"

@@ -11,7 +11,10 @@ digits=123456789012345678901234
 OPSM_THREADS=1 "$OPSM" generate "$model" -p "$digits=" -n 6 --seed 4 --jsonl --precision f32 --in-flight 1 >alone
 cmp six alone
 [ "$(wc -l <six)" = 6 ]
-grep -q '^{"sample": 0, "text": "[0-9]*", "prompt_tokens": \[[0-9, ]*\], "tokens": \[[0-9, ]*\], "logp": \[-[-0-9., e]*\], "finish": "end"}$' six
+rows 'list(rows[0]) == ["sample", "text", "prompt_tokens", "tokens", "logp", "finish"] and rows[0]["sample"] == 0' six
+rows 'rows[0]["text"].isdigit() and all(type(t) is int for t in rows[0]["prompt_tokens"] + rows[0]["tokens"])' six
+rows 'all(type(l) is float and l <= 0 for l in rows[0]["logp"]) and rows[0]["logp"][0] < 0' six
+rows 'len(rows[0]["logp"]) == len(rows[0]["tokens"]) and any(r["finish"] == "end" for r in rows)' six
 "$OPSM" generate "$model" -p "$digits=" -n 6 --seed 5 --jsonl --precision f32 >other
 ! cmp -s six other
 

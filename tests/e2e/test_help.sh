@@ -40,7 +40,8 @@ done
 tiny=models/tiny.gguf
 generated() { "$OPSM" generate "$tiny" -p 123= --jsonl "$@" 2>/dev/null; }
 evaluated() { "$OPSM" eval "$tiny" --task modsum "$@" 2>/dev/null | grep -v ' s, '; }
-benched() { "$OPSM" bench "$@" --json --seconds 0.1 | grep -oE '"(precision|prompt|tokens|in_flight|groups|group)":[^,}]*'; }
+benched() { "$OPSM" bench "$@" --json --seconds 0.1 |
+  rows '{key: row.get(key) for key in ("precision", "prompt", "tokens", "in_flight", "groups", "group")}'; }
 defaults() { # COMMAND: lines of option and number
   "$OPSM" help "$1" | tr '\n' ' ' | sed 's/   */ /g; s/ --\?[a-z]/\n&/g' |
     sed -nE 's/^ (--?[a-z-]+) .*\(default ([0-9.]+|bf16)[,:;) ].*/\1 \2/p'

@@ -134,7 +134,7 @@ grep -q "none, seed 1: failed: killed by signal 9" log
 stop
 [ "$code" = 130 ]
 [ -z "$(children long)" ]
-grep -q '"status":"waiting"' long/lab.json
+rows 'any(s["status"] == "waiting" for a in row["arms"].values() for s in a["seeds"])' long/lab.json
 ls -d long/fresh/seed-1/checkpoint-* >/dev/null
 
 # The same command goes on, and the results are those of a straight run.

@@ -100,7 +100,8 @@ refused 1 "no optimiser step" void -o lab.html
 cmp lab.html before.html
 # Steps, but no complete iteration: drawn, with a note.
 mkdir early
-grep -m 3 '"kind":"step"' lab/opsm/seed-1/metrics.jsonl >early/metrics.jsonl
+rows '"\n".join(json.dumps(r) for r in [r for r in rows if r["kind"] == "step"][:3])' \
+  lab/opsm/seed-1/metrics.jsonl >early/metrics.jsonl
 "$OPSM" report early -o early.html >/dev/null
 grep -q "no iteration is complete" early.html
 

@@ -52,13 +52,13 @@ YAML
 echo '{"response": "so", "reward_model": {"ground_truth": ["no", "so"]}}' >row.jsonl
 "$OPSM" -q reward reward.yaml row.jsonl >out
 same '{"reward": 1.25, "rewards": {"exact": 1.0, "short": 1.0, "format": 1.0}, "found": "so", "unjudged": null}' out
-"$OPSM" -q reward reward.yaml data.answer=answer row.jsonl | grep -q '"reward": null' || fail "data.answer on the command line"
-"$OPSM" -q reward reward.yaml --answer nothing row.jsonl | grep -q '"reward": null' || fail "--answer"
+"$OPSM" -q reward reward.yaml data.answer=answer row.jsonl | rows 'row["reward"] is None' || fail "data.answer on the command line"
+"$OPSM" -q reward reward.yaml --answer nothing row.jsonl | rows 'row["reward"] is None' || fail "--answer"
 for answers in '12 1,000 numeric' '12 twelve exact'; do
   read -r one two type <<<"$answers"
   printf '{"prompt": "a", "answer": "%s"}\n{"prompt": "b", "answer": "%s"}\n' "$one" "$two" >data.jsonl
   echo 'data: {file: data.jsonl}' >data.yaml
-  echo '{"response": "12", "answer": "12"}' | "$OPSM" -q reward data.yaml | grep -q "{\"$type\": 1.0}" || fail "$answers"
+  echo '{"response": "12", "answer": "12"}' | "$OPSM" -q reward data.yaml | rows "row['rewards'] == {'$type': 1}" || fail "$answers"
 done
 echo '{"prompt": "c"}' >data.jsonl
 expect 2 "has rows without an answer only" "$OPSM" reward data.yaml row.jsonl
@@ -72,7 +72,7 @@ judge=$JUDGE_PID # bash forgets it once the process has ended
 for word in one two three; do
   echo "{\"response\": \"$word\", \"answer\": \"two\"}" >&"${JUDGE[1]}"
   read -r -t 20 -u "${JUDGE[0]}" line || fail "no verdict for '$word' before the next line"
-  grep -q "\"found\": \"$word\"" <<<"$line" || fail "$line"
+  rows "row['found'] == '$word'" <<<"$line" || fail "$line"
 done
 exec {JUDGE[1]}>&-
 wait "$judge" || fail "the end of the input is no failure"
@@ -102,7 +102,7 @@ fi
   head -200 faulty.jsonl
 } >long.jsonl
 "$OPSM" -q reward --verifier contains <long.jsonl >out
-[ "$(wc -l <out)" = 201 ] && head -1 out | grep -q '"found": "12"' || fail "a long line"
+[ "$(wc -l <out)" = 201 ] && rows 'rows[0]["found"] == "12"' out || fail "a long line"
 for _ in 1 2 3 4 5 6; do head -3000 faulty.jsonl; done >many
 for _ in 1 2 3 4 5 6 7 8 9 10; do cat many; done | (
   ulimit -v 400000

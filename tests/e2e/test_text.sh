@@ -69,8 +69,8 @@ sed 's/max_tokens: 12/prompts: 2, group: 2, max_tokens: 12/' train.yaml >lacking
 [ "$(grep -c "^warning: .* no token for .* bytes in 6 of 6 problems" log)" = 1 ]
 # One begin token, as the template says, though the file says add_bos_token false; the real template of Llama 3.
 python3 "$tests/e2e/add_template.py" fresh/model.gguf llama.gguf "$tests/golden/chat/llama3.jinja"
-"$OPSM" generate llama.gguf --chat -p "2×2" --max-tokens 1 --jsonl 2>log | grep -q '"prompt_tokens": \[0, [^0]'
-"$OPSM" generate llama.gguf -p "2×2" --max-tokens 1 --jsonl 2>log | grep -q '"prompt_tokens": \[[1-9]'
+"$OPSM" generate llama.gguf --chat -p "2×2" --max-tokens 1 --jsonl 2>log | rows 'row["prompt_tokens"][0] == 0 != row["prompt_tokens"][1]'
+"$OPSM" generate llama.gguf -p "2×2" --max-tokens 1 --jsonl 2>log | rows 'row["prompt_tokens"][0] > 0'
 code=0
 "$OPSM" generate llama.gguf -p x --system y >out 2>log || code=$?
 [ "$code" = 2 ] && grep -q -- "--system is for --chat" log
@@ -80,6 +80,6 @@ for i in 1 2 3 4 5 6; do
   echo "{\"messages\": [{\"role\": \"user\", \"content\": \"$i\"}, {\"role\": \"assistant\", \"content\": \"9\"}, {\"role\": \"user\", \"content\": \"7=\"}, {\"role\": \"assistant\", \"content\": \"$i\"}]}"
 done >data.jsonl
 "$OPSM" -q train lacking.yaml model=fresh/model.gguf output=turns data.system=8 schedule.minibatches=1 >out
-grep -q '"prompt":"8\\u000a[1-6]\\u000a9\\u000a7="' turns/samples.jsonl
+rows 'any(r["prompt"] in [f"8\n{i}\n9\n7=" for i in range(1, 7)] for r in rows)' turns/samples.jsonl
 
-echo "text: $(grep -o '"accuracy": [0-9.]*' normal), whatever the type of a token"
+echo "text: accuracy $(rows 'row["accuracy"]' normal), whatever the type of a token"

@@ -13,6 +13,7 @@
 #include "train/checkpoint.h"
 #include "train/train.h"
 #include <dirent.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -93,33 +94,36 @@ static void assert_same_file(const char *a, const char *b, const char *name) {
     mem_free(data_b);
 }
 
-/* The value of a key of one line of metrics.jsonl, NULL where it is not there. */
-static const char *find_in_line(const char *line, const char *key) {
-    char quoted[64];
-    snprintf(quoted, sizeof quoted, "\"%s\":", key);
-    const char *at = strstr(line, quoted), *end = strchr(line, '\n');
-    return !at || (end && at > end) ? NULL : at + strlen(quoted);
+/* A number of a row of metrics.jsonl; NaN where the key is not there or null. */
+static double number(const json_t *row, const char *key) {
+    const json_t *value = json_object_get(row, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-/* A number; NaN where the key is not there or null. */
-static double number(const char *line, const char *key) {
-    const char *value = find_in_line(line, key);
-    return !value || *value == 'n' ? NAN : atof(value);
+static bool is_kind(const json_t *row, const char *kind) {
+    const char *own = json_string_value(json_object_get(row, "kind"));
+    return own && !strcmp(own, kind);
 }
 
-static int64_t histogram_sum(const char *line, const char *key) {
+static int64_t histogram_sum(const json_t *row, const char *key) {
     int64_t sum = 0;
-    for (const char *at = find_in_line(line, key); at && *at != ']' && *at; at++)
-        if (at[0] == '[' || at[0] == ',') sum += atoll(at + 1);
+    size_t i;
+    const json_t *bin;
+    json_array_foreach(json_object_get(row, key), i, bin) sum += json_integer_value(bin);
     return sum;
 }
 
-static char *read_metrics(const char *run) {
-    char path[256], *text;
-    size_t size;
+/* The rows of a run's metrics.jsonl, an array. */
+static json_t *read_metrics(const char *run) {
+    char path[256];
     snprintf(path, sizeof path, "%s/%s/metrics.jsonl", scratch, run);
-    assert_ok(file_read(path, 1 << 24, &text, &size, &err));
-    return text;
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    json_t *rows = json_array(), *row;
+    while ((row = json_loadf(file, JSON_DISABLE_EOF_CHECK, NULL))) json_array_append_new(rows, row);
+    assert_true(feof(file)); /* nothing is left that is no JSON */
+    fclose(file);
+    return rows;
 }
 
 /* What of the record must not depend on interruptions: everything but times. */
@@ -130,28 +134,26 @@ static void assert_same_metrics(const char *a, const char *b) {
         "batch",           "lr",     "entropy",    "steps_applied",     "tokens_forward",
         "tokens_backward", "ess",    "delta",      "dropped_negatives", "drift_positive_mean"};
     static const char *const histograms[] = {"drift_negative_histogram", "drift_positive_histogram"};
-    char *text_a = read_metrics(a), *text_b = read_metrics(b), *x = text_a, *y = text_b;
-    int lines = 0;
-    for (; *x && *y; lines++) {
+    json_t *rows_a = read_metrics(a), *rows_b = read_metrics(b);
+    assert_int_equal(json_array_size(rows_a), json_array_size(rows_b));
+    assert_true(json_array_size(rows_a) > 4);
+    for (size_t line = 0; line < json_array_size(rows_a); line++) {
+        const json_t *x = json_array_get(rows_a, line), *y = json_array_get(rows_b, line);
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
             double p = number(x, keys[i]), q = number(y, keys[i]);
             if (!(p == q || (isnan(p) && isnan(q)))) {
-                print_error("line %d: %s is %g and %g\n", lines, keys[i], p, q);
+                print_error("line %zu: %s is %g and %g\n", line, keys[i], p, q);
                 fail();
             }
         }
         for (size_t i = 0; i < sizeof histograms / sizeof *histograms; i++) {
-            const char *p = find_in_line(x, histograms[i]), *q = find_in_line(y, histograms[i]);
+            const json_t *p = json_object_get(x, histograms[i]), *q = json_object_get(y, histograms[i]);
             assert_true(!p == !q);
-            if (p) assert_int_equal(strcspn(p, "]"), strcspn(q, "]"));
-            if (p) assert_memory_equal(p, q, strcspn(p, "]"));
+            if (p) assert_true(json_equal(p, q));
         }
-        x = strchr(x, '\n') + 1;
-        y = strchr(y, '\n') + 1;
     }
-    assert_true(!*x && !*y && lines > 4);
-    mem_free(text_a);
-    mem_free(text_b);
+    json_decref(rows_a);
+    json_decref(rows_b);
 }
 
 static void run_straight(const char *output, int iterations, const char *const *more, int n_more) {
@@ -233,53 +235,57 @@ static void iterations_count_drift_by_sign(void **state) {
     (void)state;
     const char *more[] = {"schedule.staleness=1", "objective.mask.delta=0.001"};
     run_straight("counted", 4, more, 2);
-    char *text = read_metrics("counted");
+    size_t at;
+    const json_t *row;
+    json_t *rows = read_metrics("counted");
     double negatives = 0, positives = 0, drift = 0, steps = 0;
     int iterations = 0;
-    for (char *line = text; *line; line = strchr(line, '\n') + 1) {
-        if (strstr(line, "{\"kind\":\"step\"") == line) {
-            negatives += number(line, "negatives");
-            positives += number(line, "positives");
-            if (!isnan(number(line, "drift_positive_mean"))) {
-                drift += number(line, "drift_positive_mean");
+    json_array_foreach(rows, at, row) {
+        if (is_kind(row, "step")) {
+            negatives += number(row, "negatives");
+            positives += number(row, "positives");
+            if (!isnan(number(row, "drift_positive_mean"))) {
+                drift += number(row, "drift_positive_mean");
                 steps++;
             }
         }
-        if (strstr(line, "{\"kind\":\"iteration\"") != line) continue;
-        assert_int_equal(histogram_sum(line, "drift_negative_histogram"), (int64_t)negatives);
-        assert_int_equal(histogram_sum(line, "drift_positive_histogram"), (int64_t)positives);
+        if (!is_kind(row, "iteration")) continue;
+        assert_int_equal(histogram_sum(row, "drift_negative_histogram"), (int64_t)negatives);
+        assert_int_equal(histogram_sum(row, "drift_positive_histogram"), (int64_t)positives);
         assert_true(negatives > 0 && positives > 0);
-        assert_true(fabs(number(line, "drift_positive_mean") - drift / steps) < 1e-12);
+        assert_true(fabs(number(row, "drift_positive_mean") - drift / steps) < 1e-12);
         negatives = positives = drift = steps = 0;
         iterations++;
     }
     assert_int_equal(iterations, 4);
-    mem_free(text);
+    json_decref(rows);
 }
 
 static void the_queue_delays_by_staleness(void **state) {
     (void)state;
     const char *more[] = {"schedule.staleness=2", "objective.mask.rule=none"};
     run_straight("queue", 6, more, 2);
-    char *text = read_metrics("queue");
+    size_t at;
+    const json_t *row;
+    json_t *rows = read_metrics("queue");
     int steps = 0, iterations = 0, applied = 0, applied_before[7] = {0}; /* versions at the start of each iteration */
-    for (char *line = text; *line; line = strchr(line, '\n') + 1) {
-        int t = (int)number(line, "iteration");
-        if (strstr(line, "{\"kind\":\"iteration\"") == line) applied_before[++iterations] = applied;
-        if (strstr(line, "{\"kind\":\"step\"") != line) continue;
-        assert_int_equal((int)number(line, "batch"), t);
-        assert_int_equal((int)number(line, "step"), steps);
+    json_array_foreach(rows, at, row) {
+        int t = (int)number(row, "iteration");
+        if (is_kind(row, "iteration")) applied_before[++iterations] = applied;
+        if (!is_kind(row, "step")) continue;
+        assert_int_equal((int)number(row, "batch"), t);
+        assert_int_equal((int)number(row, "step"), steps);
         /* Generated two iterations ago, or from the initial weights; an applied step is a version. */
-        assert_int_equal((int)number(line, "lag_max"), applied - applied_before[t < 2 ? 0 : t - 2]);
-        const char *outcome = strstr(line, "\"outcome\":\"applied\"");
-        applied += outcome && outcome < strchr(line, '\n');
-        if (steps == 0) assert_true(number(line, "parity_gap_max") == 0);
+        assert_int_equal((int)number(row, "lag_max"), applied - applied_before[t < 2 ? 0 : t - 2]);
+        const char *outcome = json_string_value(json_object_get(row, "outcome"));
+        applied += outcome && !strcmp(outcome, "applied");
+        if (steps == 0) assert_true(number(row, "parity_gap_max") == 0);
         steps++;
     }
     assert_int_equal(steps, 24);
     assert_true(applied > 12);
     assert_int_equal(iterations, 6);
-    mem_free(text);
+    json_decref(rows);
 }
 
 /* A sampler on the trainer's weights has no gap to it. One on rounded weights has, in the first minibatch of every
@@ -300,20 +306,22 @@ static void rounded_weights_leave_a_gap(void **state) {
         assert_same_file(straight, resumed, "model.gguf");
         assert_same_metrics(straight, resumed);
 
-        char *text = read_metrics(straight);
+        size_t at;
+        const json_t *row;
+        json_t *rows = read_metrics(straight);
         int fresh = 0;
         gap[w] = 0;
-        for (char *line = text; *line; line = strchr(line, '\n') + 1) {
-            if (strstr(line, "{\"kind\":\"step\"") != line || (int)number(line, "step") % 4) continue;
-            assert_true(number(line, "lag_max") == 0);
-            assert_int_equal(number(line, "parity_gap_max") > 0, w > 0);
-            assert_int_equal(number(line, "drift_mean") != 0, w > 0);
-            assert_int_equal(number(line, "noise_floor") > 0, w > 0);
-            gap[w] = fmax(gap[w], number(line, "parity_gap_mean"));
+        json_array_foreach(rows, at, row) {
+            if (!is_kind(row, "step") || (int)number(row, "step") % 4) continue;
+            assert_true(number(row, "lag_max") == 0);
+            assert_int_equal(number(row, "parity_gap_max") > 0, w > 0);
+            assert_int_equal(number(row, "drift_mean") != 0, w > 0);
+            assert_int_equal(number(row, "noise_floor") > 0, w > 0);
+            gap[w] = fmax(gap[w], number(row, "parity_gap_mean"));
             fresh++;
         }
         assert_int_equal(fresh, 4);
-        mem_free(text);
+        json_decref(rows);
     }
     assert_true(gap[0] == 0 && gap[2] > 1e-5 && gap[2] < 0.05);
 }
@@ -334,22 +342,24 @@ static void evaluations_report_pass_at_k(void **state) {
     (void)state;
     const char *more[] = {"eval.samples=4", "eval.temperature=1", "eval.problems=64"};
     run_straight("passes", 2, more, 3);
-    char *text = read_metrics("passes");
+    size_t at;
+    const json_t *row;
+    json_t *rows = read_metrics("passes");
     int evaluations = 0;
-    for (char *line = text; *line; line = strchr(line, '\n') + 1) {
-        if (strstr(line, "{\"kind\":\"eval\"") != line) continue;
-        double pass = number(line, "pass_at_k"), accuracy = number(line, "accuracy");
-        assert_int_equal((int)number(line, "samples"), 4);
+    json_array_foreach(rows, at, row) {
+        if (!is_kind(row, "eval")) continue;
+        double pass = number(row, "pass_at_k"), accuracy = number(row, "accuracy");
+        assert_int_equal((int)number(row, "samples"), 4);
         assert_true(accuracy > 0.2 && pass > accuracy + 0.05 && pass < 1);
-        assert_true(number(line, "pass_at_k_low") < pass && pass < number(line, "pass_at_k_high"));
-        assert_true(fabs(number(line, "distinct") - pass) < 1e-12);
+        assert_true(number(row, "pass_at_k_low") < pass && pass < number(row, "pass_at_k_high"));
+        assert_true(fabs(number(row, "distinct") - pass) < 1e-12);
         evaluations++;
     }
     assert_int_equal(evaluations, 2);
-    mem_free(text);
-    text = read_metrics("queue"); /* one sample */
-    assert_null(strstr(text, "pass_at_k"));
-    mem_free(text);
+    json_decref(rows);
+    rows = read_metrics("queue"); /* one sample */
+    json_array_foreach(rows, at, row) assert_null(json_object_get(row, "pass_at_k"));
+    json_decref(rows);
 }
 
 /* Guard kept drops nothing and makes the step smaller by what opsm would have dropped. */
@@ -358,19 +368,21 @@ static void the_kept_guard_only_shrinks_steps(void **state) {
     const char *more[] = {"objective.mask.rule=none", "objective.mask.delta=0.001", "objective.guard=kept",
                           "optim.warmup=0"};
     run_straight("kept", 3, more, 4);
-    char *text = read_metrics("kept");
+    size_t at;
+    const json_t *row;
+    json_t *rows = read_metrics("kept");
     int braked = 0, steps = 0;
-    for (char *line = text; *line; line = strchr(line, '\n') + 1) {
-        if (strstr(line, "{\"kind\":\"step\"") != line) continue;
-        double guard = number(line, "guard"), lr = number(line, "lr");
-        assert_true(number(line, "dropped") == 0);
+    json_array_foreach(rows, at, row) {
+        if (!is_kind(row, "step")) continue;
+        double guard = number(row, "guard"), lr = number(row, "lr");
+        assert_true(number(row, "dropped") == 0);
         assert_true(guard >= 0 && guard <= 1 && fabs(lr - 1e-3 * guard) < 1e-12);
         if (steps++ == 0) assert_true(guard == 1);
         braked += guard < 1;
     }
     assert_int_equal(steps, 12);
     assert_true(braked > 3);
-    mem_free(text);
+    json_decref(rows);
 }
 
 /* ---- stopping and going on ---- */
@@ -552,9 +564,9 @@ static void only_damaged_checkpoints_are_a_sentence(void **state) {
         assert_non_null(strstr(err.text, "no checkpoint"));
     }
     config_free(&config);
-    char *metrics = read_metrics("broken");
-    assert_true(strlen(metrics) > 0);
-    mem_free(metrics);
+    json_t *rows = read_metrics("broken");
+    assert_true(json_array_size(rows) > 0);
+    json_decref(rows);
 }
 
 static int count_checkpoints(const char *run) {
