@@ -86,9 +86,9 @@ static opsm_status read_column(struct rollouts *r, struct record_in *in, enum co
     int64_t there, length = column_length(id, sizes);
     opsm_status status = record_read_i64(in, column_required(id, sizes), length >= 0, &there, err);
     if (status != OPSM_OK || !there) return status;
-    status = rollouts_make(r, id, length, err);
-    if (status != OPSM_OK) return status;
-    return record_read(in, rollouts_column(r, id), (size_t)length * rollout_columns[id].size, err);
+    size_t bytes = (size_t)length * rollout_columns[id].size;
+    if (bytes <= in->end - in->position) status = rollouts_make(r, id, length, err); /* else there is nothing to hold */
+    return status == OPSM_OK ? record_read(in, rollouts_column(r, id), bytes, err) : status;
 }
 
 /* Places come from a file with a good checksum, but a wrong one must not send us out of bounds. */
