@@ -327,6 +327,55 @@ static void workspaces(void **state) {
     free(x);
 }
 
+/* The behaviour log-prob of decoupled's weight counts although drift is measured from the trainer's. */
+static void nonfinite_is_looked_for_in_every_array_that_is_read(void **state) {
+    (void)state;
+    struct fixture *x = two();
+    fixture_set(x, "surrogate.name", "decoupled");
+    fixture_set(x, "mask.behavior", "trainer");
+    x->batch.logp_trainer = x->p;
+    memcpy(x->p, x->c, sizeof x->p);
+    fixture_ok(x);
+    assert_true(x->records[1].keep && !x->records[1].nonfinite);
+    x->b[3] = NAN;
+    fixture_ok(x);
+    assert_true(!x->records[1].keep && x->records[1].nonfinite);
+    free(x);
+}
+
+static void nonfinite_without_advantage_is_not_dropped(void **state) {
+    (void)state;
+    struct fixture *x = two();
+    x->advantages[1] = 0;
+    x->b[3] = NAN;
+    fixture_ok(x);
+    assert_true(x->records[1].nonfinite && x->records[1].keep && x->records[1].dropped_tokens == 0);
+    assert_true(x->records[1].loss == 0 && x->dlogp[2] == 0 && x->dlogp[3] == 0);
+    free(x);
+}
+
+static void the_first_token_in_the_loss_is_blamed(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    fixture_add(x, 4, 1, -1, -1.5);
+    x->batch.token_advantages = x->a_token;
+    x->mask[0] = 0;
+    x->a_token[0] = x->a_token[2] = x->a_token[3] = NAN;
+    refused(x, OPSM_NONFINITE, "advantage of sequence 0, token 2", "nan");
+    free(x);
+}
+
+static void results_need_records(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    fixture_add(x, 2, 1, -1, -1.5);
+    x->result.records = NULL;
+    refused(x, OPSM_INVALID, "result->records is NULL", "1 records");
+    x->result.size = 0;
+    refused(x, OPSM_INVALID, "result not initialised", "opsm_result_init");
+    free(x);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(missing_behavior_is_never_replaced),
@@ -343,6 +392,10 @@ int main(void) {
         cmocka_unit_test(fields_out_of_range),
         cmocka_unit_test(sized_structs),
         cmocka_unit_test(workspaces),
+        cmocka_unit_test(nonfinite_is_looked_for_in_every_array_that_is_read),
+        cmocka_unit_test(nonfinite_without_advantage_is_not_dropped),
+        cmocka_unit_test(the_first_token_in_the_loss_is_blamed),
+        cmocka_unit_test(results_need_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

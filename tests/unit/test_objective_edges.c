@@ -229,6 +229,26 @@ static void icepop_drops_tokens(void **state) {
 }
 
 /* 16: (b - c)^2 / 2 = 0.5, 0, 2 against delta = 0.5: equality keeps */
+/* A band whose ends are 1: a ratio of 1 lies on both. */
+static void bands_keep_their_ends(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    fixture_add(x, 2, 1, -1, -1);
+    fixture_set(x, "mask.low", "1");
+    fixture_set(x, "mask.high", "1");
+    static const char *const rules[] = {"icepop", "outlier", "geometric"};
+    for (int k = 0; k < 3; k++) {
+        fixture_set(x, "mask.rule", rules[k]);
+        x->c[1] = -1;
+        fixture_ok(x);
+        assert_true(x->records[0].keep && x->records[0].dropped_tokens == 0);
+        x->c[1] = nextafterf(-1, 0);
+        fixture_ok(x);
+        assert_int_equal(x->records[0].dropped_tokens, k == 0 ? 1 : 2);
+    }
+    free(x);
+}
+
 static void token_k2_keeps_equality(void **state) {
     (void)state;
     struct fixture *x = fixture_new();
@@ -678,6 +698,9 @@ static void gae_steps_over_masked_tokens(void **state) {
     assert_near(returns[0], 3, 0);
     assert_near(returns[2], 8, 0);
     assert_int_equal(opsm_gae(&x->batch, values, NULL, final, 1.5, 0.5, a, NULL, &err), OPSM_INVALID);
+    assert_int_equal(opsm_gae(&x->batch, values, NULL, final, 0.5, -0.1, a, NULL, &err), OPSM_INVALID);
+    assert_ok(opsm_gae(&x->batch, values, NULL, final, 0, 0, a, NULL, &err));
+    assert_ok(opsm_gae(&x->batch, values, NULL, final, 1, 1, a, NULL, &err));
     free(x);
 }
 
@@ -784,6 +807,7 @@ int main(void) {
         cmocka_unit_test(reductions),
         cmocka_unit_test(geometric_is_two_sided),
         cmocka_unit_test(icepop_drops_tokens),
+        cmocka_unit_test(bands_keep_their_ends),
         cmocka_unit_test(token_k2_keeps_equality),
         cmocka_unit_test(controls),
         cmocka_unit_test(random_drops_the_same_number),
