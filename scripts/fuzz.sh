@@ -36,7 +36,7 @@ for target in "${targets[@]}"; do
               libraries=($(pkg-config --libs libpcre2-8) -lm) ;;
     tokenizer | chat) sources=(src/text/*.c src/io/{metadata,cursor,name_map}.c src/base/text.c)
                       libraries=($(pkg-config --libs jansson) -lm) ;;
-    jinja) sources=(src/text/jinja*.c src/text/unicode*.c)
+    jinja) sources=(src/text/jinja*.c src/text/unicode*.c src/base/text.c)
            libraries=($(pkg-config --libs jansson) -lm) ;;
     report) sources=(src/report/html*.c src/train/drift_histogram.c src/io/json*.c src/base/text.c)
             libraries=($(pkg-config --libs jansson yaml-0.1) -lm) ;;

@@ -74,6 +74,7 @@ struct run_config {
         enum config_template template;
         char *template_prefix, *template_suffix; /* around the prompt, instead of the model's own chat template */
         char *system;                            /* system message; NULL: the template's own default */
+        char *tools, *template_args; /* JSON: a list, and a map of the template's further variables, or NULL */
     } data;
 
     struct {

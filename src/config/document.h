@@ -62,6 +62,11 @@ bool config_has_nul(const yaml_node_t *node);
 opsm_status config_apply(struct run_config *config, struct config_document *document, yaml_node_t *map, const char *own,
                          opsm_error *err);
 
+/* A KEY_VALUE: the whole of it or, with `name`, one entry of a map. */
+struct config_key;
+opsm_status config_set_value(void *base, const struct config_key *key, const char *name,
+                             struct config_document *document, yaml_node_t *node, opsm_error *err);
+
 /* The list under `reward:`. */
 opsm_status config_read_rewards(struct run_config *config, struct config_document *document, yaml_node_t *list,
                                 opsm_error *err);

@@ -47,6 +47,10 @@ const struct config_key config_keys[] = {
     TEXT("data.template_prefix", data.template_prefix, "text before every prompt, instead of the chat template"),
     TEXT("data.template_suffix", data.template_suffix, "text after every prompt, instead of the chat template"),
     TEXT("data.system", data.system, "system message, instead of the template's own and those of the data"),
+    {"data.tools", KEY_VALUE, AT(data.tools), 0, 0, "list",
+     "tools for the chat template, as in the OpenAI format, where a row has no field `tools` of its own"},
+    {"data.template_args", KEY_VALUE, AT(data.template_args), 0, 0, "map",
+     "further variables of the chat template, such as enable_thinking: false"},
 
     INT("rollout.prompts", rollout.prompts, 1, 1 << 20, "prompts (groups) per iteration"),
     INT("rollout.group", rollout.group, 1, 4096, "sampled responses per prompt"),
@@ -138,7 +142,7 @@ static void release_texts(struct config_strings *list) {
 void config_keys_release(void *base, const struct config_key *keys, int n_keys) {
     for (int i = 0; i < n_keys; i++) {
         void *slot = (char *)base + keys[i].offset;
-        if (keys[i].kind == KEY_TEXT) {
+        if (keys[i].kind == KEY_TEXT || keys[i].kind == KEY_VALUE) {
             mem_free(*(char **)slot);
             *(char **)slot = NULL;
         } else if (keys[i].kind == KEY_TEXTS) {
@@ -239,6 +243,8 @@ opsm_status config_key_set(void *base, const struct config_key *key, const char 
         return opsm_fail(err, OPSM_INVALID, "%s: expected a list of two numbers, found '%s'", key->path, text);
     case KEY_TEXTS:
         return opsm_fail(err, OPSM_INVALID, "%s: expected a list of strings, found '%s'", key->path, text);
+    case KEY_VALUE:
+        return opsm_fail(err, OPSM_INVALID, "%s: expected a %s, found '%s'", key->path, key->choices, text);
     }
     return OPSM_INTERNAL;
 }
@@ -279,10 +285,11 @@ opsm_status config_key_reset(void *base, const void *defaults, const struct conf
     static const size_t sizes[] = {[KEY_INT] = sizeof(int32_t), [KEY_SEED] = sizeof(uint64_t),
                                    [KEY_REAL] = sizeof(double), [KEY_PAIR] = 2 * sizeof(double),
                                    [KEY_BOOL] = sizeof(bool),   [KEY_CHOICE] = sizeof(unsigned),
-                                   [KEY_TEXT] = sizeof(char *), [KEY_TEXTS] = sizeof(struct config_strings)};
+                                   [KEY_TEXT] = sizeof(char *), [KEY_TEXTS] = sizeof(struct config_strings),
+                                   [KEY_VALUE] = sizeof(char *)};
     void *slot = (char *)base + key->offset;
     const void *value = (const char *)defaults + key->offset;
-    if (key->kind == KEY_TEXT) return config_replace_text(slot, *(char *const *)value, err);
+    if (key->kind == KEY_TEXT || key->kind == KEY_VALUE) return config_replace_text(slot, *(char *const *)value, err);
     config_keys_release(base, key, 1); /* a list: its default is empty */
     memcpy(slot, value, sizes[key->kind]);
     return OPSM_OK;
@@ -356,6 +363,9 @@ void config_key_print(const void *base, const struct config_key *key, FILE *out)
         break;
     case KEY_TEXTS:
         print_texts(slot, out);
+        break;
+    case KEY_VALUE: /* JSON is YAML */
+        fputs(*(char *const *)slot ? *(char *const *)slot : "null", out);
         break;
     }
 }

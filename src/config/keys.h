@@ -16,7 +16,8 @@ enum key_kind {
     KEY_BOOL,   /* bool */
     KEY_CHOICE, /* an enum whose values number the words of `choices` */
     KEY_TEXT,   /* char *, owned; null allowed */
-    KEY_TEXTS   /* struct config_strings */
+    KEY_TEXTS,  /* struct config_strings */
+    KEY_VALUE   /* char *, owned; JSON text of a map or a list, as `choices` says; null allowed */
 };
 
 struct config_key {

@@ -86,6 +86,7 @@ static opsm_status unknown_key(const char *path, opsm_error *err) {
 
 /* A node into the field of `key`. */
 static opsm_status set_value(struct yaml_walk *walk, const struct config_key *key, yaml_node_t *node) {
+    if (key->kind == KEY_VALUE) return config_set_value(walk->config, key, NULL, walk->document, node, walk->err);
     if (node->type == YAML_SEQUENCE_NODE) {
         const char *items[CONFIG_LIST_MAX];
         int n = config_list_texts(walk->document, node, items, CONFIG_LIST_MAX);
@@ -172,8 +173,22 @@ static opsm_status unset(struct yaml_walk *walk, const char *path, bool *known) 
 
 static opsm_status apply_map(struct yaml_walk *walk, const char *path, yaml_node_t *node);
 
+/* The map of which `path` is an entry, as a word of the command line may name it; NULL: none. */
+static const struct config_key *map_of(const char *path) {
+    for (int i = 0; i < config_n_keys; i++) {
+        const struct config_key *key = &config_keys[i];
+        size_t n = strlen(key->path);
+        if (key->kind == KEY_VALUE && !strcmp(key->choices, "map") && !strncmp(path, key->path, n) && path[n] == '.')
+            return key;
+    }
+    return NULL;
+}
+
 static opsm_status apply(struct yaml_walk *walk, const char *path, yaml_node_t *node) {
-    const struct config_key *key = config_key_find(config_keys, config_n_keys, path);
+    const struct config_key *key = config_key_find(config_keys, config_n_keys, path), *map = map_of(path);
+    if (map)
+        return at(walk, node,
+                  config_set_value(walk->config, map, path + strlen(map->path) + 1, walk->document, node, walk->err));
     if (!strcmp(path, "reward") && !config_is_null(node))
         return at(walk, node, config_read_rewards(walk->config, walk->document, node, walk->err));
     if (!strcmp(path, "lab"))

@@ -5,6 +5,7 @@
 #include "text/unicode.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The fields of an object as "a, b, c", for sentences. */
@@ -92,6 +93,7 @@ enum { ANSWERS_MAX = 1000, NUMBERS_MAX = 1000 };
 void row_memory_free(struct row_memory *memory) {
     text_free(&memory->answers);
     text_free(&memory->solution);
+    text_free(&memory->tools);
     mem_free(memory->more);
     mem_free(memory->numbers);
     mem_free(memory->messages);
@@ -239,6 +241,33 @@ static opsm_status read_solution(const json_t *row, const struct dataset_spec *s
     return status;
 }
 
+/* Whether it and all in it are what they were written as. */
+static bool is_fit(const json_t *value) {
+    const char *key;
+    json_t *item;
+    size_t i;
+    json_array_foreach((json_t *)value, i, item) if (!is_fit(item)) return false;
+    json_object_foreach((json_t *)value, key, item) if (!is_fit(item)) return false;
+    return !json_is_unfit(value);
+}
+
+/* The field `tools`: a list, or (as some files have it) a text that is JSON of one. Other texts are none of a template. */
+static opsm_status read_tools(const json_t *row, struct row_memory *memory, struct problem *parts,
+                              const struct jsonl *lines, opsm_error *err) {
+    const json_t *value = json_object_get(row, "tools");
+    const char *text = json_string_value(value);
+    if (!value || json_is_null(value) || (text && *text != '[' && !json_is_unfit(value))) return OPSM_OK;
+    json_t *list = text ? json_loads(text, 0, NULL) : json_incref((json_t *)value);
+    bool right = json_is_array(list) && is_fit(list);
+    char *copy = right ? json_dumps(list, JSON_COMPACT) : NULL;
+    json_decref(list);
+    if (!right) return jsonl_fail(lines, err, OPSM_FORMAT, "field 'tools' must be a list, found %s", kind_of(value));
+    if (copy) text_puts(&memory->tools, copy);
+    parts->tools = memory->tools.data;
+    free(copy);
+    return copy && !memory->tools.failed ? OPSM_OK : mem_exhausted(err, "a row's tools", 0);
+}
+
 static opsm_status read_row(const json_t *row, const struct dataset_spec *spec, struct row_memory *memory,
                             struct problem *problem, const struct jsonl *lines, opsm_error *err) {
     struct problem parts = {.line = jsonl_line(lines)};
@@ -248,6 +277,7 @@ static opsm_status read_row(const json_t *row, const struct dataset_spec *spec, 
     if (status == OPSM_OK && (!answer || json_is_null(answer)))
         status = missing_field(row, spec->answer, "answer", lines, err);
     if (status == OPSM_OK) status = dataset_row_reference(&parts, memory, spec, row, lines, err);
+    if (status == OPSM_OK) status = read_tools(row, memory, &parts, lines, err);
     const char *said = parts.solution; /* by the assistant */
     if (!parts.answer) parts.answer = said;
     if (!parts.solution) parts.solution = parts.answer;

@@ -15,7 +15,7 @@ opsm_status dataset_row(struct problem *problem, const struct dataset_spec *spec
 
 /* What a row's problem points into until it is copied. Zero-initialise. */
 struct row_memory {
-    struct text answers, solution;
+    struct text answers, solution, tools;
     const char **more;
     int64_t *numbers;
     struct chat_message *messages;

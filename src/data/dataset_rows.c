@@ -17,6 +17,7 @@ static struct data_row row_of(const struct problem *p) {
     hash_add_i64(&row.hash, p->n_more_answers);
     for (int i = 0; i <= p->n_more_answers; i++) hash_add_text(&row.hash, problem_answer(p, i));
     hash_add_text(&row.hash, p->solution);
+    if (*p->tools) hash_add_text(&row.hash, p->tools);
     hash_add_i64(&row.hash, p->n_numbers);
     for (int i = 0; i < p->n_numbers; i++) hash_add_i64(&row.hash, p->numbers[i]);
     hash_add_i64(&row.hash, p->target);

@@ -29,7 +29,7 @@ opsm_status problem_copy(struct problem *problem, const struct problem *parts, o
     size_t number_bytes = (size_t)parts->n_numbers * sizeof *parts->numbers;
     size_t answer_bytes = (size_t)parts->n_more_answers * sizeof *parts->more_answers;
     size_t size = message_bytes + number_bytes + answer_bytes;
-    size += text_size(parts->prompt) + text_size(parts->answer) + text_size(parts->solution);
+    size += text_size(parts->prompt) + text_size(parts->answer) + text_size(parts->solution) + text_size(parts->tools);
     for (int i = 0; i < n_messages; i++) size += text_size(from[i].role) + text_size(from[i].content);
     for (int i = 0; i < parts->n_more_answers; i++) size += text_size(parts->more_answers[i]);
 
@@ -51,6 +51,7 @@ opsm_status problem_copy(struct problem *problem, const struct problem *parts, o
     problem->more_answers = parts->n_more_answers ? answers : NULL;
     problem->n_more_answers = parts->n_more_answers;
     problem->solution = put_text(&cursor, parts->solution);
+    problem->tools = put_text(&cursor, parts->tools);
     problem->messages = messages;
     problem->n_messages = n_messages;
     problem->numbers = parts->n_numbers ? numbers : NULL;

@@ -22,6 +22,7 @@ struct problem {
     const char *const *more_answers; /* others that are right as well */
     int n_more_answers;
     const char *solution;                /* a whole response worth imitating; "" when there is none */
+    const char *tools;                   /* a JSON list, for the chat template; "" when the row has none */
     const struct chat_message *messages; /* the conversation up to the response, at least one; the last is the user's */
     int n_messages;
     const int64_t *numbers; /* what a response is made of, where many are right; NULL: the problem has none */

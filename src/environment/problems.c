@@ -32,6 +32,18 @@ static opsm_status choose_template(struct problems *p, const struct run_config *
     return OPSM_OK;
 }
 
+/* What the configuration gives to the template besides messages. */
+static opsm_status open_extra(struct problems *p, const struct run_config *config, opsm_error *err) {
+    const char *tools = config->data.tools, *args = config->data.template_args;
+    if ((tools || args) && p->chat->kind != CHAT_TEMPLATE)
+        return opsm_fail(err, OPSM_INVALID, "%s is for a chat template, but the prompt is made without one",
+                         args ? "data.template_args" : "data.tools");
+    if (tools && !(p->extra.tools = json_loads(tools, 0, NULL))) return mem_exhausted(err, "data.tools", strlen(tools));
+    if (args && !(p->extra.args = json_loads(args, 0, NULL)))
+        return mem_exhausted(err, "data.template_args", strlen(args));
+    return OPSM_OK;
+}
+
 /* Some templates take no system message: said before anything starts. */
 static opsm_status choose_system(struct problems *p, const struct run_config *config, opsm_error *err) {
     p->system = config->data.system;
@@ -39,7 +51,7 @@ static opsm_status choose_system(struct problems *p, const struct run_config *co
     const struct chat_message trial[] = {{"system", p->system}, {"user", "?"}};
     char *text;
     opsm_error why = {0};
-    opsm_status status = chat_render(p->chat, trial, 2, NULL, &text, &why);
+    opsm_status status = chat_render(p->chat, trial, 2, &p->extra, &text, &why);
     mem_free(text);
     return status == OPSM_OK ? OPSM_OK : opsm_fail(err, status, "data.system is set, but %s", why.text);
 }
@@ -173,6 +185,7 @@ opsm_status problems_open(struct problems *p, const struct run_config *config, c
     *p = (struct problems){.tokenizer = model->tokenizer};
     bool judged = use != PROBLEMS_IMITATE || config->train.eval_every > 0;
     opsm_status status = choose_template(p, config, model, err);
+    if (status == OPSM_OK) status = open_extra(p, config, err);
     if (status == OPSM_OK) status = choose_system(p, config, err);
     if (status == OPSM_OK) status = problems_source(&p->source, config, use, p->chat->kind != CHAT_PLAIN, err);
     if (status == OPSM_OK && judged) status = open_reward(p, config, err);
@@ -186,5 +199,7 @@ void problems_close(struct problems *p) {
     data_close(p->source);
     reward_free(p->reward);
     if (p->chat == &p->custom) chat_template_free(&p->custom);
+    json_decref((json_t *)p->extra.tools);
+    json_decref((json_t *)p->extra.args);
     *p = (struct problems){0};
 }

@@ -25,8 +25,9 @@ struct problems {
     const struct tokenizer *tokenizer; /* the model's */
     const struct chat_template *chat;  /* the model's, `custom`, or a plain one */
     struct chat_template custom;
-    const char *system;     /* borrowed from the configuration; NULL: the template's own */
-    int32_t longest_prompt; /* of a dataset's rows, in tokens; 0: not known */
+    struct chat_extra extra; /* from the configuration; owned */
+    const char *system;      /* borrowed from the configuration; NULL: the template's own */
+    int32_t longest_prompt;  /* of a dataset's rows, in tokens; 0: not known */
 };
 
 /* The problems of a configuration alone; `chat`: for a model that follows instructions. */

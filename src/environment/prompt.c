@@ -3,18 +3,28 @@
 #include "environment/problems.h"
 #include <string.h>
 
-opsm_status problems_prompt(const struct problems *p, const struct problem *problem, struct token_list *tokens,
-                            opsm_error *err) {
+/* With a system message of our own in front, in place of the one that the conversation has. */
+static opsm_status encode(const struct problems *p, const struct problem *problem, const struct chat_extra *extra,
+                          struct token_list *tokens, opsm_error *err) {
     if (!p->system)
-        return chat_encode(p->chat, p->tokenizer, problem->messages, problem->n_messages, NULL, tokens, err);
-    /* A system message of our own in front, in place of the one that the conversation has. */
+        return chat_encode(p->chat, p->tokenizer, problem->messages, problem->n_messages, extra, tokens, err);
     size_t n = (size_t)problem->n_messages, skip = n && !strcmp(problem->messages[0].role, "system");
     struct chat_message *messages = mem_alloc(n + 1, sizeof *messages);
     if (!messages) return mem_exhausted(err, "a conversation", (n + 1) * sizeof *messages);
     messages[0] = (struct chat_message){"system", p->system};
     memcpy(messages + 1, problem->messages + skip, (n - skip) * sizeof *messages);
-    opsm_status status = chat_encode(p->chat, p->tokenizer, messages, (int)(n - skip) + 1, NULL, tokens, err);
+    opsm_status status = chat_encode(p->chat, p->tokenizer, messages, (int)(n - skip) + 1, extra, tokens, err);
     mem_free(messages);
+    return status;
+}
+
+opsm_status problems_prompt(const struct problems *p, const struct problem *problem, struct token_list *tokens,
+                            opsm_error *err) {
+    struct chat_extra extra = p->extra;
+    json_t *own = problem->tools && *problem->tools ? json_loads(problem->tools, 0, NULL) : NULL;
+    if (own) extra.tools = own;
+    opsm_status status = encode(p, problem, &extra, tokens, err);
+    json_decref(own);
     return status;
 }
 

@@ -272,6 +272,7 @@ FILTER(round) {
     if (a[0].type != JINJA_FLOAT && precision >= 0) return a[0].type == JINJA_BOOL ? jinja_int(a[0].truth) : a[0];
     if (precision < 0) {
         double rounded = nearbyint(value * power) / power;
+        if (!(fabs(rounded) < 9.2e18)) return jinja_fail(run, OPSM_INVALID, "a number beyond 64 bits");
         return a[0].type == JINJA_FLOAT ? jinja_float(rounded) : jinja_int((int64_t)rounded);
     }
     char text[700]; /* as Python: the decimal digits decide, not a product */

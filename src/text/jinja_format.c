@@ -81,21 +81,22 @@ static void put_number(struct jinja_run *run, const struct directive *d, struct 
         jinja_fail(run, OPSM_INVALID, "a number beyond 64 bits");
         return;
     }
-    long long integer = value.type == JINJA_FLOAT  ? (long long)number
-                        : value.type == JINJA_BOOL ? value.truth
-                                                   : value.integer;
+    long long integer = 0;
+    if (!real)
+        integer = value.type == JINJA_FLOAT  ? (long long)number
+                  : value.type == JINJA_BOOL ? value.truth
+                                             : value.integer;
     bool hexadecimal = strchr("xXo", d->kind) != NULL, minus = hexadecimal && integer < 0;
     snprintf(format, sizeof format, "%%%s%s%s%s%d.*%s%c", d->left ? "-" : "", d->zero ? "0" : "", d->sign ? "+" : "",
              d->blank ? " " : "", d->width ? d->width : 1, real ? "" : "ll", real || hexadecimal ? d->kind : 'd');
+    int precision = d->precision > 300 ? 300 : d->precision;
+    unsigned long long magnitude = minus ? 0 - (unsigned long long)integer : (unsigned long long)integer;
     if (real)
-        snprintf(text, sizeof text, format,
-                 d->precision < 0     ? 6
-                 : d->precision > 300 ? 300
-                                      : d->precision,
-                 number); /* NOLINT */
+        snprintf(text, sizeof text, format, precision < 0 ? 6 : precision, number); /* NOLINT: the format is ours */
+    else if (hexadecimal)
+        snprintf(text, sizeof text, format, precision, magnitude); /* NOLINT */
     else
-        snprintf(text, sizeof text, format, d->precision > 300 ? 300 : d->precision,
-                 minus ? -integer : integer); /* NOLINT */
+        snprintf(text, sizeof text, format, precision, integer); /* NOLINT */
     if (minus) jinja_puts(run, "-");
     jinja_puts(run, text);
 }

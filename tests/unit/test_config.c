@@ -364,9 +364,50 @@ static void another_value(const struct config_key *key, const struct run_config 
     case KEY_TEXTS:
         snprintf(value, room, "[a, b]");
         break;
+    case KEY_VALUE:
+        snprintf(value, room, !strcmp(key->choices, "list") ? "[{a: 1}]" : "{a: 1}");
+        break;
     default:
         snprintf(value, room, "7");
     }
+}
+
+/* Any YAML under a key of any value is JSON in the configuration, also after it was written and read again. */
+static void any_value_is_json(void **state) {
+    (void)state;
+    static const char *const bad[] = {"data.template_args=7",
+                                      "data.template_args=[1]",
+                                      "data.tools={a: 1}",
+                                      "data.template_args={a: 1, a: 2}",
+                                      "data.template_args={a: &x [*x, *x]}",
+                                      "data.template_args={a: \"\\0\"}",
+                                      "data.tools.a=1"};
+    opsm_error err = {0};
+    struct run_config c, copy;
+    assert_ok(
+        load(&c,
+             "model: m\noutput: o\ntask: {name: addition}\ndata:\n  tools:\n  - {type: function, n: [1, -2.5, ~]}\n"
+             "  template_args: {enable_thinking: false, name: 'true', date: 26 Jul 2024, deep: {x: \"é\\n\", y: ''}}\n",
+             &err));
+    assert_string_equal(c.data.tools, "[{\"type\": \"function\", \"n\": [1, -2.5, null]}]");
+    assert_string_equal(c.data.template_args,
+                        "{\"enable_thinking\": false, \"name\": \"true\", \"date\": \"26 Jul 2024\", "
+                        "\"deep\": {\"x\": \"é\\n\", \"y\": \"\"}}");
+    assert_ok(config_copy(&copy, &c, &err));
+    assert_string_equal(copy.data.tools, c.data.tools);
+    assert_string_equal(copy.data.template_args, c.data.template_args);
+    config_free(&copy);
+    assert_ok(config_override(&c, "data.template_args={a: 1}", &err));
+    assert_ok(config_override(&c, "data.template_args.enable_thinking=false", &err));
+    assert_ok(config_override(&c, "data.template_args.a=[x, null]", &err));
+    assert_string_equal(c.data.template_args, "{\"a\": [\"x\", null], \"enable_thinking\": false}");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(config_override(&c, bad[i], &err), OPSM_INVALID);
+        assert_non_null(strstr(err.text, "data.t"));
+    }
+    assert_ok(config_override(&c, "data.template_args=null", &err));
+    assert_null(c.data.template_args);
+    config_free(&c);
 }
 
 /* Help lists no key that the program then refuses: each alone may be set, or the sentence names the keys it needs. */
@@ -443,6 +484,7 @@ int main(void) {
         cmocka_unit_test(a_delta_that_is_taken_back_leaves_no_trace),
         cmocka_unit_test(bad_files_get_line_and_reason),
         cmocka_unit_test(keys_that_contradict_each_other),
+        cmocka_unit_test(any_value_is_json),
         cmocka_unit_test(every_key_of_the_table_can_be_used),
         cmocka_unit_test(ranges_are_written_as_a_person_does),
         cmocka_unit_test(running_out_of_memory_leaks_nothing),

@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #define GEMMA2                                                                                                         \
-    "{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + "    \
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"        \
+    "{% endif %}{% for message in messages %}{{ '<start_of_turn>' + message['role'] + '\n' + message['content'] | "    \
+    "trim + "                                                                                                          \
     "'<end_of_turn>\n' }}{% endfor %}"
 #define CHATML                                                                                                         \
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>'"       \
@@ -105,6 +107,39 @@ static void a_system_message_that_cannot_take_effect_is_refused(void **state) {
     assert_int_equal(problems_open(&problems, &config, model, PROBLEMS_WHOLE_FILE, 100, &err), OPSM_INVALID);
     assert_non_null(strstr(err.text, "data.system"));
     config_free(&config);
+}
+
+#define TOOLS                                                                                                          \
+    "{{ tools|tojson if tools else 'none' }}{{ enable_thinking is defined and not enable_thinking }}"                  \
+    "{{ messages[-1].content }}"
+
+static void tools_and_arguments_come_from_the_configuration(void **state) {
+    (void)state;
+    use_template(TOOLS);
+    assert_prompt(NOTHING, "noneFalseR");
+    assert_prompt(WORDS("data.template_args.enable_thinking=false", "data.tools=[{n: 1}]"), "[{\"n\": 1}]TrueR");
+    assert_prompt(WORDS("data.system=New", "data.tools=[{n: 1}]"), "[{\"n\": 1}]FalseR");
+    struct run_config config = configure(WORDS("data.template=plain", "data.template_args={a: 1}"));
+    struct problems problems;
+    assert_int_equal(problems_open(&problems, &config, model, PROBLEMS_WHOLE_FILE, 100, &err), OPSM_INVALID);
+    assert_non_null(strstr(err.text, "data.template_args is for a chat template"));
+    config_free(&config);
+}
+
+/* Those of the row come first. */
+static void tools_of_a_row_reach_the_template(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {{"[{\"n\": 2}]", "[{\"n\": 2}]FalseQ"},
+                                          {"\"[{\\\"n\\\": 3}]\"", "[{\"n\": 3}]FalseQ"},
+                                          {"\"a hammer\"", "[{\"n\": 1}]FalseQ"},
+                                          {"null", "[{\"n\": 1}]FalseQ"}};
+    use_template(TOOLS);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        FILE *out = fopen(path, "w");
+        fprintf(out, "{\"prompt\": \"Q\", \"answer\": \"1\", \"tools\": %s}\n", rows[i][0]);
+        fclose(out);
+        assert_prompt(WORDS("data.tools=[{n: 1}]"), rows[i][1]);
+    }
 }
 
 /* Short sums for a model that completes text, sentences for one that follows instructions. */
@@ -221,6 +256,8 @@ int main(void) {
         cmocka_unit_test(with_a_template_plain_is_still_all_of_it),
         cmocka_unit_test(a_system_message_that_cannot_take_effect_is_refused),
         cmocka_unit_test(the_style_of_a_task_follows_the_template),
+        cmocka_unit_test(tools_and_arguments_come_from_the_configuration),
+        cmocka_unit_test(tools_of_a_row_reach_the_template),
         cmocka_unit_test(left_out_characters_are_counted_once),
         cmocka_unit_test(a_fresh_model_has_the_characters_of_its_problems),
     };
