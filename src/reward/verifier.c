@@ -260,7 +260,6 @@ static double judge_with(const struct verifier *v, const struct problem *problem
 static void judge_item(const struct reward *reward, const struct reward_item *item, struct verdict *verdict) {
     struct response response = {item->text ? item->text : "", item->text ? item->length : 0, item->finished};
     verdict->reward = 0;
-    verdict->found = (struct span){0};
     verdict->unjudged.code = OPSM_OK;
     for (int i = 0; i < reward->count; i++) {
         const struct verifier *v = &reward->verifiers[i];

@@ -91,6 +91,7 @@ static void a_complete_file_is_read(void **state) {
     assert_string_equal(setting(&c.rewards[1], "pattern")->text, "a\"b\\d");
     assert_non_null(strstr(setting(&c.rewards[1], "pattern")->place, ":9: "));
     assert_near(c.rewards[1].weight, 0.25, 0);
+    assert_near(c.rewards[2].weight, 1, 0);
     assert_int_equal(c.objective.advantage, OPSM_ADVANTAGE_GRPO);
     assert_near(c.objective.surrogate_clip_high, 0.28, 0);
     assert_near(c.objective.mask_delta, 0.03, 0);
