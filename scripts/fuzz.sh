@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
 # Builds the libFuzzer targets from the product's own sources and runs each for a time.
-# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; targets: gguf, safetensors, jsonl, verifier, tokenizer, chat, jinja,
-# report, audit, recorded. CLANG chooses the compiler, FUZZ_DIR the place for programs, logs, the inputs found on the way
-# and a crashing input (build-fuzz). Seeds come from tests/fuzz/corpus.
+# Usage: fuzz.sh [SECONDS_PER_TARGET [TARGET ...]]; the targets are tests/fuzz/fuzz_TARGET.c. CLANG chooses the compiler,
+# FUZZ_DIR the place for programs, logs, the inputs found on the way and a crashing input (build-fuzz). Seeds come from
+# tests/fuzz/corpus.
 # Exit code 77: no clang with libFuzzer here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(gguf safetensors jsonl verifier tokenizer chat jinja report audit recorded)
+known=$(cd tests/fuzz && ls fuzz_*.c | sed 's/^fuzz_//; s/\.c$//')
+[ ${#targets[@]} -gt 0 ] || targets=($known)
+for target in "${targets[@]}"; do
+  [ -f "tests/fuzz/fuzz_$target.c" ] || { echo "fuzz: unknown target '$target', known are" $known >&2; exit 2; }
+done
 clang=${CLANG:-$(command -v clang-14 || command -v clang || true)}
 dir=${FUZZ_DIR:-build-fuzz}
 mkdir -p "$dir"
@@ -20,35 +24,20 @@ if [ -z "$clang" ] || ! "$clang" -fsanitize=fuzzer,address -x c -o "$dir/probe" 
 fi
 
 flags=(-std=c17 -D_XOPEN_SOURCE=700 -g -O1 -Wall -Wextra -Werror -Wno-unknown-pragmas -ffp-contract=off -fno-omit-frame-pointer
-       -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Isrc -Itests -DOPSM_VERSION='"fuzz"')
-base=(src/base/{status,mem,file,clock,log,platform,proc}.c)
+       -fsanitize=address,undefined -fno-sanitize-recover=all -Iinclude -Isrc -Itests -DOPSM_VERSION='"fuzz"')
+# What a target needs comes out of one archive of everything that reads.
+rm -rf "$dir/objects"
+mkdir "$dir/objects"
+sources=(src/{base,io,text,config,data,reward,objective,audit,report}/*.c src/train/drift_histogram.c)
+printf '%s\n' "${sources[@]}" | xargs -P "$(nproc)" -I{} bash -c \
+  'clang=$1 dir=$2 source=$3; shift 3; name=${source#src/}; "$clang" "$@" -c "$source" -o "$dir/objects/${name//\//_}.o"' \
+  - "$clang" "$dir" {} "${flags[@]}" -fsanitize=fuzzer-no-link
+rm -f "$dir/libfuzzed.a"
+ar rcs "$dir/libfuzzed.a" "$dir"/objects/*.o
+libraries=($(pkg-config --libs jansson yaml-0.1 libpcre2-8) -lm)
 for target in "${targets[@]}"; do
-  case $target in
-    gguf) sources=(src/io/{tensor_source,gguf_read,metadata,cursor,quote,name_map,hf_names}.c src/io/quant*.c
-                   src/io/safetensors_{open,read,source}.c)
-          libraries=($(pkg-config --libs jansson) -lm) ;;
-    safetensors) sources=(src/io/{safetensors_open,safetensors_read,quote,name_map}.c src/io/quant*.c)
-                 libraries=($(pkg-config --libs jansson) -lm) ;;
-    jsonl) sources=(src/io/json*.c src/base/text.c)
-           libraries=($(pkg-config --libs jansson)) ;;
-    verifier) sources=(src/reward/verifier*.c src/reward/{answer,expression,number,number_read,number_alone,span}.c
-                       src/data/problem.c src/base/text.c src/text/unicode.c)
-              libraries=($(pkg-config --libs libpcre2-8) -lm) ;;
-    tokenizer | chat) sources=(src/text/*.c src/io/{metadata,cursor,name_map}.c src/base/text.c)
-                      libraries=($(pkg-config --libs jansson) -lm) ;;
-    jinja) sources=(src/text/jinja*.c src/text/unicode*.c src/base/text.c)
-           libraries=($(pkg-config --libs jansson) -lm) ;;
-    report) sources=(src/report/html*.c src/train/drift_histogram.c src/io/json*.c src/base/text.c)
-            libraries=($(pkg-config --libs jansson yaml-0.1) -lm) ;;
-    audit) sources=(src/audit/*.c src/objective/*.c src/io/json*.c src/base/text.c)
-           libraries=($(pkg-config --libs jansson) -lm) ;;
-    recorded) sources=(src/reward/*.c src/data/problem.c src/data/dataset_row.c src/io/json*.c src/base/text.c
-                       src/text/unicode.c)
-              libraries=($(pkg-config --libs jansson libpcre2-8) -lm) ;;
-    *) echo "fuzz: unknown target '$target', known are gguf, safetensors, jsonl, verifier, tokenizer, chat, jinja, report, audit and recorded" >&2; exit 2 ;;
-  esac
   program=$dir/fuzz_$target
-  "$clang" "${flags[@]}" "tests/fuzz/fuzz_$target.c" "${sources[@]}" "${base[@]}" -o "$program" "${libraries[@]}"
+  "$clang" "${flags[@]}" -D_GNU_SOURCE -fsanitize=fuzzer "tests/fuzz/fuzz_$target.c" "$dir/libfuzzed.a" -o "$program" "${libraries[@]}"
   mkdir -p "$dir/corpus-$target"
   echo "fuzzing $target for $seconds s"
   log=$dir/$target.log
