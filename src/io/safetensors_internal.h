@@ -7,10 +7,6 @@
 #include "io/safetensors.h"
 #include <jansson.h>
 
-/* A JSON object that starts at byte `offset` of the file. */
-opsm_status safetensors_parse_object(json_t **object, const char *text, size_t length, size_t offset, const char *file,
-                                     opsm_error *err);
-
 /* Appends the tensors of one file: all, or those that `weight_map` (name -> file's name) places in `shard`. */
 opsm_status safetensors_add_file(struct safetensors *st, const uint8_t *bytes, size_t size, const char *file,
                                  const json_t *weight_map, const char *shard, opsm_error *err);

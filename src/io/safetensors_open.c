@@ -3,9 +3,12 @@
  * Opening a file, an index or a directory; looking tensors up and reading them.
  */
 #include "base/mem.h"
+#include "io/json_members.h"
 #include "io/quote.h"
 #include "io/safetensors_internal.h"
 #include <string.h>
+
+enum { INDEX_MAX = 32 << 20 }; /* bytes: a quarter of a million tensors */
 
 /* ---- several files ----------------------------------------------------------------------------------------------- */
 
@@ -80,12 +83,18 @@ static opsm_status open_shards(struct safetensors *st, json_t *weight_map, const
     return status == OPSM_OK ? check_all_found(st, weight_map, path, err) : status;
 }
 
+/* The index is small beside the header it speaks of, and is taken as a whole: weight_map is looked up in. */
+static opsm_status parse_index(json_t **index, const char *text, size_t size, const char *path, opsm_error *err) {
+    struct json_members whole = {.text = text, .length = size, .file = path, .err = err};
+    return json_members_parse(&whole, index, (struct text_view){.data = text, .length = size});
+}
+
 static opsm_status open_index(struct safetensors *st, const char *path, opsm_error *err) {
     char *text = NULL;
     size_t size;
     json_t *index = NULL;
-    opsm_status status = file_read(path, SAFETENSORS_HEADER_MAX, &text, &size, err);
-    if (status == OPSM_OK) status = safetensors_parse_object(&index, text, size, 0, path, err);
+    opsm_status status = file_read(path, INDEX_MAX, &text, &size, err);
+    if (status == OPSM_OK) status = parse_index(&index, text, size, path, err);
     mem_free(text);
     json_t *weight_map = json_object_get(index, "weight_map");
     if (status == OPSM_OK && !json_is_object(weight_map))

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Parsing of one safetensors file: u64 length of the header, the header (a JSON object: name -> dtype, shape, data_offsets), data.
+ * Parsing of one safetensors file: u64 length of the header, the header (a JSON object: name -> dtype, shape, data_offsets),
+ * data. Memory stays within a small multiple of the header, whatever it holds.
  */
 #include "base/mem.h"
 #include "io/cursor.h"
+#include "io/json_members.h"
 #include "io/quote.h"
 #include "io/safetensors_internal.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { LENGTH_BYTES = 8 };
+enum {
+    LENGTH_BYTES = 8,
+    ENTRY_MAX = 1 << 16, /* bytes that describe one tensor */
+    FIRST_ROOM = 64
+};
 
 static const struct safetensors_dtype dtypes[] = {
     {"F32", 32, true, QUANT_F32},       {"F16", 16, true, QUANT_F16},   {"BF16", 16, true, QUANT_BF16},
@@ -29,29 +35,7 @@ struct place {
     opsm_error *err;
 };
 
-/* ---- JSON -------------------------------------------------------------------------------------------------------- */
-
-/* What jansson says may quote the file: shown as printable ASCII. */
-static void make_printable(char *text) {
-    for (; *text; text++)
-        if (*text < 0x20 || *text >= 0x7f) *text = '?';
-}
-
-opsm_status safetensors_parse_object(json_t **object, const char *text, size_t length, size_t offset, const char *file,
-                                     opsm_error *err) {
-    json_error_t problem;
-    *object = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
-    if (!*object && (!problem.text[0] || json_error_code(&problem) == json_error_out_of_memory))
-        return mem_exhausted(err, "a file's header", length);
-    make_printable(problem.text);
-    if (!*object)
-        return opsm_fail(err, OPSM_FORMAT, "'%.150s', byte %zu: %s; expected a JSON object", file,
-                         offset + (size_t)(problem.position > 0 ? problem.position : 0), problem.text);
-    if (json_is_object(*object)) return OPSM_OK;
-    json_decref(*object);
-    *object = NULL;
-    return opsm_fail(err, OPSM_FORMAT, "'%.150s', byte %zu: a JSON array; expected a JSON object", file, offset);
-}
+/* ---- one tensor -------------------------------------------------------------------------------------------------- */
 
 /* A whole number of a header, at least 0. */
 static opsm_status read_whole(const struct place *p, const char *what, const json_t *value, int64_t *out) {
@@ -62,14 +46,12 @@ static opsm_status read_whole(const struct place *p, const char *what, const jso
     return OPSM_OK;
 }
 
-static opsm_status read_list(const struct place *p, const json_t *entry, const char *key, const json_t **list) {
+static opsm_status read_numbers(const struct place *p, const json_t *entry, const char *key, const json_t **list) {
     *list = json_object_get(entry, key);
     if (json_is_array(*list)) return OPSM_OK;
     return opsm_fail(p->err, OPSM_FORMAT, "'%.150s': tensor %s: '%s' is %s, expected a list of whole numbers", p->file,
                      p->tensor, key, *list ? "something else" : "missing");
 }
-
-/* ---- one tensor -------------------------------------------------------------------------------------------------- */
 
 static opsm_status read_dtype(const struct place *p, const json_t *entry, const struct safetensors_dtype **dtype) {
     const json_t *value = json_object_get(entry, "dtype");
@@ -88,7 +70,7 @@ static opsm_status read_dtype(const struct place *p, const json_t *entry, const 
 
 static opsm_status read_shape(const struct place *p, const json_t *entry, struct safetensors_tensor *t) {
     const json_t *shape;
-    opsm_status status = read_list(p, entry, "shape", &shape);
+    opsm_status status = read_numbers(p, entry, "shape", &shape);
     if (status != OPSM_OK) return status;
     if (json_array_size(shape) > SAFETENSORS_DIMS_MAX)
         return opsm_fail(p->err, OPSM_UNSUPPORTED, "'%.150s': tensor %s has %zu dimensions, at most %d can be read",
@@ -112,7 +94,7 @@ static opsm_status read_offsets(const struct place *p, const json_t *entry, cons
                                 struct safetensors_tensor *t) {
     const json_t *offsets;
     int64_t begin = 0, end = 0, bits = t->n_elements * t->dtype->bits;
-    opsm_status status = read_list(p, entry, "data_offsets", &offsets);
+    opsm_status status = read_numbers(p, entry, "data_offsets", &offsets);
     if (status == OPSM_OK && json_array_size(offsets) != 2)
         status = opsm_fail(p->err, OPSM_FORMAT, "'%.150s': tensor %s: 'data_offsets' has %zu numbers, expected 2",
                            p->file, p->tensor, json_array_size(offsets));
@@ -135,9 +117,8 @@ static opsm_status read_offsets(const struct place *p, const json_t *entry, cons
     return OPSM_OK;
 }
 
-static opsm_status read_tensor(struct place *p, const char *name, size_t length, const json_t *entry,
-                               const uint8_t *data, size_t data_size, struct safetensors_tensor *t) {
-    quote(p->tensor, name, length);
+static opsm_status read_tensor(const struct place *p, const char *name, const json_t *entry, const uint8_t *data,
+                               size_t data_size, struct safetensors_tensor *t) {
     if (!json_is_object(entry))
         return opsm_fail(p->err, OPSM_FORMAT, "'%.150s': tensor %s is not described by an object", p->file, p->tensor);
     *t = (struct safetensors_tensor){0};
@@ -145,8 +126,8 @@ static opsm_status read_tensor(struct place *p, const char *name, size_t length,
     if (status == OPSM_OK) status = read_shape(p, entry, t);
     if (status == OPSM_OK) status = read_offsets(p, entry, data, data_size, t);
     if (status != OPSM_OK) return status;
-    t->name = mem_strndup(name, length);
-    return t->name ? OPSM_OK : mem_exhausted(p->err, "a tensor's name", length);
+    t->name = mem_strdup(name);
+    return t->name ? OPSM_OK : mem_exhausted(p->err, "a tensor's name", strlen(name));
 }
 
 /* ---- one file ---------------------------------------------------------------------------------------------------- */
@@ -179,56 +160,113 @@ static opsm_status check_cover(const struct safetensors_tensor *tensors, size_t 
                      (size_t)(expected - data), data_size);
 }
 
-static opsm_status check_metadata(json_t *metadata, const char *file, opsm_error *err) {
-    const char *key;
-    json_t *value;
-    bool texts = json_is_object(metadata);
-    json_object_foreach(metadata, key, value) texts = texts && json_is_string(value);
-    if (texts) return OPSM_OK;
-    return opsm_fail(err, OPSM_FORMAT, "'%.150s': '__metadata__' must be an object of texts", file);
+/* An object of texts. */
+static opsm_status check_metadata(const struct json_members *header, struct text_view value) {
+    struct json_member member;
+    json_t *parsed;
+    struct json_members m = {.text = value.data,
+                             .length = value.length,
+                             .file = header->file,
+                             .err = header->err,
+                             .offset = header->offset + (size_t)(value.data - header->text)};
+    opsm_status status;
+    while ((status = json_members_next(&m, &member)) == OPSM_OK && !member.end) {
+        const struct text_view parts[] = {member.key, member.value};
+        for (int i = 0; i < 2; i++) {
+            status = json_members_parse(&m, &parsed, parts[i]);
+            if (status != OPSM_OK) return status;
+            bool text = json_is_string(parsed);
+            json_decref(parsed);
+            if (!text)
+                return opsm_fail(m.err, OPSM_FORMAT, "'%.150s': '__metadata__' must be an object of texts", m.file);
+        }
+    }
+    return status;
 }
 
-/* Every tensor of a header, at most `room`, in `tensors`; *n receives how many have names to be freed. */
-static opsm_status read_entries(json_t *header, const uint8_t *data, size_t data_size, const char *file,
-                                struct safetensors_tensor *tensors, size_t *n, opsm_error *err) {
-    struct place place = {.file = file, .err = err};
-    opsm_status status = OPSM_OK;
-    for (void *it = json_object_iter(header); it && status == OPSM_OK; it = json_object_iter_next(header, it)) {
-        const char *name = json_object_iter_key(it);
-        json_t *entry = json_object_iter_value(it);
-        if (strcmp(name, "__metadata__") == 0)
-            status = check_metadata(entry, file, err);
-        else
-            status = read_tensor(&place, name, strlen(name), entry, data, data_size, &tensors[*n]);
-        if (tensors[*n].name) ++*n;
+/* The tensors of one file. */
+struct list {
+    struct safetensors_tensor *tensors; /* [n], with names of their own */
+    size_t n, room;
+};
+
+static void free_list(struct list *list) {
+    for (size_t i = 0; i < list->n; i++) mem_free(list->tensors[i].name);
+    mem_free(list->tensors);
+}
+
+static opsm_status make_room(struct list *list, opsm_error *err) {
+    if (list->n < list->room) return OPSM_OK;
+    size_t more = list->room ? 2 * list->room : FIRST_ROOM;
+    struct safetensors_tensor *bigger = mem_resize(list->tensors, list->n, more, sizeof *bigger);
+    if (!bigger) return mem_exhausted(err, "the tensor table of a safetensors file", more * sizeof *bigger);
+    list->tensors = bigger;
+    list->room = more;
+    return OPSM_OK;
+}
+
+static opsm_status read_entry(struct list *list, const struct json_members *m, const char *name, struct text_view value,
+                              const uint8_t *data, size_t data_size) {
+    struct place place = {.file = m->file, .err = m->err};
+    json_t *entry;
+    quote(place.tensor, name, strlen(name));
+    if (value.length > ENTRY_MAX)
+        return opsm_fail(m->err, OPSM_FORMAT, "'%.150s': tensor %s is described in %zu bytes, at most %d are allowed",
+                         m->file, place.tensor, value.length, ENTRY_MAX);
+    opsm_status status = make_room(list, m->err);
+    if (status == OPSM_OK) status = json_members_parse(m, &entry, value);
+    if (status != OPSM_OK) return status;
+    status = read_tensor(&place, name, entry, data, data_size, &list->tensors[list->n]);
+    json_decref(entry);
+    if (status == OPSM_OK) list->n++;
+    return status;
+}
+
+static opsm_status read_member(struct list *list, const struct json_members *m, const struct json_member *member,
+                               const uint8_t *data, size_t data_size) {
+    json_t *name;
+    opsm_status status = json_members_parse(m, &name, member->key);
+    if (status != OPSM_OK) return status;
+    if (strcmp(json_string_value(name), "__metadata__") == 0)
+        status = check_metadata(m, member->value);
+    else
+        status = read_entry(list, m, json_string_value(name), member->value, data, data_size);
+    json_decref(name);
+    return status;
+}
+
+/* All tensors of a file in the order of their data. */
+static opsm_status read_list(struct list *list, struct json_members *m, const uint8_t *data, size_t data_size) {
+    struct json_member member;
+    opsm_status status;
+    while ((status = json_members_next(m, &member)) == OPSM_OK && !member.end) {
+        status = read_member(list, m, &member, data, data_size);
+        if (status != OPSM_OK) return status;
     }
     if (status != OPSM_OK) return status;
-    qsort(tensors, *n, sizeof *tensors, compare_positions);
-    return check_cover(tensors, *n, data, data_size, file, err);
+    if (list->n > 0) qsort(list->tensors, list->n, sizeof *list->tensors, compare_positions);
+    return check_cover(list->tensors, list->n, data, data_size, m->file, m->err);
 }
 
-/* The first bytes: the header as JSON, and where the data begins. */
-static opsm_status read_header(json_t **header, const uint8_t *bytes, size_t size, size_t *data_at, const char *file,
-                               opsm_error *err) {
+/* The first bytes: how long the header is. */
+static opsm_status read_length(const uint8_t *bytes, size_t size, size_t *header, const char *file, opsm_error *err) {
     if (size < LENGTH_BYTES)
         return opsm_fail(err, OPSM_FORMAT, "'%.150s': %zu bytes are no safetensors file; it is truncated or damaged",
                          file, size);
     uint64_t length = load_u64(bytes);
     if (length > SAFETENSORS_HEADER_MAX)
-        return opsm_fail(err, OPSM_FORMAT,
-                         "'%.150s', byte 0: a header of %llu bytes, at most %d are allowed; is this a "
-                         "safetensors file?",
-                         file, (unsigned long long)length, SAFETENSORS_HEADER_MAX);
+        return opsm_fail(
+            err, OPSM_FORMAT,
+            "'%.150s', byte 0: a header of %llu bytes, at most %d are allowed; is this a safetensors file?", file,
+            (unsigned long long)length, SAFETENSORS_HEADER_MAX);
     if (length > size - LENGTH_BYTES)
         return opsm_fail(
             err, OPSM_FORMAT,
             "'%.150s', byte 0: a header of %llu bytes, but only %zu follow; the file is truncated or damaged", file,
             (unsigned long long)length, size - LENGTH_BYTES);
-    const char *text = (const char *)bytes + LENGTH_BYTES;
-    if (length == 0 || text[0] != '{')
-        return opsm_fail(err, OPSM_FORMAT, "'%.150s', byte %d: the header does not begin with '{'", file, LENGTH_BYTES);
-    *data_at = LENGTH_BYTES + (size_t)length;
-    return safetensors_parse_object(header, text, (size_t)length, LENGTH_BYTES, file, err);
+    *header = (size_t)length;
+    if (length > 0 && bytes[LENGTH_BYTES] == '{') return OPSM_OK;
+    return opsm_fail(err, OPSM_FORMAT, "'%.150s', byte %d: the header does not begin with '{'", file, LENGTH_BYTES);
 }
 
 static opsm_status enter_name(struct safetensors *st, uint32_t index, const char *file, opsm_error *err) {
@@ -241,32 +279,35 @@ static opsm_status enter_name(struct safetensors *st, uint32_t index, const char
     return opsm_fail(err, OPSM_FORMAT, "'%.150s': tensor %s appears twice", file, quote(shown, name, strlen(name)));
 }
 
-opsm_status safetensors_add_file(struct safetensors *st, const uint8_t *bytes, size_t size, const char *file,
-                                 const json_t *weight_map, const char *shard, opsm_error *err) {
-    json_t *header = NULL;
-    size_t data_at = 0, n = 0;
-    opsm_status status = read_header(&header, bytes, size, &data_at, file, err);
-    if (status != OPSM_OK) return status;
-    size_t room = (size_t)st->n_tensors + json_object_size(header) + 1; /* one more: none may be empty */
-    struct safetensors_tensor *all =
-        room < UINT32_MAX ? mem_resize(st->tensors, (size_t)st->n_tensors, room, sizeof *all) : NULL;
-    if (!all) {
-        json_decref(header);
-        return mem_exhausted(err, "the tensor table of a safetensors file", room * sizeof *all);
-    }
+/* Moves those of the list that count. */
+static opsm_status append(struct safetensors *st, struct list *list, const char *file, const json_t *weight_map,
+                          const char *shard, opsm_error *err) {
+    size_t before = (size_t)st->n_tensors, room = before + list->n;
+    struct safetensors_tensor *all = room < UINT32_MAX ? mem_resize(st->tensors, before, room, sizeof *all) : NULL;
+    if (!all) return mem_exhausted(err, "the tensor table of a safetensors file", room * sizeof *all);
     st->tensors = all;
-    struct safetensors_tensor *added = all + st->n_tensors;
-    memset(added, 0, (room - (size_t)st->n_tensors) * sizeof *added);
-    status = read_entries(header, bytes + data_at, size - data_at, file, added, &n, err);
-    json_decref(header);
-    for (size_t i = 0; i < n; i++) {
-        const json_t *place = weight_map ? json_object_get(weight_map, added[i].name) : NULL;
-        if (status != OPSM_OK || (weight_map && (!place || strcmp(json_string_value(place), shard) != 0))) {
-            mem_free(added[i].name);
-            continue;
-        }
-        st->tensors[st->n_tensors] = added[i];
+    opsm_status status = OPSM_OK;
+    for (size_t i = 0; i < list->n && status == OPSM_OK; i++) {
+        const json_t *place = weight_map ? json_object_get(weight_map, list->tensors[i].name) : NULL;
+        if (weight_map && (!place || strcmp(json_string_value(place), shard) != 0)) continue;
+        st->tensors[st->n_tensors] = list->tensors[i];
+        list->tensors[i].name = NULL;
         status = enter_name(st, (uint32_t)st->n_tensors++, file, err);
     }
+    return status;
+}
+
+opsm_status safetensors_add_file(struct safetensors *st, const uint8_t *bytes, size_t size, const char *file,
+                                 const json_t *weight_map, const char *shard, opsm_error *err) {
+    size_t length = 0;
+    opsm_status status = read_length(bytes, size, &length, file, err);
+    if (status != OPSM_OK) return status;
+    size_t data_at = LENGTH_BYTES + length;
+    struct json_members header = {
+        .text = (const char *)bytes + LENGTH_BYTES, .length = length, .offset = LENGTH_BYTES, .file = file, .err = err};
+    struct list list = {0};
+    status = read_list(&list, &header, bytes + data_at, size - data_at);
+    if (status == OPSM_OK) status = append(st, &list, file, weight_map, shard, err);
+    free_list(&list);
     return status;
 }

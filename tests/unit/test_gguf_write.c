@@ -5,6 +5,7 @@
  */
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/threads.h"
 #include "check.h"
 #include "io/gguf.h"
 #include "io/tensor_source.h"
@@ -302,6 +303,39 @@ static void nan_survives_in_f32(void **state) {
     tensor_source_close(f);
 }
 
+/* Conversion is cut into tasks and these into what one write takes: no cut changes a byte. */
+static void any_number_of_threads_writes_the_same(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    enum { N = 300 * 4096 };
+    const enum quant_type types[] = {QUANT_Q4_K, QUANT_BF16, QUANT_Q8_0, QUANT_F32};
+    float *values = malloc(N * sizeof *values);
+    uint8_t *blocks = malloc(N * sizeof *values);
+    for (int64_t i = 0; i < N; i++) values[i] = (float)((i * 7919) % 4093 - 2000) / (float)(1 + i % 61);
+    for (int threads = 1; threads <= 3; threads += 2) {
+        threads_set(threads);
+        for (int k = 0; k < 4; k++) {
+            const struct quant_traits *traits = quant_traits(types[k]);
+            struct metadata m = {0};
+            struct gguf_writer *w;
+            struct tensor_source *f;
+            assert_ok(metadata_init(&m, path, &err));
+            assert_ok(gguf_writer_create(&w, path, &m, &err));
+            assert_ok(gguf_writer_add_tensor(w, "t", 1, (const int64_t[]){N}, types[k], &err));
+            assert_ok(gguf_writer_put(w, values, N, &err));
+            assert_ok(gguf_writer_commit(w, &err));
+            metadata_free(&m);
+            traits->encode(values, N / traits->block, blocks);
+            assert_ok(tensor_source_open(&f, path, &err));
+            assert_int_equal(f->tensors[0].size, N / traits->block * traits->bytes);
+            assert_true(memcmp(f->tensors[0].data, blocks, f->tensors[0].size) == 0);
+            tensor_source_close(f);
+        }
+    }
+    free(values);
+    free(blocks);
+}
+
 static void out_of_memory_at_every_allocation(void **state) {
     (void)state;
     opsm_error err = {0};
@@ -356,6 +390,7 @@ int main(void) {
         IN_SCRATCH(announced_alignment_is_obeyed),
         IN_SCRATCH(misuse_gets_a_sentence),
         IN_SCRATCH(nan_survives_in_f32),
+        IN_SCRATCH(any_number_of_threads_writes_the_same),
         IN_SCRATCH(out_of_memory_at_every_allocation),
         IN_SCRATCH(full_disk_leaves_nothing),
     };
