@@ -176,24 +176,30 @@ struct jinja_value jinja_iterate(struct jinja_run *run, struct jinja_value value
     return jinja_sequence(JINJA_LIST, keys, count);
 }
 
-static bool is_hashable(struct jinja_value key) {
-    if (key.type == JINJA_LIST || key.type == JINJA_DICT) return false;
-    for (uint32_t i = 0; key.type == JINJA_TUPLE && i < key.length; i++)
-        if (!is_hashable(key.items[i])) return false;
-    return true;
+static bool is_hashable(struct jinja_run *run, struct jinja_value key) {
+    bool hashable = key.type != JINJA_LIST && key.type != JINJA_DICT;
+    if (key.type != JINJA_TUPLE) return hashable;
+    hashable = jinja_enter(run);
+    for (uint32_t i = 0; i < key.length && hashable; i++)
+        hashable = jinja_spend(run, 1) && is_hashable(run, key.items[i]);
+    jinja_leave(run);
+    return hashable;
+}
+
+/* Strings first: almost all keys are. */
+static bool same_key(struct jinja_run *run, struct jinja_value a, struct jinja_value b) {
+    if (a.type != JINJA_STRING || b.type != JINJA_STRING) return jinja_equal(run, a, b);
+    return a.length == b.length && jinja_spend(run, a.length / 64) && memcmp(a.text, b.text, a.length) == 0;
 }
 
 struct jinja_value *jinja_find(struct jinja_run *run, const struct jinja_dict *dict, struct jinja_value key) {
-    if (!is_hashable(key)) {
+    if (!is_hashable(run, key)) {
         jinja_fail(run, OPSM_INVALID, "a value of the type %s cannot be a key", jinja_type_name(key));
         return NULL;
     }
     if (!jinja_spend(run, dict->count / 8)) return NULL;
-    for (uint32_t i = 0; i < dict->count; i++) {
-        struct jinja_value other = dict->pairs[i].key;
-        bool strings = key.type == JINJA_STRING && other.type == JINJA_STRING;
-        if (strings ? equal_strings(other, key) : jinja_equal(run, other, key)) return &dict->pairs[i].value;
-    }
+    for (uint32_t i = 0; i < dict->count; i++)
+        if (same_key(run, dict->pairs[i].key, key)) return &dict->pairs[i].value;
     return NULL;
 }
 
@@ -224,7 +230,7 @@ struct jinja_value jinja_item(struct jinja_run *run, struct jinja_value value, s
     const struct jinja_value missing = {.type = JINJA_MISSING};
     size_t index;
     if (value.type == JINJA_DICT) {
-        if (!is_hashable(key)) return missing;
+        if (!is_hashable(run, key)) return missing;
         const struct jinja_value *found = jinja_find(run, value.dict, key);
         return found ? *found : missing;
     }

@@ -36,9 +36,15 @@ static struct jinja_value compare_chain(struct jinja_run *run, const struct jinj
 /* ---- names and calls --------------------------------------------------------------------------------------------- */
 
 static struct jinja_value find_name(struct jinja_run *run, struct jinja_value name) {
-    for (const struct jinja_frame *frame = run->frame; frame; frame = frame->parent)
-        for (const struct jinja_variable *v = frame->variables; v; v = v->next)
-            if (v->name.length == name.length && memcmp(v->name.text, name.text, name.length) == 0) return v->value;
+    size_t passed = 0;
+    for (const struct jinja_frame *frame = run->frame; frame; frame = frame->parent) {
+        for (const struct jinja_variable *v = frame->variables; v; v = v->next, passed++) {
+            if (v->name.length != name.length || memcmp(v->name.text, name.text, name.length) != 0) continue;
+            jinja_spend(run, passed / 16);
+            return v->value;
+        }
+    }
+    jinja_spend(run, passed / 16);
     const struct jinja_builtin *builtin = jinja_find_global(name.text, name.length);
     struct jinja_function *function = builtin ? jinja_alloc(run, 1, sizeof *function) : NULL;
     if (!function) return jinja_undefined(name.text, name.length, NULL);

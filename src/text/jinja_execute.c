@@ -16,12 +16,13 @@ static struct jinja_frame *new_frame(struct jinja_run *run, struct jinja_frame *
 
 void jinja_define(struct jinja_run *run, struct jinja_value name, struct jinja_value value) {
     if (run->status != OPSM_OK) return;
-    for (struct jinja_variable *v = run->frame->variables; v; v = v->next) {
+    size_t passed = 0;
+    for (struct jinja_variable *v = run->frame->variables; v; v = v->next, passed++) {
         if (v->name.length != name.length || memcmp(v->name.text, name.text, name.length) != 0) continue;
         v->value = value;
         return;
     }
-    struct jinja_variable *variable = jinja_alloc(run, 1, sizeof *variable);
+    struct jinja_variable *variable = jinja_spend(run, passed / 16) ? jinja_alloc(run, 1, sizeof *variable) : NULL;
     if (!variable) return;
     *variable = (struct jinja_variable){name, value, run->frame->variables};
     run->frame->variables = variable;

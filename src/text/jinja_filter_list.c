@@ -11,6 +11,7 @@
 
 static struct jinja_value pick_one(struct jinja_run *run, struct jinja_value value, struct jinja_value key,
                                    struct jinja_value fallback) {
+    if (!jinja_spend(run, 1)) return fallback;
     value = jinja_subscript(run, value, key);
     return value.type == JINJA_UNDEFINED && jinja_given(fallback) ? fallback : value;
 }

@@ -233,6 +233,7 @@ METHOD(count) {
     size_t from, to;
     int64_t count = 0;
     if (!is_text(run, a[1]) || !bounds(run, a, &from, &to)) return jinja_int(0);
+    jinja_spend(run, a[0].length / 64);
     if (a[1].length == 0) return jinja_int((int64_t)jinja_count_codes(a[0].text + from, to - from) + 1);
     for (; (from = jinja_search(run, a[0], a[1], from, to, false)) != SIZE_MAX && jinja_spend(run, 1); count++)
         from += a[1].length;

@@ -67,19 +67,28 @@ struct jinja_value jinja_substring(struct jinja_value string, size_t from, size_
     return string;
 }
 
+/* Long parts cost steps where their beginning fits: else 'aa...ab' in 'aa...a' would take for ever. */
+static bool stands_at(struct jinja_run *run, const char *at, struct jinja_value part) {
+    size_t head = part.length < 16 ? part.length : 16;
+    if (memcmp(at, part.text, head) != 0) return false;
+    return head == part.length || (jinja_spend(run, part.length / 64) && memcmp(at, part.text, part.length) == 0);
+}
+
 size_t jinja_search(struct jinja_run *run, struct jinja_value string, struct jinja_value part, size_t from, size_t to,
                     bool last) {
-    if (from > to || part.length > to - from || !jinja_spend(run, (to - from) / 64)) return SIZE_MAX;
-    size_t places = to - from - part.length + 1, n = part.length;
-    if (n == 0) return last ? to : from;
-    if (!last) {
-        const char *found = text_find(string.text + from, to - from, part.text, n);
-        return found ? (size_t)(found - string.text) : SIZE_MAX;
+    if (from > to || part.length > to - from) return SIZE_MAX;
+    if (part.length == 0) return last ? to : from;
+    size_t end = to - part.length + 1, at = from; /* behind the last place where it could stand */
+    if (last) {
+        for (at = end; at > from && !stands_at(run, string.text + at - 1, part);) at--;
+        return jinja_spend(run, (end - at) / 16) && at > from ? at - 1 : SIZE_MAX;
     }
-    if (!jinja_spend(run, places / 64 * (n / 64 + 1))) return SIZE_MAX;
-    while (places-- > 0)
-        if (memcmp(string.text + from + places, part.text, n) == 0) return from + places;
-    return SIZE_MAX;
+    for (; at < end; at++) {
+        const char *first = memchr(string.text + at, part.text[0], end - at);
+        at = first ? (size_t)(first - string.text) : end;
+        if (first && stands_at(run, first, part)) break;
+    }
+    return jinja_spend(run, (at - from) / 16) && at < end ? at : SIZE_MAX;
 }
 
 /* ---- upper and lower case ---------------------------------------------------------------------------------------- */
@@ -162,6 +171,7 @@ struct jinja_value jinja_strip(struct jinja_run *run, struct jinja_value string,
     if (set.type != JINJA_STRING) {
         if (right) to -= jinja_trailing_space(string.text, to);
         if (left) from = jinja_leading_space(string.text, to);
+        jinja_spend(run, (from + string.length - to) / 16);
         return jinja_substring(string, from, to);
     }
     while (left && from < to && jinja_spend(run, 1 + set.length / 64)) {

@@ -86,6 +86,16 @@ static void every_render_ends(void **state) {
         {"{% for i in range(100000) %}{{ 'a long line that goes on and on and on' * 1000 }}{% endfor %}", "MiB"},
         {"{% for i in range(100000) %}{{ ('ab' * 100000).rfind('ba' * 50000 ~ 'c') }}{% endfor %}", "s"},
         {"{% set s = 'x' * 1000000 %}{% for i in range(100000) %}{{ s[500000] is defined }}{% endfor %}", "steps"},
+        {"{% set s = 'a' * 500000 %}{% for i in range(100000) %}{{ (s + 'b') in (s + s) }}{% endfor %}", "s"},
+        {"{% set s = 'a' * 500000 %}{{ (s + s).rfind(s + 'b') }}", "steps"},
+        {"{% set s = ' ' * 1000000 %}{% for i in range(100000) %}{{ s.strip() }}{{ s.lstrip() }}{% endfor %}", "steps"},
+        {"{% set s = ' ' * 1000000 %}{% for i in range(100000) %}{{ s.split()|length }}{% endfor %}", "steps"},
+        {"{% set ns = namespace(t=(1,)) %}{% for i in range(60) %}{% set ns.t = (ns.t, ns.t) %}{% endfor %}{{ {ns.t: "
+         "1} }}",
+         "steps"},
+        {"{% set ns = namespace(t=(1,)) %}{% for i in range(99999) %}{% set ns.t = (ns.t,) %}{% endfor %}{{ {ns.t: 1} "
+         "}}",
+         "levels deep"},
         {"{{ 9223372036854775807 + 1 }}", "64 bits"},
         {"{{ 9 ** 99 }}", "64 bits"},
         {"{{ '%9999999d' % 1 }}", "above 1000"},
