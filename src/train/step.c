@@ -105,7 +105,7 @@ static void measure_parity(const struct minibatch *mb, const struct rollouts *r,
             double gap = fabs((double)mb->rollouts.logp[t] - (double)mb->current[t]);
             sum += gap;
             n++;
-            if (!(gap <= largest)) largest = gap;
+            if (!(gap <= largest) && !isnan(largest)) largest = gap; /* a gap that is not a number stays */
         }
     }
     if (n == 0) return;

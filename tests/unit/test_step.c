@@ -294,6 +294,12 @@ static void sampler_and_trainer_agree_at_equal_weights(void **state) {
         assert_true(report.parity_max == 0 && report.parity_mean == 0);
         assert_true(report.metrics.drift_negative_p99 == 0 && report.metrics.ess == 1);
     }
+    f.model->version = 1;
+    float first = f.batch.rollouts.logp[0];
+    f.batch.rollouts.logp[0] = NAN;
+    struct step_report broken = step(&f);
+    assert_true(isnan(broken.parity_max) && isnan(broken.parity_mean));
+    f.batch.rollouts.logp[0] = first;
     drift_away(&f, 0.01f);
     struct step_report later = step(&f);
     assert_true(later.parity_max == -1); /* other weights: there is no gap to speak of */
