@@ -253,7 +253,10 @@ static int64_t clip(int64_t at, int64_t count, int64_t low, int64_t high) {
 static bool read_bounds(struct jinja_run *run, const struct jinja_value bounds[3], int64_t count, int64_t out[3]) {
     int64_t step = 1, low, high;
     if (jinja_given(bounds[2]) && !jinja_whole(run, bounds[2], &step)) return false;
-    if (step == 0) jinja_fail(run, OPSM_INVALID, "the step of a slice is 0");
+    if (step == 0) {
+        jinja_fail(run, OPSM_INVALID, "the step of a slice is 0");
+        return false;
+    }
     if (step > count) step = count + 1;
     if (step < -count) step = -count - 1;
     low = step < 0 ? -1 : 0;
@@ -291,8 +294,8 @@ struct jinja_value jinja_slice(struct jinja_run *run, struct jinja_value value, 
     size_t count = string ? jinja_count_codes(value.text, value.length) : value.length;
     if (!jinja_spend(run, value.length / 64) || !read_bounds(run, bounds, (int64_t)count, b)) return jinja_none();
     if (string) return slice_string(run, value, b);
-    size_t n = b[2] > 0 ? (b[0] < b[1] ? (size_t)((b[1] - b[0] - 1) / b[2] + 1) : 0)
-                        : (b[0] > b[1] ? (size_t)((b[0] - b[1] - 1) / -b[2] + 1) : 0);
+    int64_t span = b[2] > 0 ? b[1] - b[0] : b[0] - b[1], stride = b[2] > 0 ? b[2] : -b[2];
+    size_t n = span > 0 && stride > 0 ? (size_t)((span - 1) / stride + 1) : 0;
     if (b[2] == 1 && n) return jinja_sequence(value.type, value.items + b[0], n);
     struct jinja_value *items = jinja_spend(run, n / 8) ? jinja_alloc(run, n, sizeof *items) : NULL;
     for (size_t i = 0; items && i < n; i++) items[i] = value.items[b[0] + (int64_t)i * b[2]];

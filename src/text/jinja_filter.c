@@ -52,10 +52,11 @@ FILTER(replace) {
 FILTER(title) {
     (void)given;
     struct jinja_value text = jinja_str(run, a[0]);
+    static const char openers[] = {'-', '(', '{', '[', '<'};
     size_t mark = run->out.length, at = 0;
     while (at < text.length && jinja_spend(run, 1)) {
         size_t begin = at;
-        while (at < text.length && !memchr("-({[<", text.text[at], 5)) {
+        while (at < text.length && !memchr(openers, text.text[at], sizeof openers)) {
             if (jinja_leading_space(text.text + at, text.length - at)) break;
             at++;
         }

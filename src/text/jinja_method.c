@@ -249,8 +249,8 @@ static struct jinja_value affix(struct jinja_run *run, const struct jinja_value 
         struct jinja_value part = list.items[i];
         if (!is_text(run, part)) return jinja_none();
         if (!inside || part.length > to - from) continue;
-        const char *at = end ? a[0].text + to - part.length : a[0].text + from;
-        if (memcmp(at, part.text, part.length) == 0) return jinja_bool(true);
+        size_t at = end ? to - part.length : from;
+        if (jinja_search(run, a[0], part, at, at + part.length, false) != SIZE_MAX) return jinja_bool(true);
     }
     return jinja_bool(false);
 }

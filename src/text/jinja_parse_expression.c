@@ -96,7 +96,7 @@ static struct jinja_node *parse_elements(struct jinja_parser *parser, bool condi
         if (!jinja_skip_operator(parser, ",")) break;
         comma = true;
     }
-    if (parser->status != OPSM_OK) return NULL;
+    if (!tuple || parser->status != OPSM_OK) return NULL;
     if (!comma && tuple->a) return tuple->a;
     return comma || may_be_empty ? tuple : jinja_unexpected(parser, "an expression");
 }

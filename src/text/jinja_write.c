@@ -23,12 +23,12 @@ void jinja_put_float(struct jinja_run *run, double value) {
     int digits = 1;
     do snprintf(text, sizeof text, "%.*e", digits - 1, value);
     while (strtod(text, NULL) != value && digits++ < 17);
-    int exponent = atoi(strchr(text, 'e') + 1);
+    long exponent = strtol(strchr(text, 'e') + 1, NULL, 10);
     if (exponent < -4 || exponent >= 16) { /* Python and C write the exponent alike */
         jinja_puts(run, text);
         return;
     }
-    int behind = digits - 1 - exponent;
+    int behind = digits - 1 - (int)exponent;
     snprintf(text, sizeof text, "%.*f", behind > 0 ? behind : 1, value);
     jinja_puts(run, text);
 }
