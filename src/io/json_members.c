@@ -20,7 +20,7 @@ static size_t string_end(const struct json_members *m, size_t at) {
     return at < m->length ? at + 1 : m->length;
 }
 
-/* Behind the value that begins at `at`: a text, what brackets enclose, or a word. */
+/* The next comma or bracket that belongs to the object itself: what stands before it is the value that begins at `at`. */
 static size_t value_end(const struct json_members *m, size_t at) {
     size_t depth = 0;
     while (at < m->length) {
@@ -30,7 +30,6 @@ static size_t value_end(const struct json_members *m, size_t at) {
         at = c == '"' ? string_end(m, at) : at + 1;
         depth += opens;
         depth -= closes;
-        if (depth == 0 && (closes || c == '"')) return at;
     }
     return m->length;
 }

@@ -4,7 +4,8 @@
 with those that llama.cpp chooses.
 
 Needs gguf, numpy and libggml-python; for whole files a library that exports llama_model_quantize (llama-cpp-cffi ships
-one: --llama .../llama/_llama_cpp_cpu*.so). QUANTIZE is the program made of tests/golden/quantize.c.
+one, --llama .../llama/_llama_cpp_cpu*.so, which wants the C++ library of GCC 13 or later). QUANTIZE is the program made
+of tests/golden/quantize.c.
 
   rows    every kind of make_quant_encode.py, 100 thousand values each, and the tensors of --model files
   types   a quantised file's own types (--made-by-llama FILE.gguf: some Q4_K_M)

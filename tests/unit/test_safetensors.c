@@ -131,6 +131,8 @@ static void headers_that_lie_are_refused(void **state) {
         {"{\"t", 0, OPSM_FORMAT, "byte 16: expected ':'"},
         {"{\"a\":\"\xff\"}", 0, OPSM_FORMAT, "byte 14: unable to decode byte 0xff"},
         {"{\"a\\u0000\":1}", 0, OPSM_FORMAT, "byte 1"},
+        {"{\"a\":\x7f}", 0, OPSM_FORMAT, "byte 14: invalid token near '?'"},
+        {"{\"a\":{} \"b\":{}}", 0, OPSM_FORMAT, "byte 19: end of file expected near '\"b\"'"},
         {"{\"t\":[]}", 0, OPSM_FORMAT, "tensor 't' is not described by an object"},
         {"{\"__metadata__\":{\"a\":1}}", 0, OPSM_FORMAT, "'__metadata__' must be an object of texts"},
         {"{\"__metadata__\":[]}", 0, OPSM_FORMAT, "byte 24: expected a JSON object"},
@@ -208,6 +210,26 @@ static void deep_headers_are_refused(void **state) {
     store_u64(m.bytes, sizeof m.bytes - 8);
     assert_int_equal(open_image(&m, sizeof m.bytes, &file, &err), OPSM_FORMAT);
     assert_non_null(strstr(err.text, "depth"));
+}
+
+static void long_descriptions_are_refused(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    struct safetensors *file;
+    const char *begin = "{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]", *end = "}}";
+    for (size_t length = 65535; length <= 65537; length++) { /* of the description, which spaces fill up */
+        size_t size = length + strlen("{\"a\":}");
+        uint8_t *bytes = malloc(8 + size);
+        store_u64(bytes, size);
+        memset(bytes + 8, ' ', size);
+        memcpy(bytes + 8, begin, strlen(begin));
+        memcpy(bytes + 8 + size - strlen(end), end, strlen(end));
+        opsm_status status = safetensors_open_memory(&file, bytes, 8 + size, "the file", &err);
+        assert_int_equal(status, length <= 65536 ? OPSM_OK : OPSM_FORMAT);
+        if (status == OPSM_OK) safetensors_close(file);
+        free(bytes);
+    }
+    assert_non_null(strstr(err.text, "tensor 'a' is described in 65537 bytes, at most 65536 are allowed"));
 }
 
 static void other_types_are_listed_and_not_read(void **state) {
@@ -613,6 +635,7 @@ int main(void) {
         cmocka_unit_test(headers_that_lie_are_refused),
         cmocka_unit_test(lengths_that_lie_are_refused),
         cmocka_unit_test(deep_headers_are_refused),
+        cmocka_unit_test(long_descriptions_are_refused),
         cmocka_unit_test(other_types_are_listed_and_not_read),
         IN_SCRATCH(what_was_written_is_read),
         IN_SCRATCH(shards_are_written_and_read),
