@@ -37,6 +37,20 @@ opsm_status cli_run_config_path(const char *run, char **path, opsm_error *err) {
                      run);
 }
 
+/* The model of a file, with the adapters of the run. */
+static opsm_status load_start(struct model **model, const struct run_config *config, enum dtype precision,
+                              bool trainable, opsm_error *err) {
+    opsm_status status = model_open(model, config->model, precision, err);
+    if (status == OPSM_OK && config->train.lora.rank > 0)
+        status = model_adapt(*model, &config->train.lora, config->seed, err);
+    if (status == OPSM_OK) status = model_read(*model, trainable, err);
+    log_phase(NULL, 0, 0);
+    if (status == OPSM_OK) return OPSM_OK;
+    model_free(*model);
+    *model = NULL;
+    return status;
+}
+
 /* The model that the run of this configuration began with; a fresh one leaves nothing behind in `directory`. */
 static opsm_status starting_model(struct model **model, const char *config_path, char *directory, enum dtype precision,
                                   bool trainable, opsm_error *err) {
@@ -52,10 +66,15 @@ static opsm_status starting_model(struct model **model, const char *config_path,
     } else if (status == OPSM_OK && !config.model) {
         status = opsm_fail(err, OPSM_INVALID, "%s names no model", config_path);
     } else if (status == OPSM_OK) {
-        status = model_load(model, config.model, precision, trainable, err);
+        status = load_start(model, &config, precision, trainable, err);
     }
     config_free(&config);
     return status;
+}
+
+/* What a checkpoint of the run holds. */
+static struct parameters *weights_of(struct model *model) {
+    return model->lora.rank > 0 ? &model->adapters : &model->params;
 }
 
 /* Weights of checkpoint `wanted` of `run` (-1: the newest) in the model that the run began with. */
@@ -66,7 +85,7 @@ static opsm_status load_checkpoint(struct model **model, char *run, int64_t want
     opsm_status status = cli_run_config_path(run, &config, err);
     if (status != OPSM_OK) return status;
     status = starting_model(model, config, run, precision, trainable, err);
-    if (status == OPSM_OK) status = checkpoint_weights(run, wanted, &(*model)->params, &number, err);
+    if (status == OPSM_OK) status = checkpoint_weights(run, wanted, weights_of(*model), &number, err);
     if (status == OPSM_OK && number < 0)
         status = opsm_fail(err, OPSM_INVALID, "the run in '%s' has neither a model.gguf nor a checkpoint yet", run);
     if (status == OPSM_OK) status = model_publish(*model, err);

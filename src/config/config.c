@@ -26,7 +26,12 @@ void config_defaults(struct run_config *config) {
                     .top_p = 1.0},
         .schedule = {.minibatches = 16, .epochs = 1},
         .optim = {.lr = 1e-5, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip_norm = 1.0},
-        .train = {.iterations = 100, .eval_every = 10, .checkpoint_every = 10, .keep = 2, .micro_batch = 2048},
+        .train = {.iterations = 100,
+                  .eval_every = 10,
+                  .checkpoint_every = 10,
+                  .keep = 2,
+                  .micro_batch = 2048,
+                  .lora = {.alpha = 16, .targets = LORA_ALL}},
         .eval = {.problems = 128, .samples = 1, .temperature = 0},
         .sft = {.steps = 1000,
                 .batch = 64,
@@ -44,7 +49,28 @@ void config_free(struct run_config *config) {
 
 /* ---- checks across keys ------------------------------------------------------------------------------------------ */
 
+static opsm_status check_lora(const struct run_config *config, opsm_error *err) {
+    const struct lora_config *lora = &config->train.lora;
+    bool asked = lora->alpha != 16 || lora->rslora || lora->targets != LORA_ALL;
+    if (lora->rank == 0 && asked)
+        return opsm_fail(err, OPSM_INVALID,
+                         "train.lora is given, but its rank is 0: all weights would be trained; set train.lora.rank, "
+                         "e.g. 16");
+    if (lora->rank == 0) return OPSM_OK;
+    if (config->sft.init.dim > 0)
+        return opsm_fail(err, OPSM_INVALID,
+                         "train.lora.rank is %d, but sft.init makes a fresh model: there is nothing yet to adapt; "
+                         "leave one of them out",
+                         lora->rank);
+    if (config->rollout.weights != WEIGHTS_SAME)
+        return opsm_fail(err, OPSM_INVALID,
+                         "rollout.weights asks for a rounded copy of the weights, but with train.lora the sampler runs "
+                         "on the frozen ones: leave it at same");
+    return OPSM_OK;
+}
+
 opsm_status config_check(const struct run_config *config, opsm_error *err) {
+    opsm_status status;
     if (!config->model && !config->sft.init.dim)
         return opsm_fail(err, OPSM_INVALID, "model: expected the path of a GGUF file, found nothing");
     if (!config->output || !*config->output)
@@ -66,7 +92,8 @@ opsm_status config_check(const struct run_config *config, opsm_error *err) {
                          "data.template is %s, but data.template_prefix and data.template_suffix take its place: leave "
                          "one or the others out",
                          config->data.template == TEMPLATE_CHAT ? "chat" : "plain");
-    return opsm_objective_check(&config->objective, err);
+    status = check_lora(config, err);
+    return status == OPSM_OK ? opsm_objective_check(&config->objective, err) : status;
 }
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */

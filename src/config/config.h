@@ -13,6 +13,7 @@
 #ifndef OPSM_CONFIG_CONFIG_H
 #define OPSM_CONFIG_CONFIG_H
 #include "kernels/dtype.h"
+#include "model/lora.h"
 #include <opsm/objective.h>
 #include <opsm/status.h>
 #include <stdbool.h>
@@ -109,6 +110,7 @@ struct run_config {
         int32_t micro_batch; /* tokens whose activations are held at once */
         enum config_recompute recompute;
         enum config_save save_type; /* of RUN/model.gguf */
+        struct lora_config lora;
     } train;
 
     struct {

@@ -100,6 +100,13 @@ const struct config_key config_keys[] = {
            "number format of the matrices in OUTPUT/model.gguf, whatever the format of `model` was: 4, 2, 2 or 1.06 "
            "bytes a weight; only f32 keeps all that was learnt"),
 
+    INT("train.lora.rank", train.lora.rank, 0, 4096,
+        "train adapters of this rank beside the frozen matrices (LoRA), instead of all weights; 0: off"),
+    REAL("train.lora.alpha", train.lora.alpha, 1e-6, 1e6, "what an adapter adds is scaled by alpha / rank"),
+    {"train.lora.targets", KEY_SET, AT(train.lora.targets), 0, 0, "all-linear|" LORA_TARGETS,
+     "the matrices that are adapted, a list, or"},
+    {"train.lora.rslora", KEY_BOOL, AT(train.lora.rslora), 0, 0, NULL, "scale by alpha / sqrt(rank) (rsLoRA)"},
+
     INT("eval.problems", eval.problems, 1, 1 << 20, "held-out problems per evaluation"),
     INT("eval.samples", eval.samples, 1, 4096, "responses per problem; more than one: pass@k too, k being this"),
     TEXT("eval.verifier", eval.verifier,
@@ -214,11 +221,34 @@ static int choice_index(const char *choices, const char *word) {
     return -1;
 }
 
+/* The bits of all words of a KEY_SET. */
+static uint32_t all_words(const struct config_key *key) {
+    uint32_t bits = 0;
+    for (const char *c = key->choices; *c; c++) bits = *c == '|' ? bits << 1 | 1 : bits;
+    return bits;
+}
+
 static opsm_status set_choice(void *slot, const struct config_key *key, const char *text, opsm_error *err) {
     int i = choice_index(key->choices, text);
     if (i < 0) return opsm_fail(err, OPSM_INVALID, "%s: expected one of %s, found '%s'", key->path, key->choices, text);
     unsigned value = (unsigned)i; /* every enum of the struct is an unsigned int in memory */
     memcpy(slot, &value, sizeof value);
+    return OPSM_OK;
+}
+
+static opsm_status set_words(uint32_t *slot, const struct config_key *key, const char *const *items, int n,
+                             opsm_error *err) {
+    uint32_t bits = 0;
+    for (int i = 0; i < n && i < CONFIG_LIST_MAX; i++) {
+        int word = choice_index(key->choices, items[i] ? items[i] : "");
+        if (word < 0)
+            return opsm_fail(err, OPSM_INVALID, "%s: expected %.*s or a list of %s, found '%s'", key->path,
+                             (int)strcspn(key->choices, "|"), key->choices,
+                             key->choices + strcspn(key->choices, "|") + 1, items[i] ? items[i] : "");
+        bits |= word == 0 ? all_words(key) : 1u << (word - 1);
+    }
+    if (!bits) return opsm_fail(err, OPSM_INVALID, "%s: expected at least one word, found none", key->path);
+    *slot = bits;
     return OPSM_OK;
 }
 
@@ -237,6 +267,8 @@ opsm_status config_key_set(void *base, const struct config_key *key, const char 
         return set_bool(slot, key, text, err);
     case KEY_CHOICE:
         return set_choice(slot, key, text, err);
+    case KEY_SET:
+        return set_words(slot, key, &text, 1, err);
     case KEY_TEXT:
         return config_replace_text(slot, text, err);
     case KEY_PAIR:
@@ -278,15 +310,16 @@ opsm_status config_key_set_list(void *base, const struct config_key *key, const 
     void *slot = (char *)base + key->offset;
     if (key->kind == KEY_PAIR) return set_pair(slot, key, items, n, err);
     if (key->kind == KEY_TEXTS) return set_texts(slot, key, items, n, err);
+    if (key->kind == KEY_SET) return set_words(slot, key, items, n, err);
     return opsm_fail(err, OPSM_INVALID, "%s: expected a single value, found a list", key->path);
 }
 
 opsm_status config_key_reset(void *base, const void *defaults, const struct config_key *key, opsm_error *err) {
-    static const size_t sizes[] = {[KEY_INT] = sizeof(int32_t), [KEY_SEED] = sizeof(uint64_t),
-                                   [KEY_REAL] = sizeof(double), [KEY_PAIR] = 2 * sizeof(double),
-                                   [KEY_BOOL] = sizeof(bool),   [KEY_CHOICE] = sizeof(unsigned),
-                                   [KEY_TEXT] = sizeof(char *), [KEY_TEXTS] = sizeof(struct config_strings),
-                                   [KEY_VALUE] = sizeof(char *)};
+    static const size_t sizes[] = {
+        [KEY_INT] = sizeof(int32_t),     [KEY_SEED] = sizeof(uint64_t), [KEY_REAL] = sizeof(double),
+        [KEY_PAIR] = 2 * sizeof(double), [KEY_BOOL] = sizeof(bool),     [KEY_CHOICE] = sizeof(unsigned),
+        [KEY_SET] = sizeof(uint32_t),    [KEY_TEXT] = sizeof(char *),   [KEY_TEXTS] = sizeof(struct config_strings),
+        [KEY_VALUE] = sizeof(char *)};
     void *slot = (char *)base + key->offset;
     const void *value = (const char *)defaults + key->offset;
     if (key->kind == KEY_TEXT || key->kind == KEY_VALUE) return config_replace_text(slot, *(char *const *)value, err);
@@ -323,6 +356,20 @@ static void print_choice(const char *choices, const void *slot, FILE *out) {
     fprintf(out, "%.*s", (int)strcspn(choices, "|"), choices);
 }
 
+static void print_words(const struct config_key *key, uint32_t bits, FILE *out) {
+    const char *word = key->choices + strcspn(key->choices, "|") + 1, *before = "[";
+    if (bits == all_words(key)) {
+        fprintf(out, "%.*s", (int)strcspn(key->choices, "|"), key->choices);
+        return;
+    }
+    for (; bits; bits >>= 1, word += strcspn(word, "|") + 1) {
+        if (!(bits & 1)) continue;
+        fprintf(out, "%s%.*s", before, (int)strcspn(word, "|"), word);
+        before = ", ";
+    }
+    putc(']', out);
+}
+
 static void print_texts(const struct config_strings *list, FILE *out) {
     putc('[', out);
     for (int32_t i = 0; i < list->count; i++) {
@@ -357,6 +404,9 @@ void config_key_print(const void *base, const struct config_key *key, FILE *out)
         break;
     case KEY_CHOICE:
         print_choice(key->choices, slot, out);
+        break;
+    case KEY_SET:
+        print_words(key, *(const uint32_t *)slot, out);
         break;
     case KEY_TEXT:
         config_print_text(*(char *const *)slot, out);

@@ -15,6 +15,7 @@ enum key_kind {
     KEY_PAIR,   /* two doubles in [low, high], one after the other in the struct */
     KEY_BOOL,   /* bool */
     KEY_CHOICE, /* an enum whose values number the words of `choices` */
+    KEY_SET,    /* uint32_t, a bit for each word of `choices` but the first, which means all of them */
     KEY_TEXT,   /* char *, owned; null allowed */
     KEY_TEXTS,  /* struct config_strings */
     KEY_VALUE   /* char *, owned; JSON text of a map or a list, as `choices` says; null allowed */

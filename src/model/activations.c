@@ -124,14 +124,20 @@ static size_t place(struct activations *x, uint8_t *base, bool with_logits) {
     x->act = take(&a, m, c->ffn_dim, dtype_size(x->precision));
     x->view.sequences = take(&a, m, 1, sizeof *x->view.sequences);
     x->view.places = take(&a, m, 1, sizeof *x->view.places);
+    x->lora.u = floats(&a, m, x->lora_width);
+    x->lora.u_gemm = take(&a, m, x->lora_width, dtype_size(x->precision));
+    x->lora.du_gemm = take(&a, training ? m : 0, x->lora_width, dtype_size(x->precision));
     place_heads(x, &a, with_logits);
     if (training) place_backward(x, &a);
     return a.used;
 }
 
 static struct activations describe(const struct model *model, int32_t max_tokens, enum activations_keep keep) {
-    return (struct activations){
-        .keep = keep, .room = max_tokens, .config = model->config, .precision = model->precision};
+    return (struct activations){.keep = keep,
+                                .room = max_tokens,
+                                .config = model->config,
+                                .precision = model->precision,
+                                .lora_width = model->lora_width};
 }
 
 size_t activations_bytes(const struct model *model, int32_t max_tokens, enum activations_keep keep) {
@@ -188,7 +194,7 @@ opsm_status activations_check(const struct activations *x, const struct model *m
     const struct model_config *a = &x->config, *b = &model->config;
     if (x->precision == model->precision && a->architecture == b->architecture && a->n_layers == b->n_layers &&
         a->dim == b->dim && a->n_heads == b->n_heads && a->n_kv_heads == b->n_kv_heads && a->head_dim == b->head_dim &&
-        a->ffn_dim == b->ffn_dim && a->n_vocab == b->n_vocab)
+        a->ffn_dim == b->ffn_dim && a->n_vocab == b->n_vocab && x->lora_width == model->lora_width)
         return OPSM_OK;
     return opsm_fail(err, OPSM_INVALID, "the activations were made for a model of another shape or precision");
 }

@@ -91,6 +91,8 @@ struct activations {
     struct head_buffers head;
     struct lm_head_buffers lm_head;
     struct backward_buffers back;
+    struct lora_scratch lora; /* of the adapters, if there are any */
+    int64_t lora_width;       /* its columns: of the widest one */
 };
 
 /* The general form: decode writes its logits elsewhere and needs no scratch for them. */

@@ -25,9 +25,11 @@ struct model *model_new(struct tensor_source *source, enum dtype precision, opsm
 }
 
 opsm_status model_allocate(struct model *m, bool trainable, opsm_error *err) {
-    opsm_status status = parameters_allocate(&m->params, trainable, err);
+    bool adapted = m->lora.rank > 0;
+    opsm_status status = parameters_allocate(&m->params, trainable && !adapted, err);
+    if (status == OPSM_OK && adapted) status = parameters_allocate(&m->adapters, trainable, err);
     if (status != OPSM_OK) return status;
-    if (trainable) m->trained = &m->params;
+    if (trainable) m->trained = adapted ? &m->adapters : &m->params;
     for (int32_t i = 0; i < m->n_linears; i++) {
         status = linear_create(&m->linears[i], m->precision, trainable, err);
         if (status != OPSM_OK) return status;
@@ -38,13 +40,15 @@ opsm_status model_allocate(struct model *m, bool trainable, opsm_error *err) {
 }
 
 size_t model_bytes(const struct model *m, bool trainable) {
-    return parameters_bytes(&m->params) + linear_bytes(m->n_multiplied, m->precision, trainable);
+    return parameters_bytes(&m->params) + parameters_bytes(&m->adapters) +
+           linear_bytes(m->n_multiplied + m->n_adapted, m->precision, trainable);
 }
 
 opsm_status model_publish(struct model *m, opsm_error *err) {
     for (int32_t i = 0; i < m->n_linears; i++) {
         opsm_status status = linear_publish(&m->linears[i], err);
         if (status != OPSM_OK) return status;
+        m->linears[i].fixed = m->lora.rank > 0;
     }
     m->version++;
     return OPSM_OK;

@@ -156,7 +156,8 @@ opsm_status model_backward(struct activations *acts, const struct model *m, cons
         view_pack(acts, p, acts->live);
         aim_gradients(acts);
         status = layers_backward(acts, m, n, err);
-        if (status == OPSM_OK) embedding_backward(m->params.grads + m->embedding, acts->back.dx, acts->tokens, n, dim);
+        if (status == OPSM_OK && m->params.grads)
+            embedding_backward(m->params.grads + m->embedding, acts->back.dx, acts->tokens, n, dim);
         acts->backward_rows = n;
     }
     acts->n_rows = 0; /* consumed */

@@ -16,7 +16,7 @@ opsm_status head_scatter(const struct activations *acts, const struct model *m, 
     const struct head_buffers *h = &acts->head;
     int64_t dim = m->config.dim;
     memset(h->dx, 0, (size_t)(n * dim) * sizeof(float));
-    opsm_status status = rmsnorm_backward(h->dx, m->params.grads + m->output_norm, h->dh, h->x,
+    opsm_status status = rmsnorm_backward(h->dx, parameters_grad(&m->params, m->output_norm), h->dh, h->x,
                                           m->params.values + m->output_norm, h->rstd, n, dim, err);
     if (status != OPSM_OK) return status;
     /* In order: a prompt's last row stands in a chunk once for every response behind it. */

@@ -58,7 +58,7 @@ static void norm_forward(const struct activations *acts, const struct model *m, 
 static opsm_status norm_backward(const struct activations *acts, const struct model *m, int64_t weight, const float *x,
                                  const float *rstd, int32_t n, opsm_error *err) {
     const struct backward_buffers *d = &acts->back;
-    return rmsnorm_backward(d->dx, m->params.grads + weight, d->dh, x, m->params.values + weight, rstd, n,
+    return rmsnorm_backward(d->dx, parameters_grad(&m->params, weight), d->dh, x, m->params.values + weight, rstd, n,
                             m->config.dim, err);
 }
 
@@ -80,13 +80,13 @@ static opsm_status qk_norm_backward(const struct activations *acts, const struct
                                     opsm_error *err) {
     const struct model_config *c = &m->config;
     const float *weights = m->params.values;
-    float *grads = m->params.grads, *dqkv = acts->back.dqkv;
+    float *dqkv = acts->back.dqkv;
     int64_t w = model_qkv_dim(c), q = model_q_dim(c), raw = q + model_kv_dim(c);
-    opsm_status status = headnorm_backward(dqkv, w, grads + layer->q_norm, b->qk_raw, raw, weights + layer->q_norm,
-                                           b->rstd_q, n, c->n_heads, c->head_dim, err);
+    opsm_status status = headnorm_backward(dqkv, w, parameters_grad(&m->params, layer->q_norm), b->qk_raw, raw,
+                                           weights + layer->q_norm, b->rstd_q, n, c->n_heads, c->head_dim, err);
     if (status != OPSM_OK) return status;
-    return headnorm_backward(dqkv + q, w, grads + layer->k_norm, b->qk_raw + q, raw, weights + layer->k_norm, b->rstd_k,
-                             n, c->n_kv_heads, c->head_dim, err);
+    return headnorm_backward(dqkv + q, w, parameters_grad(&m->params, layer->k_norm), b->qk_raw + q, raw,
+                             weights + layer->k_norm, b->rstd_k, n, c->n_kv_heads, c->head_dim, err);
 }
 
 /* x_mid [n, d] = x [n, d] + attention(norm(x)), positions [n]. Left for the backward pass: rstd_attn, qkv, attn, lse,
@@ -98,7 +98,7 @@ static opsm_status attention_block(const struct activations *acts, const struct 
     const struct model_layer *layer = &m->layers[l];
     int64_t w = model_qkv_dim(c);
     norm_forward(acts, m, layer->attn_norm, x, b->rstd_attn, n);
-    opsm_status status = linear_forward(layer->qkv, n, acts->h, false, b->qkv, err);
+    opsm_status status = linear_forward(layer->qkv, n, acts->h, false, b->qkv, &acts->lora, err);
     if (status != OPSM_OK) return status;
     if (layer->q_norm >= 0) qk_norm_forward(b, m, layer, n);
     /* Keys lie right behind the queries: one call turns both. */
@@ -110,7 +110,7 @@ static opsm_status attention_block(const struct activations *acts, const struct 
         attention_forward(&shape, view->sequences, view->n_sequences, b->qkv, w, acts->precision, b->attn, b->lse, err);
     if (status != OPSM_OK) return status;
     if (x_mid != x) convert(x_mid, DTYPE_F32, x, (int64_t)n * c->dim);
-    return linear_forward(layer->out, n, b->attn, true, x_mid, err);
+    return linear_forward(layer->out, n, b->attn, true, x_mid, &acts->lora, err);
 }
 
 /* dx [n, d]: from the gradient of x_mid to that of x. */
@@ -122,7 +122,7 @@ static opsm_status attention_block_backward(const struct activations *acts, cons
     const struct backward_buffers *d = &acts->back;
     struct attention_shape shape = attention_of(c);
     int64_t w = model_qkv_dim(c);
-    opsm_status status = linear_backward(layer->out, n, d->dx, d->dx_gemm, b->attn, d->dh, err);
+    opsm_status status = linear_backward(layer->out, n, d->dx, d->dx_gemm, b->attn, d->dh, &acts->lora, err);
     if (status != OPSM_OK) return status;
     memset(d->dqkv, 0, (size_t)(n * w) * sizeof(float));
     status = attention_backward(&shape, view->sequences, view->n_sequences, b->qkv, w, acts->precision, b->attn, b->lse,
@@ -132,7 +132,7 @@ static opsm_status attention_block_backward(const struct activations *acts, cons
     if (layer->q_norm >= 0) status = qk_norm_backward(acts, b, m, layer, n, err);
     if (status != OPSM_OK) return status;
     norm_forward(acts, m, layer->attn_norm, x, NULL, n);
-    status = linear_backward(layer->qkv, n, d->dqkv, d->dqkv_gemm, acts->h, d->dh, err);
+    status = linear_backward(layer->qkv, n, d->dqkv, d->dqkv_gemm, acts->h, d->dh, &acts->lora, err);
     return status == OPSM_OK ? norm_backward(acts, m, layer->attn_norm, x, b->rstd_attn, n, err) : status;
 }
 
@@ -143,11 +143,11 @@ static opsm_status ffn_block(const struct activations *acts, const struct layer_
     const struct model_config *c = &m->config;
     const struct model_layer *layer = &m->layers[l];
     norm_forward(acts, m, layer->ffn_norm, x_mid, b->rstd_ffn, n);
-    opsm_status status = linear_forward(layer->gate_up, n, acts->h, false, b->gate_up, err);
+    opsm_status status = linear_forward(layer->gate_up, n, acts->h, false, b->gate_up, &acts->lora, err);
     if (status != OPSM_OK || !x_out) return status;
     swiglu_forward(acts->act, acts->precision, b->gate_up, n, c->ffn_dim);
     if (x_out != x_mid) convert(x_out, DTYPE_F32, x_mid, (int64_t)n * c->dim);
-    return linear_forward(layer->down, n, acts->act, true, x_out, err);
+    return linear_forward(layer->down, n, acts->act, true, x_out, &acts->lora, err);
 }
 
 /* dx [n, d]: from the gradient of x_out to that of x_mid. The SwiGLU's output and the norm's are made again. */
@@ -157,11 +157,11 @@ static opsm_status ffn_block_backward(const struct activations *acts, const stru
     const struct backward_buffers *d = &acts->back;
     int64_t f = m->config.ffn_dim;
     swiglu_forward(acts->act, acts->precision, b->gate_up, n, f);
-    opsm_status status = linear_backward(layer->down, n, d->dx, d->dx_gemm, acts->act, d->dact, err);
+    opsm_status status = linear_backward(layer->down, n, d->dx, d->dx_gemm, acts->act, d->dact, &acts->lora, err);
     if (status != OPSM_OK) return status;
     swiglu_backward(d->dgate_up, acts->precision, d->dact, b->gate_up, n, f);
     norm_forward(acts, m, layer->ffn_norm, b->x_mid, NULL, n);
-    status = linear_backward(layer->gate_up, n, NULL, d->dgate_up, acts->h, d->dh, err);
+    status = linear_backward(layer->gate_up, n, NULL, d->dgate_up, acts->h, d->dh, &acts->lora, err);
     return status == OPSM_OK ? norm_backward(acts, m, layer->ffn_norm, b->x_mid, b->rstd_ffn, n, err) : status;
 }
 

@@ -89,6 +89,7 @@ void model_layout_free(struct model *m) {
     mem_free(m->linears);
     mem_free(m->layers);
     parameters_free(&m->params);
+    parameters_free(&m->adapters);
 }
 
 bool model_is_interleaved(const struct model *m, const struct parameter *t) {

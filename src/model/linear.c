@@ -4,12 +4,14 @@
 
 opsm_status linear_create(struct linear *l, enum dtype type, bool trained, opsm_error *err) {
     l->type = type;
-    return gemm_weight_create(&l->packed, l->n_out, l->n_in, type, trained, err);
+    opsm_status status = gemm_weight_create(&l->packed, l->n_out, l->n_in, type, trained, err);
+    return status == OPSM_OK && l->lora.params ? lora_create(&l->lora, type, trained, err) : status;
 }
 
 void linear_free(struct linear *l) {
     gemm_weight_free(l->packed);
     l->packed = NULL;
+    lora_free(&l->lora);
 }
 
 size_t linear_bytes(int64_t n_weights, enum dtype type, bool trained) {
@@ -17,20 +19,30 @@ size_t linear_bytes(int64_t n_weights, enum dtype type, bool trained) {
 }
 
 opsm_status linear_publish(struct linear *l, opsm_error *err) {
-    return gemm_weight_pack(l->packed, l->params->values + l->weight, err);
+    opsm_status status = OPSM_OK;
+    if (!l->fixed) status = gemm_weight_pack(l->packed, l->params->values + l->weight, err);
+    return status == OPSM_OK && l->lora.params ? lora_publish(&l->lora, err) : status;
 }
 
-opsm_status linear_forward(const struct linear *l, int64_t m, const void *x, bool add, float *y, opsm_error *err) {
+static bool adapted(const struct linear *l) {
+    return l->lora.params && !l->lora.off;
+}
+
+opsm_status linear_forward(const struct linear *l, int64_t m, const void *x, bool add, float *y,
+                           const struct lora_scratch *scratch, opsm_error *err) {
     opsm_status status = gemm_forward(l->packed, m, x, l->n_in, y, l->n_out, add, err);
+    if (status == OPSM_OK && adapted(l)) status = lora_forward(&l->lora, l->type, m, x, y, scratch, err);
     if (status == OPSM_OK && l->bias >= 0) bias_forward(y, l->n_out, l->params->values + l->bias, m, l->n_out);
     return status;
 }
 
 opsm_status linear_backward(const struct linear *l, int64_t m, const float *dy, void *dy_gemm, const void *x, float *dx,
-                            opsm_error *err) {
+                            const struct lora_scratch *scratch, opsm_error *err) {
     float *grads = l->params->grads;
-    if (l->bias >= 0) bias_backward(grads + l->bias, dy, l->n_out, m, l->n_out);
+    opsm_status status = OPSM_OK;
+    if (grads && l->bias >= 0) bias_backward(grads + l->bias, dy, l->n_out, m, l->n_out);
     if (dy) convert(dy_gemm, l->type, dy, m * l->n_out);
-    opsm_status status = gemm_dw(l->type, m, l->n_out, l->n_in, dy_gemm, l->n_out, x, l->n_in, grads + l->weight, err);
-    return status == OPSM_OK ? gemm_dx(l->packed, m, dy_gemm, l->n_out, dx, l->n_in, false, err) : status;
+    if (grads) status = gemm_dw(l->type, m, l->n_out, l->n_in, dy_gemm, l->n_out, x, l->n_in, grads + l->weight, err);
+    if (status == OPSM_OK) status = gemm_dx(l->packed, m, dy_gemm, l->n_out, dx, l->n_in, false, err);
+    return status == OPSM_OK && adapted(l) ? lora_backward(&l->lora, l->type, m, dy_gemm, x, dx, scratch, err) : status;
 }

@@ -5,7 +5,7 @@
 opsm_status lm_head_logits(const struct activations *acts, const struct model *m, const int32_t *row, int32_t n,
                            float *logits, opsm_error *err) {
     head_gather(acts, m, row, n);
-    return linear_forward(m->head, n, acts->head.h, false, logits, err);
+    return linear_forward(m->head, n, acts->head.h, false, logits, &acts->lora, err);
 }
 
 static opsm_status check_request(const struct activations *acts, const struct model *m, const struct lm_head_request *r,
@@ -66,7 +66,7 @@ static opsm_status chunk_backward(const struct activations *acts, const struct m
     softmax_logprob(b->logp, b->lse, NULL, b->logits, n_vocab, b->target, kept, n, n_vocab, inv_temperature);
     softmax_backward(b->dlogits, acts->precision, b->logits, n_vocab, b->lse, b->target, b->coef, kept, n, n_vocab,
                      inv_temperature);
-    status = linear_backward(m->head, n, NULL, b->dlogits, acts->head.h, acts->head.dh, err);
+    status = linear_backward(m->head, n, NULL, b->dlogits, acts->head.h, acts->head.dh, &acts->lora, err);
     return status == OPSM_OK ? head_scatter(acts, m, b->row, n, err) : status;
 }
 

@@ -193,12 +193,13 @@ opsm_status model_open(struct model **model, const char *path, enum dtype precis
 }
 
 opsm_status model_read(struct model *m, bool trainable, opsm_error *err) {
-    size_t bytes = model_bytes(m, trainable) + (trainable ? parameters_bytes(&m->params) : 0);
+    size_t bytes = model_bytes(m, trainable) + (trainable ? parameters_bytes(model_to_train(m)) : 0);
     opsm_status status =
         limits_check(tensor_source_path(m->source), bytes, bytes, 0, "take a smaller model or another precision", err);
     if (status == OPSM_OK) status = model_allocate(m, trainable, err);
     if (status == OPSM_OK) status = model_rope_frequencies(m->inv_freq, &m->config, m->source, err);
     if (status == OPSM_OK) status = read_tensors(m, m->source, err);
+    if (status == OPSM_OK) model_adapters_start(m);
     tensor_source_drop_pages(m->source); /* the weights are ours now: the map would count as memory of this process */
     return status == OPSM_OK ? model_publish(m, err) : status;
 }

@@ -12,6 +12,9 @@ struct model *model_new(struct tensor_source *source, enum dtype precision, opsm
 /* Memory for parameters, products and inv_freq, once the layout stands. */
 opsm_status model_allocate(struct model *model, bool trainable, opsm_error *err);
 
+/* Initial values of the adapters. */
+void model_adapters_start(struct model *model);
+
 /* Tokenizer and chat template from the model's metadata. A chat template that cannot be run is kept as
  * chat_problem. */
 opsm_status model_read_text(struct model *model, opsm_error *err);

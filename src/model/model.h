@@ -39,13 +39,17 @@ struct model {
     struct model_config config;
     enum dtype precision; /* format of GEMM inputs */
     struct parameters params;
-    struct parameters *trained; /* the block that a backward pass adds gradients to: params; NULL: there is none */
+    struct parameters adapters; /* A and B of all adapted tensors, TENSOR.lora_a and .lora_b; empty: there are none */
+    struct parameters *trained; /* the one that a backward pass adds gradients to; NULL: there is none */
     float *inv_freq;            /* [head_dim/2], RoPE scaling already applied; owned */
     struct model_layer *layers; /* [n_layers] */
     struct linear *linears;     /* [n_linears] of all layers, and the head */
     struct linear *head;        /* [n_vocab, dim]; its weight is the embedding when tied */
     int32_t n_linears;
     int64_t n_multiplied;           /* weights of all products */
+    struct lora_config lora;        /* rank 0: no adapters */
+    uint64_t lora_seed;             /* of their A */
+    int64_t n_adapted, lora_width;  /* weights of the adapters' products; columns of the widest */
     int64_t embedding, output_norm; /* offsets in params: [n_vocab, dim], [dim] */
     uint64_t version;               /* counts model_publish */
     struct tensor_source *source;   /* metadata to carry over on export */
@@ -63,6 +67,19 @@ opsm_status model_load(struct model **model, const char *path, enum dtype precis
  * the weights. In between nothing can be computed with the model. */
 opsm_status model_open(struct model **model, const char *path, enum dtype precision, opsm_error *err);
 opsm_status model_read(struct model *model, bool trainable, opsm_error *err);
+
+/* Between the two: the weights will be frozen, and adapters beside them trained. A starts at random, B at zero: the model
+ * is the one that was read until it is trained. Refuses a rank that is larger than a side of a matrix. */
+opsm_status model_adapt(struct model *model, const struct lora_config *config, uint64_t seed, opsm_error *err);
+
+/* With the adapters or without them: the model that was read, which is the reference. */
+void model_switch_adapters(struct model *model, bool on);
+
+/* w [rows, cols] += what the adapter of this tensor of params adds, if it has one. */
+void model_merge(const struct model *model, const struct parameter *tensor, float *w);
+
+/* What a training of the model changes: params or adapters. */
+const struct parameters *model_to_train(const struct model *model);
 
 /* What model_load checks before it reads a weight: configuration and tensors. Fills *config and *n_weights as far as it
  * came. */
@@ -99,7 +116,7 @@ opsm_status model_chat(const struct model *model, const struct chat_template **c
 /* The parameters changed: from now on products see them. Must be called before the next forward or decode. */
 opsm_status model_publish(struct model *model, opsm_error *err);
 
-/* Writes a GGUF file with all metadata and the tokenizer of the original. type: QUANT_F32, F16, BF16 or Q8_0 for the
+/* Writes a GGUF file with all metadata and the tokenizer of the original, adapters merged into the matrices. type: QUANT_F32, F16, BF16 or Q8_0 for the
  * matrices; norms and biases stay F32. */
 opsm_status model_save(const struct model *model, const char *path, enum quant_type type, opsm_error *err);
 

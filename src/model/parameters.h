@@ -2,7 +2,8 @@
  *
  * A block of weights: named tensors one behind the other in f32 (the masters), and where they are trained gradients and
  * AdamW's moments as blocks of the same layout, so that clipping, updates and checkpoints are single loops. What is
- * trained is such a block; optimiser, checkpoint and trainer know nothing else of it. Today it holds the whole model.
+ * trained is such a block, the whole model or the adapters beside it; optimiser, checkpoint and trainer know nothing else
+ * of it.
  */
 #ifndef OPSM_MODEL_PARAMETERS_H
 #define OPSM_MODEL_PARAMETERS_H
@@ -46,6 +47,11 @@ opsm_status parameters_begin(struct parameters *p, opsm_error *err);
 
 void parameters_zero_grads(struct parameters *p);
 void parameters_free(struct parameters *p);
+
+/* Where the gradient of the tensor at this offset is added up; NULL: frozen. */
+static inline float *parameters_grad(const struct parameters *p, int64_t offset) {
+    return p->grads ? p->grads + offset : NULL;
+}
 
 /* Of one block: values, gradients, and each of the two moments are as large. */
 size_t parameters_bytes(const struct parameters *p);

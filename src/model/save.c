@@ -54,23 +54,36 @@ static opsm_status announce(struct gguf_writer *w, const struct model *m, const 
     return status;
 }
 
-/* Rows in the file's order, in `rows`. */
-static void interleave(float *rows, const struct model *m, const struct parameter *t) {
-    const float *ours = m->params.values + t->offset;
+/* Our rows in the file's order, in `rows`. */
+static void interleave(float *rows, const float *ours, const struct model *m, const struct parameter *t) {
     int64_t n = t->decay ? t->rows : t->cols, width = t->decay ? t->cols : 1;
     for (int64_t row = 0; row < n; row++)
         memcpy(rows + row * width, ours + model_rotate_half_row(row, m->config.head_dim) * width,
                (size_t)width * sizeof *rows);
 }
 
-static opsm_status put(struct gguf_writer *w, const struct model *m, const struct parameter *t, opsm_error *err) {
+static opsm_status put_values(struct gguf_writer *w, const struct model *m, const struct parameter *t,
+                              const float *values, opsm_error *err) {
     int64_t n = t->rows * t->cols;
-    if (!model_is_interleaved(m, t)) return gguf_writer_put(w, m->params.values + t->offset, n, err);
+    if (!model_is_interleaved(m, t)) return gguf_writer_put(w, values, n, err);
     float *rows = mem_alloc((size_t)n, sizeof *rows);
     if (!rows) return mem_exhausted(err, t->name, (size_t)n * sizeof *rows);
-    interleave(rows, m, t);
+    interleave(rows, values, m, t);
     opsm_status status = gguf_writer_put(w, rows, n, err);
     mem_free(rows);
+    return status;
+}
+
+static opsm_status put(struct gguf_writer *w, const struct model *m, const struct parameter *t, opsm_error *err) {
+    int64_t n = t->rows * t->cols;
+    const float *values = m->params.values + t->offset;
+    if (m->lora.rank == 0) return put_values(w, m, t, values, err);
+    float *merged = mem_alloc((size_t)n, sizeof *merged);
+    if (!merged) return mem_exhausted(err, t->name, (size_t)n * sizeof *merged);
+    memcpy(merged, values, (size_t)n * sizeof *merged);
+    model_merge(m, t, merged);
+    opsm_status status = put_values(w, m, t, merged, err);
+    mem_free(merged);
     return status;
 }
 

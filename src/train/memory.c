@@ -118,11 +118,12 @@ void memory_need(struct memory_need *need, const struct memory_job *job, enum ac
     const struct model *m = job->sizes;
     *need = (struct memory_need){.keep = keep, .rows = rows_of(job)};
     need->weights = model_bytes(m, true);
-    need->gradients = 3 * parameters_bytes(&m->params);
+    need->gradients = 3 * parameters_bytes(model_to_train(m));
     need->activations = activations_bytes(m, need->rows, keep);
     if (!job->supervised) {
-        size_t copies =
-            (size_t)(opsm_objective_needs_reference(&c->objective) != 0) + (size_t)(c->rollout.weights != WEIGHTS_SAME);
+        /* Adapters switched off are the reference. */
+        bool reference = opsm_objective_needs_reference(&c->objective) && m->lora.rank == 0;
+        size_t copies = (size_t)reference + (size_t)(c->rollout.weights != WEIGHTS_SAME);
         need->copies = copies * model_bytes(m, false);
     }
     struct generator_limits limits = rollout_limits(job);
@@ -286,6 +287,10 @@ opsm_status memory_plan(struct memory_need *need, const struct memory_job *job, 
 size_t memory_least(const struct run_config *config) {
     struct model *model;
     if (!config->model || model_open(&model, config->model, config->precision, NULL) != OPSM_OK) return 0;
+    if (config->train.lora.rank > 0 && model_adapt(model, &config->train.lora, config->seed, NULL) != OPSM_OK) {
+        model_free(model);
+        return 0;
+    }
     struct memory_job job = {.config = config, .sizes = model, .prompt = 1};
     struct memory_need need;
     memory_need(&need, &job, config->train.recompute == RECOMPUTE_NO ? ACTIVATIONS_ALL : ACTIVATIONS_RECOMPUTE);
@@ -309,7 +314,7 @@ void memory_disk_need(struct disk_need *need, const struct memory_job *job) {
     int64_t made = c->train.checkpoint_every > 0 ? iterations / c->train.checkpoint_every + 1 : 1;
     need->held = made < c->train.keep + 1 ? made : c->train.keep + 1;
     uint64_t queue = job->supervised ? 0 : (uint64_t)c->schedule.staleness * batch_bytes_at_most(job);
-    need->checkpoints = (uint64_t)need->held * (3 * (uint64_t)parameters_bytes(&job->sizes->params) + queue);
+    need->checkpoints = (uint64_t)need->held * (3 * (uint64_t)parameters_bytes(model_to_train(job->sizes)) + queue);
     need->model = saved_bytes(job);
 }
 

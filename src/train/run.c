@@ -41,6 +41,9 @@ static void log_memory(const struct run *run) {
     log_line(LOG_INFO, "model %s: %lld weights, %s (%s)", run->config->model ? run->config->model : "(fresh)",
              (long long)m->params.n_weights, m->precision == DTYPE_BF16 ? "bf16" : "f32",
              gemm_implementation(m->precision));
+    if (m->lora.rank > 0)
+        log_line(LOG_INFO, "adapters: rank %d, %lld weights are trained; the model's are frozen", m->lora.rank,
+                 (long long)m->adapters.n_weights);
     log_line(LOG_INFO,
              "memory: %.0f MB = weights and their layouts %.0f, gradients and moments %.0f, copies %.0f, activations "
              "%.0f (%d tokens%s), generation %.0f, batches %.0f, others %.0f",
@@ -123,6 +126,7 @@ static opsm_status open_model(struct run *run, enum problems_use use, opsm_error
     int32_t prompt = 1;
     opsm_status status = model_open(&run->model, c->model, c->precision, err);
     if (status == OPSM_OK) status = check_context(run, err);
+    if (status == OPSM_OK && c->train.lora.rank > 0) status = model_adapt(run->model, &c->train.lora, c->seed, err);
     if (status == OPSM_OK)
         status = problems_open(&run->problems, c, run->model, use, run_max_prompt(c, run->model), err);
     if (status == OPSM_OK) status = long_prompt(&run->problems, &prompt, err);

@@ -21,7 +21,7 @@ struct training {
     struct run run;
     struct producer producer;
     struct source source;
-    struct model *reference;              /* the initial weights, NULL: nobody needs them */
+    struct model *reference;              /* a copy with the initial weights, NULL: none is needed */
     int32_t *order, *begin, *cut_scratch; /* minibatches of the batch in training */
     struct diagnosis_row early[EARLY];    /* the first iterations of this process */
     int32_t n_early;
@@ -76,7 +76,7 @@ static opsm_status training_open(struct training *t, const struct run_config *co
                                  const struct train_options *options, opsm_error *err) {
     opsm_status status = run_open(&t->run, config, options, PROBLEMS_TRAIN, false, err);
     /* The weights are still the initial ones here; a checkpoint comes later. */
-    if (status == OPSM_OK && opsm_objective_needs_reference(&config->objective))
+    if (status == OPSM_OK && opsm_objective_needs_reference(&config->objective) && config->train.lora.rank == 0)
         status = model_clone(&t->reference, t->run.model, config->precision, false, err);
     if (status == OPSM_OK)
         status = run_equip(&t->run, memory_minibatch(config), config->rollout.prompts * config->rollout.group, err);
@@ -108,12 +108,21 @@ static opsm_status add_logprobs(struct training *t, const struct model *model, s
     return train_logprobs(&t->run.trainer, model, batch, false, column, err);
 }
 
+/* The initial model's: a copy, or ours without its adapters. */
+static opsm_status add_reference(struct training *t, struct batch *batch, opsm_error *err) {
+    if (t->reference) return add_logprobs(t, t->reference, batch, COLUMN_logp_reference, err);
+    model_switch_adapters(t->run.model, false);
+    opsm_status status = add_logprobs(t, t->run.model, batch, COLUMN_logp_reference, err);
+    model_switch_adapters(t->run.model, true);
+    return status;
+}
+
 static opsm_status prepare_batch(struct training *t, struct batch *batch, opsm_error *err) {
     const opsm_objective *o = &t->run.config->objective;
     double start = clock_seconds();
     log_phase("log-probs", NAN, NAN);
     opsm_status status = OPSM_OK;
-    if (opsm_objective_needs_reference(o)) status = add_logprobs(t, t->reference, batch, COLUMN_logp_reference, err);
+    if (opsm_objective_needs_reference(o)) status = add_reference(t, batch, err);
     if (status == OPSM_OK && opsm_objective_needs_trainer(o))
         status = add_logprobs(t, t->run.model, batch, COLUMN_logp_trainer, err);
     if (status == OPSM_OK && samples_due(t->run.config, t->run.position.iteration))

@@ -329,7 +329,15 @@ static void keys_that_contradict_each_other(void **state) {
             "more than the 2 sequences");
     refused("model: m\noutput: o\ntask: {name: x}\ntrain: {save_type: q4}\n",
             "train.save_type: expected one of f32|f16|bf16|q8_0");
-    refused("model: m\noutput: o\ntask: {name: x}\ntrain: {lora: {rank: 8}}\n", "unknown key 'train.lora'");
+    refused("train: {lora: {rnk: 8}}\n", "did you mean 'train.lora.rank'?");
+    refused("train: {lora: {rank: -1}}\n", "expected a whole number from 0 to 4096, found -1");
+    refused("train: {lora: {rank: 8, targets: q_proj}}\n", "expected all-linear or a list of attn_q|attn_k|");
+    refused("train: {lora: {rank: 8, targets: [attn_q, 7]}}\n", "found '7'");
+    refused("train: {lora: {rank: 8, targets: []}}\n", "expected at least one word, found none");
+    refused("model: m\noutput: o\ntask: {name: x}\ntrain: {lora: {alpha: 8}}\n", "its rank is 0");
+    refused("model: m\noutput: o\ntask: {name: x}\ntrain: {lora: {rank: 8}}\nrollout: {weights: int8}\n",
+            "leave it at same");
+    refused("output: o\ntask: {name: x}\ntrain: {lora: {rank: 8}}\nsft: {init: {dim: 8}}\n", "nothing yet to adapt");
     refused("optim: {betas: [0.9, 1]}\n", "expected a number from 0 to 0.9999999, found 1");
     refused("optim: {clip_norm: -1}\n", "expected a number from 0 to 1000000000, found -1");
     refused("optim: {eps: 0}\n", "expected a number from 1e-30 to 1, found 0");
@@ -356,6 +364,9 @@ static void another_value(const struct config_key *key, const struct run_config 
         break;
     case KEY_BOOL:
         snprintf(value, room, *slot ? "false" : "true");
+        break;
+    case KEY_SET:
+        snprintf(value, room, "[%s]", strrchr(key->choices, '|') + 1);
         break;
     case KEY_CHOICE: /* the last word, or the first */
         memcpy(&choice, slot, sizeof choice);
@@ -455,8 +466,30 @@ static void ranges_are_written_as_a_person_does(void **state) {
     assert_non_null(strstr(text, "[0 to 0.9999999]"));
     assert_non_null(strstr(text, "[1 or more]"));
     assert_non_null(strstr(text, "train.save_type (f32)"));
-    assert_null(strstr(text, "lora"));
+    assert_non_null(strstr(text, "train.lora.targets (all-linear)"));
     free(text);
+}
+
+/* A set is written back as the words of it, or the one that means all. */
+static void sets_of_words(void **state) {
+    (void)state;
+    opsm_error err = {0};
+    static const struct {
+        const char *given, *written;
+    } cases[] = {{"train.lora.targets=all-linear", "targets: all-linear\n"},
+                 {"train.lora.targets=ffn_down", "targets: [ffn_down]\n"},
+                 {"train.lora.targets=[attn_v, attn_q]", "targets: [attn_q, attn_v]\n"},
+                 {"train.lora.targets=[attn_v, all-linear]", "targets: all-linear\n"},
+                 {"train.lora.targets=null", "targets: all-linear\n"}};
+    struct run_config config;
+    config_defaults(&config);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_ok(config_override(&config, cases[i].given, &err));
+        char *text = config_text(&config);
+        assert_non_null(strstr(text, cases[i].written));
+        mem_free(text);
+    }
+    config_free(&config);
 }
 
 static void running_out_of_memory_leaks_nothing(void **state) {
@@ -488,6 +521,7 @@ int main(void) {
         cmocka_unit_test(any_value_is_json),
         cmocka_unit_test(every_key_of_the_table_can_be_used),
         cmocka_unit_test(ranges_are_written_as_a_person_does),
+        cmocka_unit_test(sets_of_words),
         cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -629,6 +629,40 @@ static void some_keys_may_change(void **state) {
     config_free(&config);
 }
 
+/* Adapters: the weights that were read stay, the checkpoint holds what is trained, and a run goes on from it as if it had
+ * never stopped. */
+static void adapters_go_on(void **state) {
+    (void)state;
+    const char *lora[] = {"train.lora.rank=4", "train.lora.alpha=8",   "objective.penalty.beta=0.01",
+                          "optim.lr=1e-2",     "schedule.staleness=1", "train.keep=9"};
+    run_straight("lora-straight", LONG, lora, 6);
+    run_straight("lora", 2, lora, 6);
+    run_straight("lora", LONG, lora, 6);
+    assert_same_file("lora-straight", "lora", "model.gguf");
+    assert_same_metrics("lora-straight", "lora");
+    char *state_bin, *model;
+    size_t size, whole;
+    assert_ok(file_read(in_scratch("lora/checkpoint-20/state.bin"), 1 << 24, &state_bin, &size, &err));
+    assert_ok(file_read(in_scratch("lora/model.gguf"), 1 << 24, &model, &whole, &err));
+    assert_true(size < whole);
+    mem_free(state_bin);
+    mem_free(model);
+    json_t *rows = read_metrics("lora"), *row;
+    size_t i;
+    bool moved = false;
+    json_array_foreach(rows, i, row) {
+        assert_false(number(row, "parity_gap_max") > 0);
+        moved |= number(row, "kl_ref") > 0;
+    }
+    assert_true(moved);
+    json_decref(rows);
+    lora[0] = "train.lora.rank=5";
+    struct run_config config = rl_config("lora", LONG, lora, 6);
+    assert_int_equal(run_once(&config, NULL, NULL), OPSM_INVALID);
+    assert_non_null(strstr(err.text, "train.lora.rank is 4 there and 5 now"));
+    config_free(&config);
+}
+
 static void write_rows(const char *name, int changed, int n) {
     FILE *out = fopen(in_scratch(name), "w");
     assert_non_null(out);
@@ -791,6 +825,7 @@ int main(void) {
         cmocka_unit_test(a_damaged_checkpoint_is_passed_over),
         cmocka_unit_test(only_damaged_checkpoints_are_a_sentence),
         cmocka_unit_test(some_keys_may_change),
+        cmocka_unit_test(adapters_go_on),
         cmocka_unit_test(changed_data_is_refused),
         cmocka_unit_test(old_checkpoints_are_removed),
         cmocka_unit_test(another_configuration_is_refused),
