@@ -36,6 +36,7 @@ static const struct cli_text texts[] = {
      "  NO_COLOR             set to anything: no colours\n\n"
      "The output directory of a run, RUN, holds:\n\n"
      "  model.gguf           the trained model, when the run has got to its end\n"
+     "  adapter.gguf, adapter/  with train.lora: what was trained, for llama.cpp and for PEFT (train.save)\n"
      "  checkpoint-N/        all that a run needs to go on after N optimiser steps\n"
      "  config.yaml          the full configuration in force\n"
      "  metrics.jsonl        numbers of every step, iteration and evaluation; tensorboard/ the same as event files\n"

@@ -35,7 +35,9 @@ static void print_summary(const struct run_config *config, const struct train_su
     if (!isnan(s->reward_first)) printf(", reward %.3f -> %.3f", s->reward_first, s->reward_last);
     if (!isnan(s->accuracy)) printf(", accuracy %.3f on held-out problems", s->accuracy);
     if (s->rows_skipped) printf(", %lld rows left out", (long long)s->rows_skipped);
-    printf(", %.0f s\n%s/model.gguf\n%s/metrics.jsonl\n", s->seconds, config->output, config->output);
+    bool merged = config->train.lora.rank == 0 || config->train.save != SAVED_ADAPTER;
+    printf(", %.0f s\n%s/%s\n%s/metrics.jsonl\n", s->seconds, config->output, merged ? "model.gguf" : "adapter.gguf",
+           config->output);
 }
 
 static opsm_status run_with_progress(runner *run, const struct run_config *config, int64_t total, bool rows,

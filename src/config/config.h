@@ -31,6 +31,7 @@ struct config_strings {
 enum config_style { STYLE_AUTO, STYLE_BARE, STYLE_WORDS };        /* AUTO: words for a model with a chat template */
 enum config_weights { WEIGHTS_SAME, WEIGHTS_BF16, WEIGHTS_INT8 }; /* what the sampler runs on */
 enum config_recompute { RECOMPUTE_AUTO, RECOMPUTE_YES, RECOMPUTE_NO }; /* AUTO: where memory is too small otherwise */
+enum config_saved { SAVED_BOTH, SAVED_MERGED, SAVED_ADAPTER };         /* what a run with adapters leaves */
 enum config_save { SAVE_F32, SAVE_F16, SAVE_BF16, SAVE_Q8_0 };
 enum config_bad_row { BAD_ROW_STOP, BAD_ROW_SKIP };
 enum config_truncated { TRUNCATED_SCORE, TRUNCATED_ZERO, TRUNCATED_MASK }; /* responses cut off at max_tokens */
@@ -110,7 +111,9 @@ struct run_config {
         int32_t micro_batch; /* tokens whose activations are held at once */
         enum config_recompute recompute;
         enum config_save save_type; /* of RUN/model.gguf */
+        enum config_saved save;     /* where adapters are trained */
         struct lora_config lora;
+        char *lora_init; /* an adapter to start from; NULL: a fresh one */
     } train;
 
     struct {

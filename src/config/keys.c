@@ -100,12 +100,17 @@ const struct config_key config_keys[] = {
            "number format of the matrices in OUTPUT/model.gguf, whatever the format of `model` was: 4, 2, 2 or 1.06 "
            "bytes a weight; only f32 keeps all that was learnt"),
 
+    CHOICE("train.save", train.save, "both|merged|adapter",
+           "what a run with train.lora leaves: OUTPUT/model.gguf with the adapters merged, OUTPUT/adapter.gguf and "
+           "OUTPUT/adapter/, or both"),
     INT("train.lora.rank", train.lora.rank, 0, 4096,
         "train adapters of this rank beside the frozen matrices (LoRA), instead of all weights; 0: off"),
     REAL("train.lora.alpha", train.lora.alpha, 1e-6, 1e6, "what an adapter adds is scaled by alpha / rank"),
     {"train.lora.targets", KEY_SET, AT(train.lora.targets), 0, 0, "all-linear|" LORA_TARGETS,
      "the matrices that are adapted, a list, or"},
     {"train.lora.rslora", KEY_BOOL, AT(train.lora.rslora), 0, 0, NULL, "scale by alpha / sqrt(rank) (rsLoRA)"},
+    TEXT("train.lora.init", train.lora_init,
+         "adapter to start from: a GGUF file, or a directory of PEFT; rank, scale and targets must be its own"),
 
     INT("eval.problems", eval.problems, 1, 1 << 20, "held-out problems per evaluation"),
     INT("eval.samples", eval.samples, 1, 4096, "responses per problem; more than one: pass@k too, k being this"),

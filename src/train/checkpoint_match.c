@@ -24,6 +24,8 @@ static const struct {
     {"train.eval_every", false, false},
     {"train.recompute", false, false},
     {"train.save_type", false, false},
+    {"train.save", false, false},
+    {"train.lora.init", false, false},
     {"eval.problems", false, false},
     {"eval.samples", false, false},
     {"eval.temperature", false, false},

@@ -27,6 +27,8 @@ opsm_status inputs_take(struct inputs *inputs, const struct run_config *config, 
                         const struct data_source *source, opsm_error *err) {
     *inputs = (struct inputs){.model = config->model ? config->model : "(fresh)"};
     inputs->weights = record_sum(model->params.values, parameters_bytes(&model->params));
+    if (config->train.lora_init) /* its content counts, too */
+        inputs->weights ^= record_sum(model->adapters.values, parameters_bytes(&model->adapters));
     take_keys(inputs, model);
     if (data_task(source)) return OPSM_OK;
     inputs->trained = data_count(source, DATA_TRAIN);

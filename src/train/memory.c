@@ -303,8 +303,14 @@ size_t memory_least(const struct run_config *config) {
 static uint64_t saved_bytes(const struct memory_job *job) {
     static const double per_weight[] = {[SAVE_F32] = 4, [SAVE_F16] = 2, [SAVE_BF16] = 2, [SAVE_Q8_0] = 34.0 / 32};
     enum { METADATA = 1 << 16, TOKEN = 40 };
-    return (uint64_t)((double)job->sizes->params.n_weights * per_weight[job->config->train.save_type]) + METADATA +
-           (uint64_t)TOKEN * (uint64_t)job->sizes->config.n_vocab;
+    const struct model *m = job->sizes;
+    enum config_saved what = job->config->train.save;
+    uint64_t bytes = 0;
+    if (m->lora.rank == 0 || what != SAVED_ADAPTER)
+        bytes += (uint64_t)((double)m->params.n_weights * per_weight[job->config->train.save_type]) + METADATA +
+                 (uint64_t)TOKEN * (uint64_t)m->config.n_vocab;
+    if (what != SAVED_MERGED) bytes += 2 * (parameters_bytes(&m->adapters) + (m->lora.rank ? METADATA : 0));
+    return bytes;
 }
 
 void memory_disk_need(struct disk_need *need, const struct memory_job *job) {

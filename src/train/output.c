@@ -14,8 +14,8 @@
 enum { CONFIG_LIMIT = 1 << 20 };
 
 /* What a run writes, besides checkpoint-N and a lock that stays empty. */
-static const char *const names[] = {"model.gguf",    "config.yaml", "metrics.jsonl",
-                                    "samples.jsonl", "tensorboard", "rollouts"};
+static const char *const names[] = {"model.gguf",  "config.yaml", "metrics.jsonl", "samples.jsonl",
+                                    "tensorboard", "rollouts",    "adapter.gguf",  "adapter"};
 enum { N_NAMES = sizeof names / sizeof *names };
 
 /* directory/name; false when that is too long to be a file's. */
@@ -67,7 +67,7 @@ static opsm_status check_inputs(const struct run_config *config, opsm_error *err
                          "output is '%s', where the model to start from lies ('%s'): take a directory of its own for "
                          "the run",
                          output, model);
-    const char *const inputs[] = {model, config->data.file, config->data.eval_file};
+    const char *const inputs[] = {model, config->data.file, config->data.eval_file, config->train.lora_init};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
         if (inputs[i] && is_written(output, inputs[i]))
             return opsm_fail(err, OPSM_INVALID,
@@ -214,6 +214,11 @@ static bool is_leftover_batch(const char *file) {
     return digits > 0 && is_temporary(file + digits, ".jsonl");
 }
 
+/* In OUTPUT/adapter. */
+static bool is_leftover_adapter(const char *file) {
+    return is_temporary(file, "adapter_config.json") || is_temporary(file, "adapter_model.safetensors");
+}
+
 static opsm_status clean(const char *directory, bool (*leftover)(const char *), opsm_error *err) {
     DIR *dir = opendir(directory);
     if (!dir) return OPSM_OK;
@@ -227,7 +232,8 @@ static opsm_status clean(const char *directory, bool (*leftover)(const char *), 
 }
 
 opsm_status output_clean(const char *output, opsm_error *err) {
-    char rollouts[PATH_MAX];
+    char below[PATH_MAX];
     opsm_status status = clean(output, is_leftover, err);
-    return status == OPSM_OK && join(rollouts, output, "rollouts") ? clean(rollouts, is_leftover_batch, err) : status;
+    if (status == OPSM_OK && join(below, output, "rollouts")) status = clean(below, is_leftover_batch, err);
+    return status == OPSM_OK && join(below, output, "adapter") ? clean(below, is_leftover_adapter, err) : status;
 }

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/platform.h"
 #include "environment/problem_rows.h"
+#include "model/adapter_file.h"
 #include "train/fresh.h"
 #include "train/output.h"
 #include "train/samples.h"
@@ -132,7 +133,10 @@ static opsm_status open_model(struct run *run, enum problems_use use, opsm_error
     if (status == OPSM_OK) status = long_prompt(&run->problems, &prompt, err);
     if (status == OPSM_OK) status = plan_memory(run, run->model, use == PROBLEMS_IMITATE, prompt, err);
     if (status == OPSM_OK) status = prepare_directory(run, err);
-    return status == OPSM_OK ? model_read(run->model, true, err) : status;
+    if (status == OPSM_OK) status = model_read(run->model, true, err);
+    if (status != OPSM_OK || !c->train.lora_init) return status;
+    status = adapter_load(run->model, c->train.lora_init, err);
+    return status == OPSM_OK ? model_publish(run->model, err) : status;
 }
 
 static opsm_status make_model(struct run *run, enum problems_use use, opsm_error *err) {
@@ -350,8 +354,29 @@ static opsm_status write_model(struct run *run, opsm_error *err) {
     opsm_status status = inputs_check_keys(&run->inputs, run->model, err);
     if (status == OPSM_OK) status = model_save(run->model, path, type, err);
     if (status == OPSM_OK) log_written(run, path, type);
-    if (status == OPSM_OK) log_peak(run);
     mem_free(path);
+    return status;
+}
+
+/* RUN/adapter.gguf and RUN/adapter/. */
+static opsm_status write_adapter(struct run *run, opsm_error *err) {
+    char *path = file_join(run->config->output, "adapter.gguf"), *dir = file_join(run->config->output, "adapter");
+    opsm_status status = path && dir ? OPSM_OK : mem_exhausted(err, "a file name", 0);
+    if (status == OPSM_OK) status = adapter_save_gguf(run->model, path, err);
+    if (status == OPSM_OK) status = adapter_save_peft(run->model, dir, run->config->model, err);
+    if (status == OPSM_OK) log_line(LOG_INFO, "wrote %s (llama.cpp) and %s (PEFT)", path, dir);
+    mem_free(path);
+    mem_free(dir);
+    return status;
+}
+
+static opsm_status write_results(struct run *run, opsm_error *err) {
+    bool adapted = run->model->lora.rank > 0;
+    enum config_saved what = run->config->train.save;
+    opsm_status status = OPSM_OK;
+    if (!adapted || what != SAVED_ADAPTER) status = write_model(run, err);
+    if (status == OPSM_OK && adapted && what != SAVED_MERGED) status = write_adapter(run, err);
+    if (status == OPSM_OK) log_peak(run);
     return status;
 }
 
@@ -368,7 +393,7 @@ static void run_close(struct run *run) {
 
 opsm_status run_end(struct run *run, opsm_status status, struct train_summary *summary, opsm_error *err) {
     if (status == OPSM_OK)
-        status = write_model(run, err);
+        status = write_results(run, err);
     else if (status == OPSM_INTERRUPTED)
         status = save_interrupted(run, err);
     run->summary.iterations = run->position.iteration;

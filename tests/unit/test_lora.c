@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/threads.h"
 #include "check.h"
+#include "model/adapter_file.h"
 #include "parity.h"
 #include "tiny_batch.h"
 #include <math.h>
@@ -294,6 +295,134 @@ static void merged_it_is_the_same_model(void **state) {
     }
 }
 
+/* In the order of a file's rows: what was merged into the tensor is scale * B A of adapter.gguf. */
+static void check_product(const struct tensor_source *base, const struct tensor_source *merged,
+                          const struct tensor_source *adapter, const char *name, double scale) {
+    char half[80];
+    const struct tensor_info *w = tensor_source_find(base, name), *v = tensor_source_find(merged, name);
+    snprintf(half, sizeof half, "%s.lora_a", name);
+    const struct tensor_info *a = tensor_source_find(adapter, half);
+    half[strlen(half) - 1] = 'b';
+    const struct tensor_info *b = tensor_source_find(adapter, half);
+    assert_true(w && v && a && b);
+    int64_t rows = w->shape[1], cols = w->shape[0], rank = a->shape[1];
+    assert_true(a->shape[0] == cols && b->shape[0] == rank && b->shape[1] == rows);
+    float *data = mem_alloc((size_t)(2 * rows * cols + rank * (rows + cols)), sizeof *data);
+    float *x = data, *y = x + rows * cols, *p = y + rows * cols, *q = p + rank * cols;
+    assert_ok(tensor_source_read(base, w, 0, rows * cols, x, &err));
+    assert_ok(tensor_source_read(merged, v, 0, rows * cols, y, &err));
+    assert_ok(tensor_source_read(adapter, a, 0, rank * cols, p, &err));
+    assert_ok(tensor_source_read(adapter, b, 0, rank * rows, q, &err));
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) {
+            double sum = 0;
+            for (int64_t k = 0; k < rank; k++) sum += (double)q[i * rank + k] * p[k * cols + j];
+            assert_near(y[i * cols + j], x[i * cols + j] + scale * sum, 1e-5);
+        }
+    mem_free(data);
+}
+
+static void its_gguf_is_in_the_order_of_the_model(void **state) {
+    (void)state;
+    static const char *const architectures[] = {"llama", "qwen3"};
+    for (int i = 0; i < 2; i++) {
+        struct model_config config = tiny_config(architectures[i]);
+        write_base(&config, 1.0f);
+        struct model *m = open_adapted(&all_linear, DTYPE_F32, true);
+        randomise_adapters(m, 0.3);
+        assert_ok(model_save(m, in_scratch("merged.gguf"), QUANT_F32, &err));
+        assert_ok(adapter_save_gguf(m, in_scratch("adapter.gguf"), &err));
+        model_free(m);
+        struct tensor_source *base, *merged, *adapter;
+        assert_ok(tensor_source_open(&base, in_scratch("base.gguf"), &err));
+        assert_ok(tensor_source_open(&merged, in_scratch("merged.gguf"), &err));
+        assert_ok(tensor_source_open(&adapter, in_scratch("adapter.gguf"), &err));
+        float alpha;
+        assert_ok(metadata_get_f32(&adapter->metadata, "adapter.lora.alpha", &alpha, &err));
+        assert_near(alpha, 6, 0);
+        const char *name = LORA_TARGETS;
+        for (int t = 0; t < LORA_N_TARGETS; t++, name += strcspn(name, "|") + 1) {
+            char tensor[64];
+            snprintf(tensor, sizeof tensor, "blk.1.%.*s.weight", (int)strcspn(name, "|"), name);
+            check_product(base, merged, adapter, tensor, 1.5);
+        }
+        tensor_source_close(base);
+        tensor_source_close(merged);
+        tensor_source_close(adapter);
+    }
+}
+
+static void it_is_read_as_it_was_written(void **state) {
+    (void)state;
+    const struct lora_config some = {.rank = 3, .alpha = 2, .rslora = true, .targets = 1 << 0 | 1 << 2 | 1 << 5};
+    struct model_config config = tiny_config("llama");
+    write_base(&config, 1.0f);
+    for (int i = 0; i < 2; i++) {
+        const struct lora_config *lora = i ? &some : &all_linear;
+        struct model *m = open_adapted(lora, DTYPE_F32, true), *back;
+        randomise_adapters(m, 0.3);
+        assert_ok(adapter_save_gguf(m, in_scratch("adapter.gguf"), &err));
+        assert_ok(adapter_save_peft(m, in_scratch("adapter"), "base", &err));
+        static const char *const files[] = {"adapter.gguf", "adapter"};
+        for (int k = 0; k < 2; k++) {
+            back = open_adapted(lora, DTYPE_F32, true);
+            assert_ok(adapter_load(back, in_scratch(files[k]), &err));
+            assert_memory_equal(back->adapters.values, m->adapters.values, parameters_bytes(&m->adapters));
+            model_free(back);
+        }
+        model_free(m);
+    }
+}
+
+static void refused(const struct lora_config *lora, const char *file, opsm_status status, const char *part) {
+    struct model *m = open_adapted(lora, DTYPE_F32, true);
+    assert_int_equal(adapter_load(m, in_scratch(file), &err), status);
+    if (!strstr(err.text, part)) print_error("%s\n", err.text);
+    assert_non_null(strstr(err.text, part));
+    model_free(m);
+}
+
+static void write_text(const char *name, const char *text) {
+    FILE *f = fopen(in_scratch(name), "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* Somebody's adapter is as hostile as any file. */
+static void another_adapter_is_refused(void **state) {
+    (void)state;
+    struct model_config config = tiny_config("llama");
+    write_base(&config, 1.0f);
+    struct lora_config lora = all_linear;
+    struct model *m = open_adapted(&lora, DTYPE_F32, true);
+    assert_ok(adapter_save_gguf(m, in_scratch("adapter.gguf"), &err));
+    assert_ok(adapter_save_peft(m, in_scratch("adapter"), NULL, &err));
+    lora.rank = 5;
+    refused(&lora, "adapter.gguf", OPSM_INVALID, "blk.0.attn_q.weight.lora_a is 4 x 64, expected 5 x 64");
+    refused(&lora, "adapter", OPSM_INVALID, "has rank 4, and train.lora 5");
+    lora = all_linear;
+    lora.alpha = 7;
+    refused(&lora, "adapter.gguf", OPSM_INVALID, "scales by 1.5, and train.lora by 1.75");
+    refused(&lora, "adapter", OPSM_INVALID, "scales by 1.5, and train.lora by 1.75");
+    lora = all_linear;
+    lora.targets = 1;
+    refused(&lora, "adapter.gguf", OPSM_INVALID, "has 28 tensors, expected 4");
+    refused(&lora, "adapter", OPSM_INVALID, "has 28 tensors, expected 4");
+    refused(&all_linear, "base.gguf", OPSM_MISSING, "adapter.lora.alpha");
+    refused(&all_linear, "nowhere.gguf", OPSM_IO, "nowhere.gguf");
+    write_text("adapter/adapter_config.json", "[");
+    refused(&all_linear, "adapter", OPSM_FORMAT, "expected a JSON object");
+    write_text("adapter/adapter_config.json", "{\"r\": \"4\", \"lora_alpha\": 6}");
+    refused(&all_linear, "adapter", OPSM_FORMAT, "expected numbers r and lora_alpha");
+    write_text("adapter/adapter_config.json", "{\"r\": 4, \"lora_alpha\": 6, \"use_dora\": true}");
+    refused(&all_linear, "adapter", OPSM_UNSUPPORTED, "use_dora");
+    m->adapters.values[5] = NAN;
+    assert_ok(adapter_save_gguf(m, in_scratch("adapter.gguf"), &err));
+    refused(&all_linear, "adapter.gguf", OPSM_NONFINITE, "not finite");
+    model_free(m);
+}
+
 /* As PEFT starts one. */
 static void it_starts_as_nothing(void **state) {
     (void)state;
@@ -340,6 +469,9 @@ int main(void) {
         cmocka_unit_test(sampler_and_trainer_agree_to_the_bit),
         cmocka_unit_test(without_it_the_model_is_as_it_was),
         cmocka_unit_test(merged_it_is_the_same_model),
+        cmocka_unit_test(its_gguf_is_in_the_order_of_the_model),
+        cmocka_unit_test(it_is_read_as_it_was_written),
+        cmocka_unit_test(another_adapter_is_refused),
         cmocka_unit_test(it_starts_as_nothing),
         cmocka_unit_test(too_much_is_refused),
     };
