@@ -177,7 +177,10 @@ void config_help(FILE *out, void (*settings)(FILE *out)) {
         fprintf(out, "%s (", key->path);
         config_key_print(&defaults, key, out);
         fprintf(out, ")\n    %s", key->doc);
-        if (key->choices) fprintf(out, " [%s]", key->choices);
+        if (key->kind == KEY_SET)
+            fprintf(out, " [%s]", config_key_words((char[CONFIG_WORDS_ROOM]){0}, key));
+        else if (key->choices)
+            fprintf(out, " [%s]", key->choices);
         if (key->kind == KEY_INT || key->kind == KEY_REAL || key->kind == KEY_PAIR) print_range(key, out);
         putc('\n', out);
     }

@@ -107,7 +107,7 @@ const struct config_key config_keys[] = {
         "train adapters of this rank beside the frozen matrices (LoRA), instead of all weights; 0: off"),
     REAL("train.lora.alpha", train.lora.alpha, 1e-6, 1e6, "what an adapter adds is scaled by alpha / rank"),
     {"train.lora.targets", KEY_SET, AT(train.lora.targets), 0, 0, "all-linear|" LORA_TARGETS,
-     "the matrices that are adapted, a list, or"},
+     "the matrices that are adapted"},
     {"train.lora.rslora", KEY_BOOL, AT(train.lora.rslora), 0, 0, NULL, "scale by alpha / sqrt(rank) (rsLoRA)"},
     TEXT("train.lora.init", train.lora_init,
          "adapter to start from: a GGUF file, or a directory of PEFT; rank, scale and targets must be its own"),
@@ -233,6 +233,18 @@ static uint32_t all_words(const struct config_key *key) {
     return bits;
 }
 
+const char *config_key_words(char out[CONFIG_WORDS_ROOM], const struct config_key *key) {
+    const char *word = key->choices, *between = "";
+    size_t n = 0;
+    while (*word && n < CONFIG_WORDS_ROOM) {
+        size_t length = strcspn(word, "|");
+        n += (size_t)snprintf(out + n, CONFIG_WORDS_ROOM - n, "%s%.*s", between, (int)length, word);
+        between = word == key->choices ? ", or a list of " : ", ";
+        word += length + (word[length] == '|');
+    }
+    return out;
+}
+
 static opsm_status set_choice(void *slot, const struct config_key *key, const char *text, opsm_error *err) {
     int i = choice_index(key->choices, text);
     if (i < 0) return opsm_fail(err, OPSM_INVALID, "%s: expected one of %s, found '%s'", key->path, key->choices, text);
@@ -247,9 +259,8 @@ static opsm_status set_words(uint32_t *slot, const struct config_key *key, const
     for (int i = 0; i < n && i < CONFIG_LIST_MAX; i++) {
         int word = choice_index(key->choices, items[i] ? items[i] : "");
         if (word < 0)
-            return opsm_fail(err, OPSM_INVALID, "%s: expected %.*s or a list of %s, found '%s'", key->path,
-                             (int)strcspn(key->choices, "|"), key->choices,
-                             key->choices + strcspn(key->choices, "|") + 1, items[i] ? items[i] : "");
+            return opsm_fail(err, OPSM_INVALID, "%s: expected %s, found '%s'", key->path,
+                             config_key_words((char[CONFIG_WORDS_ROOM]){0}, key), items[i] ? items[i] : "");
         bits |= word == 0 ? all_words(key) : 1u << (word - 1);
     }
     if (!bits) return opsm_fail(err, OPSM_INVALID, "%s: expected at least one word, found none", key->path);

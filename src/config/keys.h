@@ -38,6 +38,10 @@ extern const int config_n_reward_keys;
 /* NULL: unknown. */
 const struct config_key *config_key_find(const struct config_key *keys, int n_keys, const char *path);
 
+/* What a KEY_SET may be, for a person: "all, or a list of one, two". */
+enum { CONFIG_WORDS_ROOM = 256 };
+const char *config_key_words(char out[CONFIG_WORDS_ROOM], const struct config_key *key);
+
 /* The value of a key of the struct at `base` as YAML text. */
 void config_key_print(const void *base, const struct config_key *key, FILE *out);
 

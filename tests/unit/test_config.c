@@ -331,7 +331,7 @@ static void keys_that_contradict_each_other(void **state) {
             "train.save_type: expected one of f32|f16|bf16|q8_0");
     refused("train: {lora: {rnk: 8}}\n", "did you mean 'train.lora.rank'?");
     refused("train: {lora: {rank: -1}}\n", "expected a whole number from 0 to 4096, found -1");
-    refused("train: {lora: {rank: 8, targets: q_proj}}\n", "expected all-linear or a list of attn_q|attn_k|");
+    refused("train: {lora: {rank: 8, targets: q_proj}}\n", "expected all-linear, or a list of attn_q, attn_k, ");
     refused("train: {lora: {rank: 8, targets: [attn_q, 7]}}\n", "found '7'");
     refused("train: {lora: {rank: 8, targets: []}}\n", "expected at least one word, found none");
     refused("model: m\noutput: o\ntask: {name: x}\ntrain: {lora: {alpha: 8}}\n", "its rank is 0");
