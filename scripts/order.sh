@@ -37,6 +37,7 @@ symbols() {
     find "$build" -name '*.c.o' -path '*/src/*' ! -path '*opsm_shared*' ! -path '*/tests/*' | LC_ALL=C sort |
         while read -r object; do
             name=$(sed "s,.*/src/,,; s,CMakeFiles/[^/]*\.dir/,," <<<"$object")
+            [ -f "src/${name%.o}" ] || continue # left over from a source that has gone
             nm "$object" | awk -v name="${name%.c.o}" '{print name, $(NF - 1), $NF}'
         done
 }
