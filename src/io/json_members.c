@@ -63,19 +63,12 @@ opsm_status json_members_next(struct json_members *m, struct json_member *member
     return OPSM_OK;
 }
 
-/* What jansson says may quote the file: shown as printable ASCII. */
-static void make_printable(char *text) {
-    for (; *text; text++)
-        if (*text < 0x20 || *text >= 0x7f) *text = '?';
-}
-
 opsm_status json_members_parse(const struct json_members *m, json_t **value, struct text_view part) {
     json_error_t problem;
     *value = json_loadb(part.data, part.length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &problem);
     if (*value) return OPSM_OK;
     if (!problem.text[0] || json_error_code(&problem) == json_error_out_of_memory)
         return mem_exhausted(m->err, "a part of a JSON object", part.length);
-    make_printable(problem.text);
     size_t at = m->offset + (size_t)(part.data - m->text) + (size_t)(problem.position > 0 ? problem.position : 0);
     return opsm_fail(m->err, OPSM_FORMAT, "'%.150s', byte %zu: %s", m->file, at, problem.text);
 }

@@ -89,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     require(!file && status == err.code, "a refused file leaves no handle");
     require(status == OPSM_FORMAT || status == OPSM_UNSUPPORTED || status == OPSM_IO, "the bytes are to blame");
     require(strncmp(err.text, index ? "'/tmp/fuzz" : "'fuzz'", 6) == 0 || status == OPSM_IO, "the file is named");
-    for (const char *c = err.text; *c; c++) require(*c >= 0x20 && *c < 0x7f, "the sentence is printable");
+    for (const char *c = err.text; *c; c++)
+        require((unsigned char)*c >= 0x20 && *c != 0x7f, "the sentence is printable");
     return 0;
 }
