@@ -76,9 +76,13 @@ opsm_status model_adapt(struct model *m, const struct lora_config *config, uint6
     if (config->rank < 1 || !(config->targets & LORA_ALL))
         return opsm_fail(err, OPSM_INVALID, "adapters of rank %d on %s", config->rank,
                          config->targets & LORA_ALL ? "a model" : "no tensor at all");
+    model_layout_free(m);
+    m->n_linears = 0;
+    m->n_multiplied = 0;
     m->lora = *config;
     m->lora_seed = seed;
-    opsm_status status = parameters_reserve(&m->adapters, 2 * LORA_N_TARGETS * m->config.n_layers, err);
+    opsm_status status = model_layout(m, err); /* anew: frozen matrices are kept otherwise */
+    if (status == OPSM_OK) status = parameters_reserve(&m->adapters, 2 * LORA_N_TARGETS * m->config.n_layers, err);
     for (int32_t l = 0; l < m->config.n_layers && status == OPSM_OK; l++) {
         struct model_layer *layer = &m->layers[l];
         status = adapt_product(m, layer->qkv, l, 0, 2, err);

@@ -8,36 +8,56 @@
 enum { TENSORS_PER_LAYER = 14, LINEARS_PER_LAYER = 4, TENSORS_BESIDE = 3, LINEARS_BESIDE = 1 };
 
 /* "blk.<layer>.<what>" of GGUF, or <what> with layer -1. */
+static void make_name(char name[PARAMETER_NAME_MAX], int layer, const char *what) {
+    if (layer < 0)
+        snprintf(name, PARAMETER_NAME_MAX, "%s", what);
+    else
+        snprintf(name, PARAMETER_NAME_MAX, "blk.%d.%s", layer, what);
+}
+
 static int64_t tensor(struct model *m, int layer, const char *what, int64_t rows, int64_t cols, bool decay,
                       bool behind) {
     char name[PARAMETER_NAME_MAX];
-    if (layer < 0)
-        snprintf(name, sizeof name, "%s", what);
-    else
-        snprintf(name, sizeof name, "blk.%d.%s", layer, what);
+    make_name(name, layer, what);
     return (behind ? parameters_append : parameters_add)(&m->params, name, rows, cols, decay);
 }
 
+/* A matrix of a product, or more rows of the one before it. Frozen ones are kept as the products want them, and not
+ * here. */
+static int64_t weights(struct model *m, int layer, const char *what, int64_t rows, int64_t cols, bool behind) {
+    char name[PARAMETER_NAME_MAX];
+    if (m->lora.rank == 0) return tensor(m, layer, what, rows, cols, true, behind);
+    make_name(name, layer, what);
+    parameters_declare(&m->params, name, rows, cols);
+    return -1;
+}
+
 static int64_t matrix(struct model *m, int layer, const char *what, int64_t rows, int64_t cols) {
-    return tensor(m, layer, what, rows, cols, true, false);
+    return weights(m, layer, what, rows, cols, false);
 }
 
 static int64_t vector(struct model *m, int layer, const char *what, int64_t cols) {
     return tensor(m, layer, what, 1, cols, false, false);
 }
 
-/* More rows of the matrix, or elements of the vector, before it. */
 static void more_rows(struct model *m, int layer, const char *what, int64_t rows, int64_t cols) {
-    tensor(m, layer, what, rows, cols, true, true);
+    weights(m, layer, what, rows, cols, true);
 }
 
+/* More elements of the vector before it. */
 static void more_elements(struct model *m, int layer, const char *what, int64_t cols) {
     tensor(m, layer, what, 1, cols, false, true);
 }
 
+/* Of the matrix that was listed last, and rows that will follow it. */
 static struct linear *product(struct model *m, int64_t n_out, int64_t n_in, int64_t weight) {
     struct linear *linear = &m->linears[m->n_linears++];
-    *linear = (struct linear){.n_out = n_out, .n_in = n_in, .params = &m->params, .weight = weight, .bias = -1};
+    *linear = (struct linear){.n_out = n_out,
+                              .n_in = n_in,
+                              .params = &m->params,
+                              .weight = weight,
+                              .tensor = m->params.n_tensors - 1,
+                              .bias = -1};
     m->n_multiplied += n_out * n_in;
     return linear;
 }
@@ -76,7 +96,7 @@ opsm_status model_layout(struct model *m, opsm_error *err) {
     m->layers = mem_zalloc((size_t)c->n_layers, sizeof *m->layers);
     m->linears = mem_zalloc(n_linears, sizeof *m->linears);
     if (!m->layers || !m->linears) return mem_exhausted(err, "the list of products", n_linears * sizeof *m->linears);
-    m->embedding = matrix(m, -1, "token_embd.weight", c->n_vocab, c->dim);
+    m->embedding = tensor(m, -1, "token_embd.weight", c->n_vocab, c->dim, true, false);
     for (int l = 0; l < c->n_layers; l++) layout_layer(m, l);
     m->output_norm = vector(m, -1, "output_norm.weight", c->dim);
     int64_t head = c->tied ? m->embedding : matrix(m, -1, "output.weight", c->n_vocab, c->dim);

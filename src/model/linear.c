@@ -20,7 +20,7 @@ size_t linear_bytes(int64_t n_weights, enum dtype type, bool trained) {
 
 opsm_status linear_publish(struct linear *l, opsm_error *err) {
     opsm_status status = OPSM_OK;
-    if (!l->fixed) status = gemm_weight_pack(l->packed, l->params->values + l->weight, err);
+    if (!l->fixed && l->weight >= 0) status = gemm_weight_pack(l->packed, l->params->values + l->weight, err);
     return status == OPSM_OK && l->lora.params ? lora_publish(&l->lora, err) : status;
 }
 

@@ -14,7 +14,8 @@
 struct linear {
     int64_t n_out, n_in;
     struct parameters *params;  /* the block of weight and bias, and of their gradients; borrowed */
-    int64_t weight;             /* [n_out, n_in] there */
+    int64_t weight;             /* [n_out, n_in] there; -1: frozen, kept in `packed` alone */
+    int32_t tensor;             /* the first of the tensors whose rows it has, in the list of params */
     int64_t bias;               /* [n_out] there; -1: none */
     enum dtype type;            /* of the products' inputs */
     struct gemm_weight *packed; /* the published weights as the products want them; NULL before linear_create */

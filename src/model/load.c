@@ -85,10 +85,9 @@ static bool is_turned(const struct model *m, const struct tensor_source *source,
     return !source->rotate_half && model_is_interleaved(m, t);
 }
 
-/* Rows [first, first + n) of a matrix to where they belong. */
+/* Rows [first, first + n) of a matrix to where they belong in `base`, its own. */
 static opsm_status read_rows(const struct model *m, const struct tensor_source *source, const struct tensor_info *from,
-                             const struct parameter *t, int64_t first, int64_t n, opsm_error *err) {
-    float *base = m->params.values + t->offset;
+                             const struct parameter *t, int64_t first, int64_t n, float *base, opsm_error *err) {
     if (!is_turned(m, source, t)) {
         float *out = base + first * t->cols;
         opsm_status status = tensor_source_read(source, from, first * t->cols, n * t->cols, out, err);
@@ -103,8 +102,9 @@ static opsm_status read_rows(const struct model *m, const struct tensor_source *
     return OPSM_OK;
 }
 
-static opsm_status read_matrix(const struct model *m, const struct tensor_source *source,
-                               const struct tensor_info *from, const struct parameter *t, opsm_error *err) {
+opsm_status model_read_matrix(const struct model *m, const struct parameter *t, float *out, opsm_error *err) {
+    const struct tensor_source *source = m->source;
+    const struct tensor_info *from = tensor_source_find(source, t->name);
     int64_t step = t->cols < TASK_FLOATS ? TASK_FLOATS / t->cols : 1;
     int64_t n_tasks = (t->rows + step - 1) / step, worst = n_tasks;
     opsm_status status = OPSM_OK;
@@ -112,7 +112,7 @@ static opsm_status read_matrix(const struct model *m, const struct tensor_source
     for (int64_t task = 0; task < n_tasks; task++) {
         int64_t first = task * step, n = t->rows - first < step ? t->rows - first : step;
         opsm_error here = {0};
-        opsm_status code = read_rows(m, source, from, t, first, n, &here);
+        opsm_status code = read_rows(m, source, from, t, first, n, out, &here);
         if (code == OPSM_OK) continue;
 #pragma omp critical(model_read_matrix)
         if (task < worst) { /* report the first bad place, whichever thread met it */
@@ -137,15 +137,56 @@ static opsm_status read_vector(const struct model *m, const struct tensor_source
     return OPSM_OK;
 }
 
+/* W [n_out, n_in] of a product, tensor after tensor. */
+static opsm_status read_product(const struct model *m, const struct linear *l, float *w, opsm_error *err) {
+    const struct parameter *t = &m->params.tensors[l->tensor];
+    opsm_status status = OPSM_OK;
+    for (int64_t row = 0; row < l->n_out && status == OPSM_OK; row += t++->rows)
+        status = model_read_matrix(m, t, w + row * l->n_in, err);
+    return status;
+}
+
+/* The frozen matrices, one product's at a time: their hash, and (`lay_out`) into their layouts. */
+static opsm_status read_frozen(const struct model *m, bool lay_out, uint64_t *sum, opsm_error *err) {
+    opsm_status status = OPSM_OK;
+    *sum = 0;
+    for (int32_t i = 0; i < m->n_linears && status == OPSM_OK; i++) {
+        struct linear *l = &m->linears[i];
+        if (l->weight >= 0) continue;
+        size_t n = (size_t)(l->n_out * l->n_in);
+        log_phase("loading", (double)i / m->n_linears, 1);
+        float *w = mem_alloc(n, sizeof *w);
+        if (!w) return mem_exhausted(err, "a matrix", n * sizeof *w);
+        status = read_product(m, l, w, err);
+        if (status == OPSM_OK) *sum = *sum * 31 + record_sum(w, n * sizeof *w);
+        if (status == OPSM_OK && lay_out) status = gemm_weight_pack(l->packed, w, err);
+        mem_free(w);
+        tensor_source_drop_pages(m->source);
+    }
+    return status;
+}
+
+opsm_status model_check_frozen(const struct model *m, opsm_error *err) {
+    uint64_t sum;
+    opsm_status status = read_frozen(m, false, &sum, err);
+    if (status != OPSM_OK || sum == m->frozen_sum) return status;
+    return opsm_fail(
+        err, OPSM_IO,
+        "'%s' was written over while the run went on, and its weights are no longer those that the adapters "
+        "belong to; bring back what it was, and repeat the command",
+        tensor_source_path(m->source));
+}
+
 static opsm_status read_tensors(struct model *m, const struct tensor_source *source, opsm_error *err) {
     for (int i = 0; i < m->params.n_tensors; i++) {
         const struct parameter *t = &m->params.tensors[i];
-        const struct tensor_info *from = tensor_source_find(source, t->name);
+        if (t->offset < 0) continue;
         log_phase("loading", (double)i / m->params.n_tensors, 1);
-        opsm_status status = t->decay ? read_matrix(m, source, from, t, err) : read_vector(m, source, from, t, err);
+        opsm_status status = t->decay ? model_read_matrix(m, t, m->params.values + t->offset, err)
+                                      : read_vector(m, source, tensor_source_find(source, t->name), t, err);
         if (status != OPSM_OK) return status;
     }
-    return OPSM_OK;
+    return read_frozen(m, true, &m->frozen_sum, err);
 }
 
 opsm_status model_inspect(const struct tensor_source *source, struct model_config *config, int64_t *n_weights,

@@ -12,6 +12,9 @@ struct model *model_new(struct tensor_source *source, enum dtype precision, opsm
 /* Memory for parameters, products and inv_freq, once the layout stands. */
 opsm_status model_allocate(struct model *model, bool trainable, opsm_error *err);
 
+/* A matrix of the model's file into out [rows, cols], in our order of rows. */
+opsm_status model_read_matrix(const struct model *model, const struct parameter *tensor, float *out, opsm_error *err);
+
 /* Initial values of the adapters. */
 void model_adapters_start(struct model *model);
 

@@ -49,6 +49,7 @@ struct model {
     int64_t n_multiplied;           /* weights of all products */
     struct lora_config lora;        /* rank 0: no adapters */
     uint64_t lora_seed;             /* of their A */
+    uint64_t frozen_sum;            /* hash of the frozen matrices as they were read */
     int64_t n_adapted, lora_width;  /* weights of the adapters' products; columns of the widest */
     int64_t embedding, output_norm; /* offsets in params: [n_vocab, dim], [dim] */
     uint64_t version;               /* counts model_publish */
@@ -71,6 +72,9 @@ opsm_status model_read(struct model *model, bool trainable, opsm_error *err);
 /* Between the two: the weights will be frozen, and adapters beside them trained. A starts at random, B at zero: the model
  * is the one that was read until it is trained. Refuses a rank that is larger than a side of a matrix. */
 opsm_status model_adapt(struct model *model, const struct lora_config *config, uint64_t seed, opsm_error *err);
+
+/* OPSM_IO when the file of the model, whose frozen matrices are read again to merge them, has others than at first. */
+opsm_status model_check_frozen(const struct model *model, opsm_error *err);
 
 /* With the adapters or without them: the model that was read, which is the reference. */
 void model_switch_adapters(struct model *model, bool on);

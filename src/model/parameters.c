@@ -11,11 +11,19 @@ opsm_status parameters_reserve(struct parameters *p, int32_t n, opsm_error *err)
     return p->tensors ? OPSM_OK : mem_exhausted(err, "the list of tensors", (size_t)n * sizeof *p->tensors);
 }
 
-static int64_t place(struct parameters *p, int64_t offset, const char *name, int64_t rows, int64_t cols, bool decay) {
+static void list(struct parameters *p, int64_t offset, const char *name, int64_t rows, int64_t cols, bool decay) {
     struct parameter *t = &p->tensors[p->n_tensors++];
     *t = (struct parameter){.offset = offset, .rows = rows, .cols = cols, .decay = decay};
     snprintf(t->name, sizeof t->name, "%s", name);
     p->n_weights += rows * cols;
+}
+
+void parameters_declare(struct parameters *p, const char *name, int64_t rows, int64_t cols) {
+    list(p, -1, name, rows, cols, true);
+}
+
+static int64_t place(struct parameters *p, int64_t offset, const char *name, int64_t rows, int64_t cols, bool decay) {
+    list(p, offset, name, rows, cols, decay);
     p->size = (offset + rows * cols + ALIGN - 1) / ALIGN * ALIGN;
     return offset;
 }

@@ -16,7 +16,7 @@ enum { PARAMETER_NAME_MAX = 64 };
 /* A tensor of the block: [rows, cols] row-major, or [cols] with rows == 1. */
 struct parameter {
     char name[PARAMETER_NAME_MAX]; /* as in GGUF */
-    int64_t offset;                /* floats from the block's start; every matrix of its own is 16-float aligned */
+    int64_t offset; /* floats from the block's start; every matrix of its own is 16-float aligned. -1: kept elsewhere */
     int64_t rows, cols;
     bool decay; /* matrices decay, norms and biases do not */
 };
@@ -38,6 +38,9 @@ opsm_status parameters_reserve(struct parameters *p, int32_t n, opsm_error *err)
 int64_t parameters_add(struct parameters *p, const char *name, int64_t rows, int64_t cols, bool decay);
 /* Right behind the tensor before it, which together with this one is one matrix of a fused product. */
 int64_t parameters_append(struct parameters *p, const char *name, int64_t rows, int64_t cols, bool decay);
+
+/* One that counts as a weight and takes no room here. */
+void parameters_declare(struct parameters *p, const char *name, int64_t rows, int64_t cols);
 
 /* Then the memory: values, zero; with `trained` gradients, too. */
 opsm_status parameters_allocate(struct parameters *p, bool trained, opsm_error *err);

@@ -7,6 +7,7 @@
 #include "io/gguf.h"
 #include "model/config.h"
 #include "model/layout.h"
+#include "model/load.h"
 
 /* Numbers of general.file_type (llama_ftype). */
 static opsm_status file_type(enum quant_type type, uint32_t *number, opsm_error *err) {
@@ -74,15 +75,16 @@ static opsm_status put_values(struct gguf_writer *w, const struct model *m, cons
     return status;
 }
 
+/* Frozen matrices, the only ones that are adapted, are read again. */
 static opsm_status put(struct gguf_writer *w, const struct model *m, const struct parameter *t, opsm_error *err) {
+    if (t->offset >= 0) return put_values(w, m, t, m->params.values + t->offset, err);
     int64_t n = t->rows * t->cols;
-    const float *values = m->params.values + t->offset;
-    if (m->lora.rank == 0) return put_values(w, m, t, values, err);
     float *merged = mem_alloc((size_t)n, sizeof *merged);
     if (!merged) return mem_exhausted(err, t->name, (size_t)n * sizeof *merged);
-    memcpy(merged, values, (size_t)n * sizeof *merged);
-    model_merge(m, t, merged);
-    opsm_status status = put_values(w, m, t, merged, err);
+    opsm_status status = model_read_matrix(m, t, merged, err);
+    tensor_source_drop_pages(m->source);
+    if (status == OPSM_OK) model_merge(m, t, merged);
+    if (status == OPSM_OK) status = put_values(w, m, t, merged, err);
     mem_free(merged);
     return status;
 }

@@ -26,7 +26,7 @@ static void take_keys(struct inputs *inputs, const struct model *model) {
 opsm_status inputs_take(struct inputs *inputs, const struct run_config *config, const struct model *model,
                         const struct data_source *source, opsm_error *err) {
     *inputs = (struct inputs){.model = config->model ? config->model : "(fresh)"};
-    inputs->weights = record_sum(model->params.values, parameters_bytes(&model->params));
+    inputs->weights = record_sum(model->params.values, parameters_bytes(&model->params)) ^ model->frozen_sum;
     if (config->train.lora_init) /* its content counts, too */
         inputs->weights ^= record_sum(model->adapters.values, parameters_bytes(&model->adapters));
     take_keys(inputs, model);

@@ -352,6 +352,7 @@ static opsm_status write_model(struct run *run, opsm_error *err) {
     char *path = file_join(run->config->output, "model.gguf");
     if (!path) return mem_exhausted(err, "a file name", 0);
     opsm_status status = inputs_check_keys(&run->inputs, run->model, err);
+    if (status == OPSM_OK && run->model->lora.rank > 0) status = model_check_frozen(run->model, err);
     if (status == OPSM_OK) status = model_save(run->model, path, type, err);
     if (status == OPSM_OK) log_written(run, path, type);
     mem_free(path);

@@ -423,6 +423,26 @@ static void another_adapter_is_refused(void **state) {
     model_free(m);
 }
 
+/* Frozen matrices are kept as the products want them, and merged from the file: that must be the same one still. */
+static void a_model_written_over_is_noticed(void **state) {
+    (void)state;
+    struct model_config config = tiny_config("llama");
+    write_base(&config, 1.0f);
+    struct model *m = open_adapted(&all_linear, DTYPE_BF16, true);
+    assert_true(m->params.size < m->params.n_weights / 2);
+    assert_ok(model_check_frozen(m, &err));
+    const struct tensor_info *t = tensor_source_find(m->source, "blk.1.ffn_down.weight");
+    long at = (long)(t->data - (const uint8_t *)m->source->map.data);
+    FILE *f = fopen(in_scratch("base.gguf"), "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    fputc(t->data[0] ^ 1, f);
+    fclose(f);
+    assert_int_equal(model_check_frozen(m, &err), OPSM_IO);
+    assert_non_null(strstr(err.text, "was written over"));
+    model_free(m);
+}
+
 /* As PEFT starts one. */
 static void it_starts_as_nothing(void **state) {
     (void)state;
@@ -472,6 +492,7 @@ int main(void) {
         cmocka_unit_test(its_gguf_is_in_the_order_of_the_model),
         cmocka_unit_test(it_is_read_as_it_was_written),
         cmocka_unit_test(another_adapter_is_refused),
+        cmocka_unit_test(a_model_written_over_is_noticed),
         cmocka_unit_test(it_starts_as_nothing),
         cmocka_unit_test(too_much_is_refused),
     };
