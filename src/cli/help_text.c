@@ -213,7 +213,8 @@ static const struct cli_text texts[] = {
     {"bench", "gemm|generate|train|objective [MODEL] [options] [key=value ...]",
      "throughput and share of the machine's ceiling",
      "Measures tokens a second of generation or training, the products of a model's shapes, or the objective alone, "
-     "each beside what this machine can do, measured in the same run. MODEL is a GGUF file or the directory of a run; "
+     "each beside what this machine can do, measured in the same run. MODEL is a GGUF file, a Hugging Face directory "
+     "or that of a run; "
      "gemm without it measures the ceiling alone, objective takes keys of the objective instead.\n\n"
      "  --prompt N           generate, train: tokens of a prompt (default 48, less where the context is short)\n"
      "  --tokens N           generate, train: tokens of a response (default 64, less where the context is short)\n"

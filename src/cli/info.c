@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/info_run.h"
 #include "cli/options.h"
+#include "io/hf.h"
 #include "train/memory.h"
 
 enum { TYPES_MAX = 64 };
@@ -145,6 +146,7 @@ static opsm_status info_directory(const char *path, bool tensors, opsm_error *er
     mem_free(config);
     mem_free(model);
     if (status != OPSM_OK || alone) return status;
+    if (hf_is_directory(path)) return info_file(path, tensors, err);
     status = info_run(path, &model, err);
     if (status == OPSM_OK && model) {
         putchar('\n');
@@ -157,7 +159,7 @@ static opsm_status info_directory(const char *path, bool tensors, opsm_error *er
 int cmd_info(int argc, char **argv) {
     const char *path = NULL;
     bool tensors = false;
-    static const char *const names[] = {"the model (a GGUF file or the directory of a run)"};
+    static const char *const names[] = {"the model (a GGUF file, a Hugging Face directory or that of a run)"};
     const struct option table[] = {{"--tensors", OPTION_FLAG, &tensors, 0, 0}, {NULL, OPTION_FLAG, NULL, 0, 0}};
     int code = options_read(argc, argv, table, &path, 1, names);
     if (code) return code;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
+#include "io/hf.h"
 #include "train/checkpoint.h"
 #include "train/fresh.h"
 #include <inttypes.h>
@@ -31,10 +32,11 @@ opsm_status cli_run_config_path(const char *run, char **path, opsm_error *err) {
     if (there)
         return opsm_fail(err, OPSM_INVALID,
                          "'%s' is the directory of a laboratory: name one of its runs, %s/ARM/seed-1", run, run);
-    return opsm_fail(err, OPSM_INVALID,
-                     "'%s' is a directory, but not that of a run: expected model.gguf or config.yaml in it, found "
-                     "neither",
-                     run);
+    return opsm_fail(
+        err, OPSM_INVALID,
+        "'%s' is a directory, but neither that of a run (config.yaml, model.gguf) nor a Hugging Face model "
+        "(config.json)",
+        run);
 }
 
 /* The model of a file, with the adapters of the run. */
@@ -118,6 +120,7 @@ static opsm_status load_directory(struct model **model, char *path, enum dtype p
     bool there;
     opsm_status status = find(path, "model.gguf", &file, &there, err);
     if (status != OPSM_OK) return status;
+    if (!there && hf_is_directory(path)) return model_load(model, path, precision, trainable, err);
     if (!there) return load_checkpoint(model, path, cli_cut_checkpoint(path), precision, trainable, err);
     log_line(LOG_INFO, "model: %s", file);
     status = model_load(model, file, precision, trainable, err);

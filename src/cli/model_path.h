@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a person may name where a command wants a model: a GGUF file, the output directory of a run, or one of a run's
- * checkpoints. The model of a run is its model.gguf or, as long as there is none, the weights of its newest checkpoint.
+ * What a person may name where a command wants a model: a GGUF file, a Hugging Face directory, the output directory of a
+ * run, or one of a run's checkpoints. The model of a run is its model.gguf or, as long as there is none, the weights of its newest checkpoint.
  */
 #ifndef OPSM_CLI_MODEL_PATH_H
 #define OPSM_CLI_MODEL_PATH_H

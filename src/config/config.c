@@ -76,7 +76,8 @@ static opsm_status check_lora(const struct run_config *config, opsm_error *err) 
 opsm_status config_check(const struct run_config *config, opsm_error *err) {
     opsm_status status;
     if (!config->model && !config->sft.init.dim)
-        return opsm_fail(err, OPSM_INVALID, "model: expected the path of a GGUF file, found nothing");
+        return opsm_fail(err, OPSM_INVALID,
+                         "model: expected the path of a GGUF file or a Hugging Face directory, found nothing");
     if (!config->output || !*config->output)
         return opsm_fail(err, OPSM_INVALID, "output: expected a directory for the run, found nothing");
     if (!config->task.name == !config->data.file)

@@ -21,7 +21,7 @@
 
 /* In the order of the written configuration; keys of one section stand together. */
 const struct config_key config_keys[] = {
-    TEXT("model", model, "GGUF file to start from"),
+    TEXT("model", model, "GGUF file or Hugging Face directory to start from"),
     TEXT("output", output, "directory of the run: metrics, checkpoints, the resulting model"),
     {"seed", KEY_SEED, AT(seed), 0, 0, NULL, "seed of every random choice"},
     CHOICE("precision", precision, "f32|bf16", "format of GEMM inputs; everything else is f32"),

@@ -40,24 +40,32 @@ static struct text_view take(struct json_members *m, size_t end) {
     return part;
 }
 
-static opsm_status close_object(struct json_members *m) {
+static opsm_status close_whole(struct json_members *m) {
     m->at++;
-    return next_mark(m) == '\0' && m->at == m->length ? OPSM_OK : expected(m, "nothing behind the object");
+    if (next_mark(m) == '\0' && m->at == m->length) return OPSM_OK;
+    return expected(m, m->list ? "nothing behind the list" : "nothing behind the object");
 }
 
-opsm_status json_members_next(struct json_members *m, struct json_member *member) {
-    char mark = next_mark(m);
-    *member = (struct json_member){0};
-    if (!m->started && mark != '{') return expected(m, "a JSON object");
-    if (m->started && mark != ',' && mark != '}') return expected(m, "',' or '}'");
-    if (mark != '}') m->at++;
-    member->end = mark == '}' || (mark == '{' && next_mark(m) == '}');
-    m->started = true;
-    if (member->end) return close_object(m);
+/* The key and its colon. */
+static opsm_status take_key(struct json_members *m, struct json_member *member) {
     if (next_mark(m) != '"') return expected(m, "a name in quotes");
     member->key = take(m, string_end(m, m->at));
     if (next_mark(m) != ':') return expected(m, "':'");
     m->at++;
+    return OPSM_OK;
+}
+
+opsm_status json_members_next(struct json_members *m, struct json_member *member) {
+    char mark = next_mark(m), open = m->list ? '[' : '{', close = m->list ? ']' : '}';
+    *member = (struct json_member){0};
+    if (!m->started && mark != open) return expected(m, m->list ? "a JSON list" : "a JSON object");
+    if (m->started && mark != ',' && mark != close) return expected(m, m->list ? "',' or ']'" : "',' or '}'");
+    if (mark != close) m->at++;
+    member->end = mark == close || (mark == open && next_mark(m) == close);
+    m->started = true;
+    if (member->end) return close_whole(m);
+    opsm_status status = m->list ? OPSM_OK : take_key(m, member);
+    if (status != OPSM_OK) return status;
     next_mark(m);
     member->value = take(m, value_end(m, m->at));
     return OPSM_OK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The members of a large JSON object, one at a time: while one is looked at, the rest costs no memory, however hostile.
+ * The members of a large JSON object, or list, one at a time: while one is looked at, the rest costs no memory, however hostile.
  *
  *   struct json_members m = {.text = text, .length = length, .file = path, .err = err};
  *   while ((status = json_members_next(&m, &member)) == OPSM_OK && !member.end)
@@ -21,6 +21,7 @@ struct json_members {
     opsm_error *err;
     size_t at; /* of what comes next */
     bool started;
+    bool list; /* it is a list: members without keys */
 };
 
 struct json_member {

@@ -76,9 +76,13 @@ opsm_status safetensors_read(const struct safetensors *file, const struct safete
 /* Gives the pages of the maps back to the system; they come again from the files when they are asked for. */
 void safetensors_drop_pages(const struct safetensors *file);
 
-/* Fills a new source with the tensors of a model under their GGUF names; metadata it has none. On failure it is to be
- * closed. */
-opsm_status safetensors_fill(struct tensor_source *source, const char *path, opsm_error *err);
+/* Fills a new source with the tensors of a model under their GGUF names; metadata it has none. `tied`: a head in the file
+ * does not count. On failure it is to be closed. */
+opsm_status safetensors_fill(struct tensor_source *source, const char *path, bool tied, opsm_error *err);
+
+/* One more tensor, once, behind those: `values`, borrowed. */
+opsm_status safetensors_fill_floats(struct tensor_source *source, const char *name, const float *values, int64_t n,
+                                    opsm_error *err);
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 

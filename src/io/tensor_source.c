@@ -2,6 +2,7 @@
 #include "io/tensor_source.h"
 #include "base/mem.h"
 #include "io/gguf.h"
+#include "io/hf.h"
 #include "io/quote.h"
 #include "io/safetensors.h"
 #include <string.h>
@@ -32,7 +33,8 @@ static opsm_status finish(struct tensor_source **result, opsm_status status) {
 opsm_status tensor_source_open(struct tensor_source **result, const char *path, opsm_error *err) {
     opsm_status status = tensor_source_create(result, path, err);
     if (status != OPSM_OK) return status;
-    if (safetensors_is_path(path)) return finish(result, safetensors_fill(*result, path, err));
+    if (hf_is_directory(path)) return finish(result, hf_read(*result, path, err));
+    if (safetensors_is_path(path)) return finish(result, safetensors_fill(*result, path, false, err));
     struct file_map *map = &(*result)->map;
     status = file_map_open(map, path, err);
     if (status == OPSM_OK) status = gguf_read(*result, map->data, map->size, err);
@@ -50,6 +52,7 @@ void tensor_source_close(struct tensor_source *source) {
     metadata_free(&source->metadata);
     name_map_free(&source->names);
     mem_free(source->tensors);
+    mem_free(source->rope_factors);
     file_map_close(&source->map);
     safetensors_close(source->safetensors);
     mem_free(source);

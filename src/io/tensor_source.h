@@ -38,10 +38,12 @@ struct tensor_source {
     struct name_map names;
     struct file_map map;             /* of a GGUF file; empty where the bytes belong to the caller */
     struct safetensors *safetensors; /* what the tensors are views of instead; NULL for GGUF */
+    float *rope_factors;             /* the values of rope_freqs.weight where no file has them; owned */
     bool rotate_half;                /* rows of queries and keys lie as Hugging Face has them, in halves of each head */
 };
 
-/* A GGUF file; or a directory, or *.safetensors or its index, as safetensors_open takes them. */
+/* A GGUF file; or a Hugging Face directory; or tensors alone, without metadata: a directory, *.safetensors or its index,
+ * as safetensors_open takes them. */
 opsm_status tensor_source_open(struct tensor_source **source, const char *path, opsm_error *err);
 
 /* The same over the bytes of a GGUF file that the caller keeps alive. `name` is used in sentences. */

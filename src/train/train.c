@@ -41,7 +41,9 @@ static opsm_status check_sizes(const struct run_config *c, opsm_error *err) {
         return opsm_fail(err, OPSM_INVALID,
                          "surrogate dpo pairs the responses of a group, but %d minibatches would cut %d groups apart",
                          c->schedule.minibatches, c->rollout.prompts);
-    if (!c->model) return opsm_fail(err, OPSM_INVALID, "model: expected the path of a GGUF file, found nothing");
+    if (!c->model)
+        return opsm_fail(err, OPSM_INVALID,
+                         "model: expected the path of a GGUF file or a Hugging Face directory, found nothing");
     if (c->rollout.temperature <= 0)
         return opsm_fail(err, OPSM_INVALID, "rollout.temperature is 0: a group would be one response, repeated");
     return OPSM_OK;

@@ -77,7 +77,7 @@ code() {
 mkdir -p empty lab
 echo '{}' >lab/lab.json
 code 2 generate empty -p 1
-grep -q "not that of a run" log || fail "$(cat log)"
+grep -q "neither that of a run" log || fail "$(cat log)"
 code 2 info lab
 code 2 info empty
 code 2 generate lab -p 1
