@@ -1,18 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Renders conversations with chat templates as transformers does.
-
-make_chat.py > tests/golden/chat.json             the golden file of the unit test, from the templates in chat/
-make_chat.py --compare RENDER_CHAT FILE...        real templates (.jinja, or the one inside a .gguf) against ours: every
-                                                  one is either refused or renders the same
-
-Needs transformers; gguf for .gguf files.
+"""Renders conversations with chat templates as transformers does: make_chat.py > tests/golden/chat.json, the golden file of
+the unit test, from the templates in chat/. Needs transformers. compare_templates.py looks at many more.
 """
 import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
@@ -64,35 +57,5 @@ def golden() -> None:
     print()
 
 
-def source_of(path: pathlib.Path) -> str:
-    if path.suffix != ".gguf":
-        return path.read_text()
-    import gguf
-    return gguf.GGUFReader(path).fields["tokenizer.chat_template"].contents()
-
-
-def compare(program: str, paths: list[pathlib.Path]) -> int:
-    wrong = 0
-    for path in paths:
-        source = source_of(path)
-        with tempfile.NamedTemporaryFile("w", suffix=".jinja") as file:
-            file.write(source)
-            file.flush()
-            run = subprocess.run([program, file.name], input=json.dumps([as_json(c) for c in CONVERSATIONS]),
-                                 capture_output=True, text=True)
-        if run.returncode == 3:
-            print(f"{path.name:60} refused")
-            continue
-        mine, theirs = json.loads(run.stdout), [render(source, c) for c in CONVERSATIONS]
-        bad = [i for i, (a, b) in enumerate(zip(mine, theirs)) if a != b]
-        wrong += len(bad)
-        print(f"{path.name:60} {len(theirs) - len(bad)} of {len(theirs)} equal")
-        for i in bad[:3]:
-            print(f"    {CONVERSATIONS[i]}\n      ours   {mine[i]!r}\n      theirs {theirs[i]!r}")
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--compare"]:
-        sys.exit(compare(sys.argv[2], [pathlib.Path(p) for p in sys.argv[3:]]))
     golden()
