@@ -51,7 +51,8 @@ void config_free(struct run_config *config) {
 
 static opsm_status check_lora(const struct run_config *config, opsm_error *err) {
     const struct lora_config *lora = &config->train.lora;
-    bool asked = config->train.lora_init || lora->alpha != 16 || lora->rslora || lora->targets != LORA_ALL;
+    bool asked = config->train.lora_init || lora->base != LORA_BASE_PACKED || lora->alpha != 16 || lora->rslora ||
+                 lora->targets != LORA_ALL;
     if (lora->rank == 0 && asked)
         return opsm_fail(err, OPSM_INVALID,
                          "train.lora is given, but its rank is 0: all weights would be trained; set train.lora.rank, "

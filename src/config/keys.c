@@ -109,6 +109,9 @@ const struct config_key config_keys[] = {
     {"train.lora.targets", KEY_SET, AT(train.lora.targets), 0, 0, "all-linear|" LORA_TARGETS,
      "the matrices that are adapted"},
     {"train.lora.rslora", KEY_BOOL, AT(train.lora.rslora), 0, 0, NULL, "scale by alpha / sqrt(rank) (rsLoRA)"},
+    CHOICE("train.lora.base", train.lora.base, "packed|file",
+           "frozen matrices are laid out for the products, forward and backward, or kept in the file's own format and "
+           "decoded in every product: the same bits, less memory, slower"),
     TEXT("train.lora.init", train.lora_init,
          "adapter to start from: a GGUF file, or a directory of PEFT; rank, scale and targets must be its own"),
 

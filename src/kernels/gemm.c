@@ -28,6 +28,8 @@ struct gemm_weight {
     int64_t n_out, n_in;
     enum dtype type, compute;
     bool packed, has_backward;
+    struct gemm_blocks parts[GEMM_BLOCKS_MAX];
+    int n_parts; /* 0: it is packed */
     struct side forward, backward;
 };
 
@@ -78,14 +80,18 @@ static opsm_status side_create(struct side *side, const struct gemm_weight *weig
     opsm_status status = gemm_cut_make(cut, GEMM_ROWS, outs, inner, weight->compute, true, err);
     if (status != OPSM_OK) return status;
     bool rounded = weight->type != weight->compute;
-    status = gemm_packer_get(&side->pack_full, cut->full, DTYPE_F32, stride_inner, stride_outs, rounded, err);
+    /* Decoded, a slice of columns stands by itself: its rows are as long as it is wide. */
+    bool alone = weight->n_parts > 0 && stride_outs == 1;
+    int64_t full = alone ? cut->width : stride_inner, tail = alone ? cut->tail_width : stride_inner;
+    status = gemm_packer_get(&side->pack_full, cut->full, DTYPE_F32, full, stride_outs, rounded, err);
     if (status == OPSM_OK && cut->tail)
-        status = gemm_packer_get(&side->pack_tail, cut->tail, DTYPE_F32, stride_inner, stride_outs, rounded, err);
+        status = gemm_packer_get(&side->pack_tail, cut->tail, DTYPE_F32, tail, stride_outs, rounded, err);
     if (status != OPSM_OK) return status;
     common_tiles(side);
     plan_rest(side);
     side->source_step = cut->width * stride_outs;
     side->slice_stride = gemm_cut_stride(cut);
+    if (weight->n_parts > 0) return OPSM_OK;
     side->packed = mem_alloc((size_t)cut->count, side->slice_stride);
     return side->packed ? OPSM_OK : mem_exhausted(err, "a weight matrix", (size_t)cut->count * side->slice_stride);
 }
@@ -99,6 +105,11 @@ static opsm_status weight_fill(struct gemm_weight *weight, opsm_error *err) {
 
 opsm_status gemm_weight_create(struct gemm_weight **weight, int64_t n_out, int64_t n_in, enum dtype type, bool backward,
                                opsm_error *err) {
+    return gemm_weight_borrow(weight, n_out, n_in, type, backward, NULL, 0, err);
+}
+
+opsm_status gemm_weight_borrow(struct gemm_weight **weight, int64_t n_out, int64_t n_in, enum dtype type, bool backward,
+                               const struct gemm_blocks *parts, int n_parts, opsm_error *err) {
     if (n_out < 1 || n_in < 1 || n_out > DIMENSION_MAX || n_in > DIMENSION_MAX)
         return opsm_fail(err, OPSM_INVALID, "a weight matrix of %lld x %lld: each side must be from 1 to %d",
                          (long long)n_out, (long long)n_in, DIMENSION_MAX);
@@ -109,6 +120,8 @@ opsm_status gemm_weight_create(struct gemm_weight **weight, int64_t n_out, int64
     created->type = type;
     created->compute = gemm_compute_type(type);
     created->has_backward = backward;
+    created->n_parts = n_parts;
+    for (int i = 0; i < n_parts; i++) created->parts[i] = parts[i];
     gemm_lock();
     opsm_status status = weight_fill(created, err);
     gemm_unlock();
@@ -178,6 +191,7 @@ struct piece {
 };
 
 struct product {
+    const struct gemm_weight *weight;
     const struct side *side;
     enum dtype type; /* of the input */
     bool convert;    /* bf16 input, f32 arithmetic */
@@ -266,13 +280,48 @@ static void put_rows(float *to, int64_t ld, const float *from, int64_t rows, int
     }
 }
 
+/* Columns first .. first + n - 1 of a row of a weight in blocks. */
+static void decode_row(const struct gemm_weight *weight, int64_t row, int64_t first, int64_t n, float *out) {
+    enum { BLOCK_MAX = 256, COLUMNS_MAX = 256 + 2 * BLOCK_MAX };
+    const struct gemm_blocks *part = weight->parts;
+    for (; row >= part->rows; part++) row -= part->rows;
+    int64_t block = part->block, from = first / block, to = (first + n + block - 1) / block;
+    const uint8_t *data = part->data + (row * (weight->n_in / block) + from) * part->bytes;
+    float columns[COLUMNS_MAX];
+    if (first % block == 0 && n % block == 0) {
+        part->decode(data, to - from, out);
+        return;
+    }
+    part->decode(data, to - from, columns); /* a slice of part of the columns: at most 256 of them */
+    memcpy(out, columns + first - from * block, (size_t)n * sizeof *out);
+}
+
+/* B of the slice, packed: where it lies, or decoded for this worker. NULL: no memory, or *failure says what. */
+static const char *slice_of(const struct product *p, int worker, int64_t slice, int *failure) {
+    const struct side *side = p->side;
+    const struct gemm_weight *weight = p->weight;
+    if (weight->n_parts == 0) return side->packed + (size_t)slice * side->slice_stride;
+    bool full = slice < side->cut.n_full, forward = side == &weight->forward;
+    int64_t first = slice * side->cut.width, width = full ? side->cut.width : side->cut.tail_width;
+    int64_t rows = forward ? width : weight->n_out, columns = forward ? weight->n_in : width;
+    float *decoded = gemm_buffer_get(GEMM_BUFFER_DECODED, worker, (size_t)(rows * columns) * sizeof *decoded);
+    char *packed = gemm_buffer_get(GEMM_BUFFER_SLICE, worker, side->slice_stride);
+    if (!decoded || !packed) {
+        *failure = GEMM_NO_MEMORY;
+        return NULL;
+    }
+    for (int64_t i = 0; i < rows; i++)
+        decode_row(weight, forward ? first + i : i, forward ? 0 : first, columns, decoded + i * columns);
+    *failure = gemm_packer_run(full ? side->pack_full : side->pack_tail, worker, decoded, packed);
+    return *failure ? NULL : packed;
+}
+
 /* One tile: out [rows of the piece, width of the slice] = (or +=) in [rows, inner] B. It writes densely, because
  * oneDNN's fastest kernels refuse a strided output; what is not dense goes through a buffer. */
-static int run_tile(const struct product *p, int worker, int64_t slice, struct piece piece) {
+static int run_tile(const struct product *p, int worker, int64_t slice, const char *b, struct piece piece) {
     const struct side *side = p->side;
     const struct gemm_kernel *kernel = gemm_cut_kernel(&side->cut, slice);
     int64_t rows = side->tile_rows[piece.tile], width = gemm_kernel_outs(kernel);
-    const char *b = side->packed + (size_t)slice * side->slice_stride;
     float *to = p->out + piece.row * p->ld_out + slice * side->cut.width;
     bool direct = !p->accumulate && piece.valid == rows && p->ld_out == width;
     float *c = direct ? to : gemm_buffer_get(GEMM_BUFFER_OUT, worker, (size_t)(rows * width) * sizeof *c);
@@ -304,15 +353,19 @@ static void multiply_work(void *context, int worker) {
     if (p->stage) stage_work(p);
     for (int64_t task; (task = gemm_next(&p->next_task)) < p->side->cut.count * p->n_groups;) {
         int64_t slice = task / p->n_groups, first = task % p->n_groups * p->group;
+        int failure = 0;
+        const char *b = slice_of(p, worker, slice, &failure);
+        gemm_note(&p->failure, failure);
         for (int64_t i = first; i < first + p->group && i < p->n_pieces && !gemm_noted(&p->failure); i++)
-            gemm_note(&p->failure, run_tile(p, worker, slice, piece_at(p, i)));
+            gemm_note(&p->failure, run_tile(p, worker, slice, b, piece_at(p, i)));
     }
 }
 
 /* out [m, outs] = (or +=) in [m, inner] B, for either direction of a weight. */
 static opsm_status multiply(const struct gemm_weight *weight, const struct side *side, int64_t m, const void *in,
                             int64_t ld_in, float *out, int64_t ld_out, bool accumulate, opsm_error *err) {
-    if (!weight->packed) return opsm_fail(err, OPSM_INVALID, "a matrix product before its weights were packed");
+    if (!weight->packed && weight->n_parts == 0)
+        return opsm_fail(err, OPSM_INVALID, "a matrix product before its weights were packed");
     if (m < 0 || ld_in < side->inner || ld_out < side->outs)
         return opsm_fail(err, OPSM_INVALID,
                          "a matrix product of %lld rows, %lld apart in and %lld apart out: rows have %lld elements "
@@ -320,7 +373,8 @@ static opsm_status multiply(const struct gemm_weight *weight, const struct side 
                          (long long)m, (long long)ld_in, (long long)ld_out, (long long)side->inner,
                          (long long)side->outs);
     if (m == 0) return OPSM_OK;
-    struct product product = {.side = side,
+    struct product product = {.weight = weight,
+                              .side = side,
                               .type = weight->type,
                               .convert = weight->type != weight->compute,
                               .m = m,

@@ -34,6 +34,19 @@ opsm_status gemm_weight_create(struct gemm_weight **weight, int64_t n_out, int64
                                opsm_error *err);
 void gemm_weight_free(struct gemm_weight *weight); /* NULL is allowed */
 
+/* Rows of a weight in blocks of a file's format: `block` elements in `bytes` bytes each, whole blocks to a row. */
+struct gemm_blocks {
+    int64_t rows, block, bytes;
+    void (*decode)(const uint8_t *blocks, int64_t n_blocks, float *out);
+    const uint8_t *data; /* borrowed */
+};
+enum { GEMM_BLOCKS_MAX = 3 };
+
+/* A weight that is never packed: every product decodes the slice in work, and gets the bits that it would have had. The
+ * parts [n_parts] are its rows one below the other; what they point to may still change. */
+opsm_status gemm_weight_borrow(struct gemm_weight **weight, int64_t n_out, int64_t n_in, enum dtype type, bool backward,
+                               const struct gemm_blocks *parts, int n_parts, opsm_error *err);
+
 /* Packs a new version from the f32 master w [n_out, n_in], row-major (borrowed); parallel. */
 opsm_status gemm_weight_pack(struct gemm_weight *weight, const float *w, opsm_error *err);
 

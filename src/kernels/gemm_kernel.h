@@ -49,7 +49,7 @@ opsm_status gemm_packer_get(struct gemm_packer **packer, struct gemm_kernel *ker
 int gemm_packer_run(const struct gemm_packer *packer, int worker, const void *src, void *dst);
 
 /* Memory of a worker, by purpose; grows, contents undefined. NULL when out of memory. */
-enum gemm_buffer { GEMM_BUFFER_OUT, GEMM_BUFFER_IN, GEMM_BUFFERS };
+enum gemm_buffer { GEMM_BUFFER_OUT, GEMM_BUFFER_IN, GEMM_BUFFER_DECODED, GEMM_BUFFER_SLICE, GEMM_BUFFERS };
 void *gemm_buffer_get(enum gemm_buffer purpose, int worker, size_t bytes);
 
 /* Memory that all workers share during one call; to be asked for outside the parallel region. */

@@ -72,6 +72,22 @@ static opsm_status adapt_product(struct model *m, struct linear *linear, int32_t
     return OPSM_OK;
 }
 
+/* The frozen matrices will be kept as the file has them. */
+static void keep_as_it_came(struct model *m) {
+    for (int32_t i = 0; i < m->n_linears; i++) {
+        struct linear *l = &m->linears[i];
+        if (l->weight >= 0) continue;
+        const struct parameter *t = &m->params.tensors[l->tensor];
+        for (int64_t row = 0; row < l->n_out; row += t++->rows) {
+            const struct quant_traits *traits = quant_traits(tensor_source_find(m->source, t->name)->type);
+            l->part[l->n_parts++] = (struct gemm_blocks){
+                .rows = t->rows, .block = traits->block, .bytes = traits->bytes, .decode = traits->decode};
+        }
+        m->n_in_blocks += l->n_out * l->n_in;
+        m->block_bytes += linear_block_bytes(l);
+    }
+}
+
 opsm_status model_adapt(struct model *m, const struct lora_config *config, uint64_t seed, opsm_error *err) {
     if (config->rank < 1 || !(config->targets & LORA_ALL))
         return opsm_fail(err, OPSM_INVALID, "adapters of rank %d on %s", config->rank,
@@ -82,6 +98,7 @@ opsm_status model_adapt(struct model *m, const struct lora_config *config, uint6
     m->lora = *config;
     m->lora_seed = seed;
     opsm_status status = model_layout(m, err); /* anew: frozen matrices are kept otherwise */
+    if (status == OPSM_OK && config->base == LORA_BASE_FILE) keep_as_it_came(m);
     if (status == OPSM_OK) status = parameters_reserve(&m->adapters, 2 * LORA_N_TARGETS * m->config.n_layers, err);
     for (int32_t l = 0; l < m->config.n_layers && status == OPSM_OK; l++) {
         struct model_layer *layer = &m->layers[l];

@@ -41,7 +41,7 @@ opsm_status model_allocate(struct model *m, bool trainable, opsm_error *err) {
 
 size_t model_bytes(const struct model *m, bool trainable) {
     return parameters_bytes(&m->params) + parameters_bytes(&m->adapters) +
-           linear_bytes(m->n_multiplied + m->n_adapted, m->precision, trainable);
+           linear_bytes(m->n_multiplied - m->n_in_blocks + m->n_adapted, m->precision, trainable) + m->block_bytes;
 }
 
 opsm_status model_publish(struct model *m, opsm_error *err) {

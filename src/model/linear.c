@@ -1,16 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/linear.h"
+#include "base/mem.h"
 #include "kernels/layers.h"
+
+size_t linear_part_bytes(const struct linear *l, int part) {
+    const struct gemm_blocks *p = &l->part[part];
+    return (size_t)(p->rows * (l->n_in / p->block) * p->bytes);
+}
+
+size_t linear_block_bytes(const struct linear *l) {
+    size_t bytes = 0;
+    for (int i = 0; i < l->n_parts; i++) bytes += linear_part_bytes(l, i);
+    return bytes;
+}
+
+static opsm_status create_blocks(struct linear *l, opsm_error *err) {
+    size_t bytes = linear_block_bytes(l), at = 0;
+    if (l->n_parts == 0) return OPSM_OK;
+    l->blocks = mem_alloc(bytes, 1);
+    if (!l->blocks) return mem_exhausted(err, "frozen weights", bytes);
+    for (int i = 0; i < l->n_parts; at += linear_part_bytes(l, i++)) l->part[i].data = l->blocks + at;
+    return OPSM_OK;
+}
 
 opsm_status linear_create(struct linear *l, enum dtype type, bool trained, opsm_error *err) {
     l->type = type;
-    opsm_status status = gemm_weight_create(&l->packed, l->n_out, l->n_in, type, trained, err);
+    opsm_status status = create_blocks(l, err);
+    if (status == OPSM_OK)
+        status = gemm_weight_borrow(&l->packed, l->n_out, l->n_in, type, trained, l->part, l->n_parts, err);
     return status == OPSM_OK && l->lora.params ? lora_create(&l->lora, type, trained, err) : status;
 }
 
 void linear_free(struct linear *l) {
     gemm_weight_free(l->packed);
+    mem_free(l->blocks);
     l->packed = NULL;
+    l->blocks = NULL;
     lora_free(&l->lora);
 }
 

@@ -19,13 +19,20 @@ struct linear {
     int64_t bias;               /* [n_out] there; -1: none */
     enum dtype type;            /* of the products' inputs */
     struct gemm_weight *packed; /* the published weights as the products want them; NULL before linear_create */
-    bool fixed;                 /* published, and frozen: not to be laid out again */
+    struct gemm_blocks part[GEMM_BLOCKS_MAX]; /* what `packed` decodes where it does, tensor by tensor; n_parts 0: it */
+    int n_parts;                              /* does not */
+    uint8_t *blocks;                          /* the parts' data, owned */
+    bool fixed;                               /* published, and frozen: not to be laid out again */
     struct lora lora;
 };
 
 /* Memory for the layout; `trained`: also for the one of the backward pass. */
 opsm_status linear_create(struct linear *linear, enum dtype type, bool trained, opsm_error *err);
 void linear_free(struct linear *linear);
+
+/* Of one part, and of all of them: [rows, n_in] in its type. */
+size_t linear_part_bytes(const struct linear *linear, int part);
+size_t linear_block_bytes(const struct linear *linear);
 
 /* What it takes, for n_weights = n_out * n_in. */
 size_t linear_bytes(int64_t n_weights, enum dtype type, bool trained);

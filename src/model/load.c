@@ -146,6 +146,22 @@ static opsm_status read_product(const struct model *m, const struct linear *l, f
     return status;
 }
 
+/* The blocks of a product that keeps them, row after row to where ours lie. */
+static void copy_blocks(const struct model *m, const struct linear *l) {
+    uint8_t *to = l->blocks;
+    for (int i = 0; i < l->n_parts; i++) {
+        const struct parameter *t = &m->params.tensors[l->tensor + i];
+        const struct tensor_info *from = tensor_source_find(m->source, t->name);
+        size_t bytes = linear_part_bytes(l, i), row_bytes = bytes / (size_t)t->rows;
+        bool turned = is_turned(m, m->source, t);
+        for (int64_t row = 0; row < t->rows; row++) {
+            int64_t place = turned ? model_rotate_half_row(row, m->config.head_dim) : row;
+            memcpy(to + (size_t)place * row_bytes, from->data + (size_t)row * row_bytes, row_bytes);
+        }
+        to += bytes;
+    }
+}
+
 /* The frozen matrices, one product's at a time: their hash, and (`lay_out`) into their layouts. */
 static opsm_status read_frozen(const struct model *m, bool lay_out, uint64_t *sum, opsm_error *err) {
     opsm_status status = OPSM_OK;
@@ -159,7 +175,8 @@ static opsm_status read_frozen(const struct model *m, bool lay_out, uint64_t *su
         if (!w) return mem_exhausted(err, "a matrix", n * sizeof *w);
         status = read_product(m, l, w, err);
         if (status == OPSM_OK) *sum = *sum * 31 + record_sum(w, n * sizeof *w);
-        if (status == OPSM_OK && lay_out) status = gemm_weight_pack(l->packed, w, err);
+        if (status == OPSM_OK && lay_out && l->n_parts == 0) status = gemm_weight_pack(l->packed, w, err);
+        if (status == OPSM_OK && lay_out) copy_blocks(m, l);
         mem_free(w);
         tensor_source_drop_pages(m->source);
     }

@@ -24,6 +24,7 @@ struct lora_config {
     double alpha; /* scale = alpha / rank */
     bool rslora;  /* scale = alpha / sqrt(rank) */
     uint32_t targets;
+    enum lora_base { LORA_BASE_PACKED, LORA_BASE_FILE } base; /* frozen matrices: as products want them, as they came */
 };
 
 /* The adapter of one product. */

@@ -50,6 +50,8 @@ struct model {
     struct lora_config lora;        /* rank 0: no adapters */
     uint64_t lora_seed;             /* of their A */
     uint64_t frozen_sum;            /* hash of the frozen matrices as they were read */
+    int64_t n_in_blocks;            /* weights of the products that are kept as they came */
+    size_t block_bytes;             /* what those take */
     int64_t n_adapted, lora_width;  /* weights of the adapters' products; columns of the widest */
     int64_t embedding, output_norm; /* offsets in params: [n_vocab, dim], [dim] */
     uint64_t version;               /* counts model_publish */

@@ -26,6 +26,7 @@ static const struct {
     {"train.save_type", false, false},
     {"train.save", false, false},
     {"train.lora.init", false, false},
+    {"train.lora.base", false, false},
     {"eval.problems", false, false},
     {"eval.samples", false, false},
     {"eval.temperature", false, false},

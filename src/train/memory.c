@@ -106,6 +106,15 @@ static size_t batches_bytes(const struct memory_job *job, int32_t rows) {
            minibatch_bytes(n, (int64_t)n * c->rollout.max_tokens);
 }
 
+/* A slice of a matrix that is kept as it came, decoded: for every thread. */
+static size_t decoded_bytes(const struct model *m) {
+    enum { SLICE = 256 };
+    const struct model_config *c = &m->config;
+    int64_t tallest = larger(2 * (int64_t)c->ffn_dim, c->tied ? model_qkv_dim(c) : c->n_vocab);
+    size_t type = gemm_weight_estimate(1, 1, m->precision, false);
+    return m->n_in_blocks ? (size_t)threads_count() * SLICE * (size_t)tallest * (sizeof(float) + type) : 0;
+}
+
 /* Working memory of the products: the inputs of the widest one laid out anew. */
 static size_t kernels_bytes(const struct model *m, int32_t rows) {
     int64_t widest = larger(m->config.ffn_dim, larger(m->config.dim, model_q_dim(&m->config)));
@@ -132,7 +141,8 @@ void memory_need(struct memory_need *need, const struct memory_job *job, enum ac
         need->reserved = generator_bytes(m, &limits) - need->generation;
     }
     need->batches = batches_bytes(job, need->rows);
-    need->others = resident() + (cpu_isa() == CPU_REF ? 0 : PRODUCTS_BYTES) + kernels_bytes(m, need->rows);
+    need->others =
+        resident() + (cpu_isa() == CPU_REF ? 0 : PRODUCTS_BYTES) + kernels_bytes(m, need->rows) + decoded_bytes(m);
     need->reserved += (size_t)threads_count() * STACK_BYTES;
     need->total = need->weights + need->gradients + need->copies + need->activations + need->generation +
                   need->batches + need->others;

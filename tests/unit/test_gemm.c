@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "base/threads.h"
 #include "check.h"
+#include "io/quant.h"
 #include "kernels/convert.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_kernel.h"
@@ -406,6 +407,62 @@ static int shut_down(void **state) {
     return 0;
 }
 
+/* A borrowed weight in three parts of this format, and the packed one of what they decode to: the same bits, whichever
+ * slices of rows and columns are cut. */
+static void check_blocks(enum dtype type, enum quant_type format, int64_t n_out, int64_t n_in) {
+    opsm_error err = {0};
+    enum { M = 70 };
+    const struct quant_traits *traits = quant_traits(format);
+    int64_t n_blocks = n_out * n_in / traits->block, third = n_out / 3;
+    struct matrix w = make_matrix(DTYPE_F32, n_out, n_in, n_in, 1);
+    uint8_t *blocks = mem_alloc((size_t)(n_blocks * traits->bytes), 1);
+    traits->encode(w.exact, n_blocks, blocks);
+    traits->decode(blocks, n_blocks, w.exact);
+    struct gemm_blocks part[3];
+    for (int i = 0; i < 3; i++)
+        part[i] = (struct gemm_blocks){.rows = i < 2 ? third : n_out - 2 * third,
+                                       .block = traits->block,
+                                       .bytes = traits->bytes,
+                                       .decode = traits->decode,
+                                       .data = blocks + i * third * (n_in / traits->block) * traits->bytes};
+    struct gemm_weight *packed, *borrowed;
+    assert_ok(gemm_weight_create(&packed, n_out, n_in, type, true, &err));
+    assert_ok(gemm_weight_pack(packed, w.exact, &err));
+    assert_ok(gemm_weight_borrow(&borrowed, n_out, n_in, type, true, part, 3, &err));
+    struct matrix x = make_matrix(type, M, n_in, n_in, 2), dy = make_matrix(type, M, n_out, n_out, 3);
+    float *a = make_floats(M * n_out, 1), *b = make_floats(M * n_out, 1);
+    float *c = make_floats(M * n_in, 1), *d = make_floats(M * n_in, 1);
+    for (int64_t m = 1; m <= M; m += 23) {
+        assert_ok(gemm_forward(packed, m, x.data, n_in, a, n_out, false, &err));
+        assert_ok(gemm_forward(borrowed, m, x.data, n_in, b, n_out, false, &err));
+        assert_memory_equal(a, b, (size_t)(m * n_out) * sizeof *a);
+        assert_ok(gemm_dx(packed, m, dy.data, n_out, c, n_in, true, &err));
+        assert_ok(gemm_dx(borrowed, m, dy.data, n_out, d, n_in, true, &err));
+        assert_memory_equal(c, d, (size_t)(m * n_in) * sizeof *c);
+    }
+    gemm_weight_free(packed);
+    gemm_weight_free(borrowed);
+    drop_matrix(&w);
+    drop_matrix(&x);
+    drop_matrix(&dy);
+    mem_free(blocks);
+    mem_free(a);
+    mem_free(b);
+    mem_free(c);
+    mem_free(d);
+}
+
+static void blocks_give_the_bits_of_what_they_decode_to(void **state) {
+    (void)state;
+    static const enum quant_type formats[] = {QUANT_F32, QUANT_BF16, QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_K};
+    for (size_t f = 0; f < sizeof formats / sizeof *formats; f++)
+        for (int t = 0; t < N_TYPES; t++) {
+            check_blocks(types[t], formats[f], 96, 256);
+            check_blocks(types[t], formats[f], 700, 768);
+            check_blocks(types[t], formats[f], 1030, 1280);
+        }
+}
+
 int main(void) {
     const char *wanted = getenv("OPSM_ISA");
     if (wanted && strcmp(wanted, cpu_isa_name(cpu_isa())) != 0) {
@@ -421,6 +478,7 @@ int main(void) {
         cmocka_unit_test(a_row_does_not_depend_on_its_position),
         cmocka_unit_test(gradients_do_not_depend_on_threads),
         cmocka_unit_test(infinities_stay_in_their_row),
+        cmocka_unit_test(blocks_give_the_bits_of_what_they_decode_to),
         cmocka_unit_test(bad_calls_get_a_sentence),
         cmocka_unit_test(every_allocation_may_fail),
     };

@@ -423,6 +423,36 @@ static void another_adapter_is_refused(void **state) {
     model_free(m);
 }
 
+/* Kept in the file's format and decoded in every product, they give the same bits, forward and backward. */
+static void kept_as_it_came_it_is_the_same_model(void **state) {
+    (void)state;
+    static const char *const architectures[] = {"llama", "qwen2"};
+    static const enum quant_type formats[] = {QUANT_F32, QUANT_BF16, QUANT_Q8_0};
+    struct lora_config as_it_came = all_linear;
+    as_it_came.base = LORA_BASE_FILE;
+    for (int i = 0; i < 6; i++) {
+        struct model_config config = tiny_config(architectures[i % 2]);
+        config.tied = i < 4;
+        struct model *m;
+        assert_ok(tiny_model(&m, &config, DTYPE_F32, false, 1, &err));
+        assert_ok(tiny_randomise(m, 5, 0.7f, &err));
+        assert_ok(model_save(m, in_scratch("base.gguf"), formats[i / 2], &err));
+        model_free(m);
+        for (int precision = 0; precision < 2; precision++) {
+            struct fixture f, g;
+            open_fixture(&f, &all_linear, precision ? DTYPE_BF16 : DTYPE_F32, ACTIVATIONS_ALL);
+            open_fixture(&g, &as_it_came, precision ? DTYPE_BF16 : DTYPE_F32, ACTIVATIONS_ALL);
+            backward(&f);
+            backward(&g);
+            assert_memory_equal(f.packed.logp, g.packed.logp, (size_t)f.packed.request.n * sizeof(float));
+            assert_memory_equal(f.model->adapters.grads, g.model->adapters.grads, parameters_bytes(&f.model->adapters));
+            if (formats[i / 2] == QUANT_Q8_0) assert_true(model_bytes(g.model, true) < model_bytes(f.model, true));
+            close_fixture(&f);
+            close_fixture(&g);
+        }
+    }
+}
+
 /* Frozen matrices are kept as the products want them, and merged from the file: that must be the same one still. */
 static void a_model_written_over_is_noticed(void **state) {
     (void)state;
@@ -492,6 +522,7 @@ int main(void) {
         cmocka_unit_test(its_gguf_is_in_the_order_of_the_model),
         cmocka_unit_test(it_is_read_as_it_was_written),
         cmocka_unit_test(another_adapter_is_refused),
+        cmocka_unit_test(kept_as_it_came_it_is_the_same_model),
         cmocka_unit_test(a_model_written_over_is_noticed),
         cmocka_unit_test(it_starts_as_nothing),
         cmocka_unit_test(too_much_is_refused),
