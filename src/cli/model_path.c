@@ -87,7 +87,7 @@ static opsm_status load_checkpoint(struct model **model, char *run, int64_t want
     opsm_status status = cli_run_config_path(run, &config, err);
     if (status != OPSM_OK) return status;
     status = starting_model(model, config, run, precision, trainable, err);
-    if (status == OPSM_OK) status = checkpoint_weights(run, wanted, weights_of(*model), &number, err);
+    if (status == OPSM_OK && *model) status = checkpoint_weights(run, wanted, weights_of(*model), &number, err);
     if (status == OPSM_OK && number < 0)
         status = opsm_fail(err, OPSM_INVALID, "the run in '%s' has neither a model.gguf nor a checkpoint yet", run);
     if (status == OPSM_OK) status = model_publish(*model, err);

@@ -345,7 +345,7 @@ static opsm_status set_scalar(struct metadata *m, const char *key, enum metadata
     uint8_t value[4], *bytes = NULL;
     store_u32(value, bits);
     opsm_status status = set(m, key, type, type, 1, size, &bytes, err);
-    if (status == OPSM_OK) memcpy(bytes, value, size);
+    if (status == OPSM_OK && bytes) memcpy(bytes, value, size);
     return status;
 }
 
@@ -368,7 +368,7 @@ opsm_status metadata_set_string(struct metadata *m, const char *key, const char 
     size_t length = strlen(value);
     opsm_status status = check_length(m, key, length, err);
     if (status == OPSM_OK) status = set(m, key, METADATA_STRING, METADATA_STRING, 1, 8 + length, &bytes, err);
-    if (status == OPSM_OK) memcpy(store_u64(bytes, length), value, length);
+    if (status == OPSM_OK && bytes) memcpy(store_u64(bytes, length), value, length); /* NOLINT: without its NUL */
     return status;
 }
 
@@ -382,7 +382,7 @@ opsm_status metadata_set_strings(struct metadata *m, const char *key, const stru
         size += 8 + values[i].length;
     }
     if (status == OPSM_OK) status = set(m, key, METADATA_ARRAY, METADATA_STRING, count, size, &bytes, err);
-    for (uint64_t i = 0; i < count && status == OPSM_OK; i++) {
+    for (uint64_t i = 0; i < count && status == OPSM_OK && bytes; i++) {
         bytes = store_u64(bytes, values[i].length);
         if (values[i].length > 0) memcpy(bytes, values[i].data, values[i].length);
         bytes += values[i].length;
@@ -396,7 +396,7 @@ static opsm_status set_words(struct metadata *m, const char *key, enum metadata_
     uint8_t *bytes = NULL;
     opsm_status status = check_length(m, key, count, err);
     if (status == OPSM_OK) status = set(m, key, METADATA_ARRAY, element, count, (size_t)count * 4, &bytes, err);
-    if (status == OPSM_OK && count > 0) memcpy(bytes, values, (size_t)count * 4);
+    if (status == OPSM_OK && bytes && count > 0) memcpy(bytes, values, (size_t)count * 4);
     return status;
 }
 

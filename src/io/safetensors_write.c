@@ -239,8 +239,8 @@ static opsm_status write_header(struct safetensors_writer *w, int64_t shard, ops
 /* Opens all files, with their headers. */
 static opsm_status begin(struct safetensors_writer *w, opsm_error *err) {
     if (w->n_shards == 0) plan_shards(w);
-    w->shards = mem_zalloc((size_t)w->n_shards, sizeof *w->shards);
-    if (!w->shards) return mem_exhausted(err, "a table of files", (size_t)w->n_shards * sizeof *w->shards);
+    w->shards = mem_zalloc((size_t)w->n_shards, sizeof(struct file_out *));
+    if (!w->shards) return mem_exhausted(err, "a table of files", (size_t)w->n_shards * sizeof(struct file_out *));
     opsm_status status = OPSM_OK;
     for (int64_t i = 0; i < w->n_shards && status == OPSM_OK; i++) {
         struct text path = shard_path(w, i);

@@ -60,7 +60,7 @@ static void put_seed(struct json_writer *json, const struct lab_arm *arm, const 
     json_put_number(json, "worst", done ? seed->worst : NAN);
     json_put_bool(json, "collapsed", seed->collapsed);
     json_put_open(json, "curve", '[');
-    for (int32_t i = 0; i < seed->n_curve; i++) json_put_number(json, NULL, seed->curve[i]);
+    for (int32_t i = 0; seed->curve && i < seed->n_curve; i++) json_put_number(json, NULL, seed->curve[i]);
     json_put_close(json, ']');
     json_put_number(json, "dropped", read ? seed->dropped : NAN);
     json_put_number(json, "dropped_negatives", read ? seed->dropped_negatives : NAN);

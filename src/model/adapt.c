@@ -43,7 +43,7 @@ static int64_t add(struct model *m, const struct parameter *t, const char *suffi
 static opsm_status adapt_product(struct model *m, struct linear *linear, int32_t l, int first, int last,
                                  opsm_error *err) {
     struct lora *lora = &linear->lora;
-    const struct parameter *tensors[LORA_PARTS_MAX];
+    const struct parameter *tensors[LORA_PARTS_MAX] = {NULL};
     int64_t row = 0;
     for (int target = first; target <= last; target++) {
         const struct parameter *t = find_target(m, l, target);
