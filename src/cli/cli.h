@@ -18,7 +18,9 @@
 
 /* X(NAME): the subcommands, in the order of `opsm help`. */
 #define CLI_COMMANDS(X)                                                                                                \
-    X(train) X(sft) X(lab) X(eval) X(generate) X(render) X(score) X(reward) X(info) X(audit) X(report) X(bench) X(help)
+    X(train)                                                                                                           \
+    X(sft)                                                                                                             \
+    X(lab) X(eval) X(generate) X(render) X(score) X(reward) X(info) X(convert) X(audit) X(report) X(bench) X(help)
 
 #define CLI_DECLARE(name) int cmd_##name(int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)

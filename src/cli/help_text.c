@@ -185,6 +185,19 @@ static const struct cli_text texts[] = {
      "run: iterations done, its last numbers, checkpoints, the keys of its configuration that are not the default, "
      "and its model.\n\n"
      "  --tensors            list every tensor\n"},
+    {"convert", "IN OUT [--type f32|f16|bf16|q8_0|q4_k_m]",
+     "a model from GGUF to Hugging Face, back, or in another type",
+     "IN is a GGUF file, a Hugging Face directory or that of a run. OUT is written as GGUF where its name ends in "
+     ".gguf, "
+     "else as a Hugging Face directory: safetensors of at most 5 GB, config.json, generation_config.json, "
+     "tokenizer.json "
+     "and tokenizer_config.json with the chat template. OUT must not be there, and appears when it is complete.\n\n"
+     "  --type TYPE          of the matrices; norms and biases are f32. q8_0 and q4_k_m are for GGUF only. Without it\n"
+     "                       matrices stay as they are stored; those in blocks (q8_0, q4_k_m ...) become bf16 in a\n"
+     "                       directory\n\n"
+     "Architectures: LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, with byte-level BPE. docs/models.md has "
+     "what "
+     "is read, and what is refused.\n"},
     {"audit", "ROLLOUTS.jsonl [--delta D ...] [--json] [--gradient] [key=value ...]",
      "what the objective and the mask do to recorded rollouts",
      "Reads rollouts of any trainer, one sequence a line, and reports drift by sign of the advantage, what each\n"

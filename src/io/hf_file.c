@@ -44,6 +44,18 @@ void hf_file_free(struct hf_file *file) {
     *file = (struct hf_file){0};
 }
 
+opsm_status hf_put_text(const char *dir, const char *name, const struct text *text, opsm_error *err) {
+    struct file_out *out;
+    if (text->failed) return mem_exhausted(err, name, text->length);
+    char *path = file_join(dir, name);
+    if (!path) return mem_exhausted(err, "a file name", 0);
+    opsm_status status = file_create(&out, path, err);
+    mem_free(path);
+    if (status != OPSM_OK) return status;
+    file_write(out, text->data, text->length);
+    return file_commit(out, err);
+}
+
 const json_t *hf_member(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
     return json_is_null(value) ? NULL : value;

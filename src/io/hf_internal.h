@@ -18,6 +18,9 @@ struct hf_file {
 opsm_status hf_file_open(struct hf_file *file, const char *dir, const char *name, bool required, opsm_error *err);
 void hf_file_free(struct hf_file *file);
 
+/* Writes DIR/NAME. */
+opsm_status hf_put_text(const char *dir, const char *name, const struct text *text, opsm_error *err);
+
 /* A member of an object, NULL where it is missing or null. */
 const json_t *hf_member(const json_t *object, const char *key);
 

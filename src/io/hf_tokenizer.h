@@ -7,7 +7,13 @@
 #include "io/hf_internal.h"
 
 /* tokenizer.ggml.token_type; the names are text/vocab.h's, which lies above. */
-enum { HF_TOKEN_NORMAL = 1, HF_TOKEN_CONTROL = 3, HF_TOKEN_USER_DEFINED = 4, HF_TOKEN_UNUSED = 5 };
+enum {
+    HF_TOKEN_NORMAL = 1,
+    HF_TOKEN_UNKNOWN = 2,
+    HF_TOKEN_CONTROL = 3,
+    HF_TOKEN_USER_DEFINED = 4,
+    HF_TOKEN_UNUSED = 5
+};
 
 /* Sets the family, tokens, types and merges from the tokenizer.json at `path`. *first_token is the text of the token that
  * its post_processor puts before a text, a new reference, NULL: none; also on failure. */

@@ -3,6 +3,7 @@
  * A model as a GGUF file that other readers load: the original's metadata and tokenizer, tensors back in the file's
  * row order.
  */
+#include "model/save.h"
 #include "base/mem.h"
 #include "io/gguf.h"
 #include "model/config.h"
@@ -10,7 +11,7 @@
 #include "model/load.h"
 
 /* Numbers of general.file_type (llama_ftype). */
-static opsm_status file_type(enum quant_type type, uint32_t *number, opsm_error *err) {
+opsm_status model_file_type(enum quant_type type, uint32_t *number, opsm_error *err) {
     switch ((int)type) {
     case QUANT_F32:
         *number = 0;
@@ -21,6 +22,9 @@ static opsm_status file_type(enum quant_type type, uint32_t *number, opsm_error 
     case QUANT_Q8_0:
         *number = 7;
         return OPSM_OK;
+    case QUANT_Q4_K:
+        *number = 15; /* the mixture Q4_K_M */
+        return OPSM_OK;
     case QUANT_BF16:
         *number = 32;
         return OPSM_OK;
@@ -29,8 +33,7 @@ static opsm_status file_type(enum quant_type type, uint32_t *number, opsm_error 
                      quant_traits(type)->name);
 }
 
-/* The original's, with what is true of this model now. */
-static opsm_status collect_metadata(struct metadata *metadata, const struct model *m, uint32_t type, opsm_error *err) {
+opsm_status model_collect_metadata(struct metadata *metadata, const struct model *m, uint32_t type, opsm_error *err) {
     const struct metadata *original = &m->source->metadata;
     opsm_status status = OPSM_OK;
     for (int64_t i = 0; i < original->n && status == OPSM_OK; i++) {
@@ -89,8 +92,8 @@ static opsm_status put(struct gguf_writer *w, const struct model *m, const struc
     return status;
 }
 
-static opsm_status put_factors(struct gguf_writer *w, const struct tensor_source *source,
-                               const struct tensor_info *factors, opsm_error *err) {
+opsm_status model_put_factors(struct gguf_writer *w, const struct tensor_source *source,
+                              const struct tensor_info *factors, opsm_error *err) {
     float *values = mem_alloc((size_t)factors->n_elements, sizeof *values);
     if (!values) return mem_exhausted(err, factors->name, (size_t)factors->n_elements * sizeof *values);
     opsm_status status = tensor_source_read(source, factors, 0, factors->n_elements, values, err);
@@ -102,7 +105,7 @@ static opsm_status put_factors(struct gguf_writer *w, const struct tensor_source
 static opsm_status write_tensors(struct gguf_writer *w, const struct model *m, enum quant_type type, opsm_error *err) {
     const struct tensor_info *factors = tensor_source_find(m->source, "rope_freqs.weight");
     opsm_status status = announce(w, m, factors, type, err);
-    if (status == OPSM_OK && factors) status = put_factors(w, m->source, factors, err);
+    if (status == OPSM_OK && factors) status = model_put_factors(w, m->source, factors, err);
     for (int i = 0; i < m->params.n_tensors && status == OPSM_OK; i++) status = put(w, m, &m->params.tensors[i], err);
     return status;
 }
@@ -121,9 +124,9 @@ static opsm_status write_file(const struct model *m, const char *path, const str
 opsm_status model_save(const struct model *m, const char *path, enum quant_type type, opsm_error *err) {
     uint32_t number = 0;
     struct metadata metadata = {0};
-    opsm_status status = file_type(type, &number, err);
+    opsm_status status = model_file_type(type, &number, err);
     if (status == OPSM_OK) status = metadata_init(&metadata, path, err);
-    if (status == OPSM_OK) status = collect_metadata(&metadata, m, number, err);
+    if (status == OPSM_OK) status = model_collect_metadata(&metadata, m, number, err);
     if (status == OPSM_OK) status = write_file(m, path, &metadata, type, err);
     metadata_free(&metadata);
     return status;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hugging Face directories: one by hand is read as it is meant; a directory that asks for what nobody computes, or is not
+ * Hugging Face directories: one by hand is read as it is meant; GGUF files go there and back without losing a bit; a directory that asks for what nobody computes, or is not
  * what it says, gets a sentence that names it.
  */
 #include "base/file.h"
@@ -8,6 +8,7 @@
 #include "check.h"
 #include "io/safetensors.h"
 #include "model/config.h"
+#include "model/convert.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -316,6 +317,105 @@ static void tokenizers_are_refused(void **state) {
     assert_non_null(strstr(err.text, "has no tokenizer.json"));
 }
 
+/* ---- there and back ----------------------------------------------------------------------------------------------- */
+
+static void check_same_model(const char *a, const char *b) {
+    struct model *first, *second;
+    opsm_error err = {0};
+    assert_ok(model_load(&first, a, DTYPE_F32, false, &err));
+    assert_ok(model_load(&second, b, DTYPE_F32, false, &err));
+    assert_int_equal(first->params.size, second->params.size);
+    assert_memory_equal(first->params.values, second->params.values, (size_t)first->params.size * sizeof(float));
+    for (int i = 0; i < first->config.head_dim / 2; i++) /* factors are computed anew: an ulp */
+        assert_near(first->inv_freq[i], second->inv_freq[i], 1e-6 * first->inv_freq[i]);
+    model_free(first);
+    model_free(second);
+}
+
+/* Every tensor's bits, and every key but those of the file itself. */
+static void check_same_file(const char *a, const char *b) {
+    struct tensor_source *first, *second;
+    opsm_error err = {0};
+    assert_ok(tensor_source_open(&first, a, &err));
+    assert_ok(tensor_source_open(&second, b, &err));
+    assert_int_equal(first->n_tensors, second->n_tensors);
+    for (int64_t i = 0; i < first->n_tensors; i++) {
+        const struct tensor_info *t = &first->tensors[i], *u = tensor_source_find(second, t->name);
+        assert_non_null(u);
+        assert_int_equal(t->type, u->type);
+        assert_int_equal(t->size, u->size);
+        if (strcmp(t->name, "rope_freqs.weight") != 0) assert_memory_equal(t->data, u->data, t->size);
+    }
+    for (int64_t i = 0; i < first->metadata.n; i++) {
+        const struct metadata_value *value = &first->metadata.values[i], *other;
+        char key[128];
+        snprintf(key, sizeof key, "%.*s", (int)value->key.length, value->key.data);
+        other = metadata_find(&second->metadata, key);
+        if (!other) print_error("%s is missing\n", key);
+        assert_non_null(other);
+        assert_int_equal(value->size, other->size);
+        assert_memory_equal(value->data, other->data, value->size);
+    }
+    tensor_source_close(first);
+    tensor_source_close(second);
+}
+
+static void convert(const char *from, const char *to, struct conversion conversion, bool gguf) {
+    struct model *model;
+    opsm_error err = {0};
+    assert_ok(model_open(&model, from, DTYPE_F32, &err));
+    assert_ok((gguf ? model_convert_to_gguf : model_convert_to_hf)(model, to, &conversion, &err));
+    model_free(model);
+}
+
+static void golden_models_go_there_and_back(void **state) {
+    (void)state;
+    static const char *const names[] = {"llama", "qwen2", "qwen3"};
+    for (int i = 0; i < 3; i++) {
+        char golden[256], dir[128], half[128], half_dir[128], back[128];
+        snprintf(golden, sizeof golden, OPSM_SOURCE_DIR "/tests/golden/model-%s.gguf", names[i]);
+        snprintf(dir, sizeof dir, "%s/%s", scratch, names[i]);
+        snprintf(half, sizeof half, "%s/%s-f16.gguf", scratch, names[i]);
+        snprintf(half_dir, sizeof half_dir, "%s/%s-f16", scratch, names[i]);
+        snprintf(back, sizeof back, "%s/%s.gguf", scratch, names[i]);
+        convert(golden, dir, (struct conversion){.keep = true}, false);
+        check_same_model(golden, dir);
+        convert(dir, back, (struct conversion){.keep = true}, true);
+        check_same_file(golden, back);
+        convert(golden, half, (struct conversion){.type = QUANT_F16}, true);
+        convert(half, half_dir, (struct conversion){.keep = true}, false);
+        check_same_model(half, half_dir);
+        remove(back);
+        convert(half_dir, back, (struct conversion){.keep = true}, true);
+        check_same_file(half, back);
+    }
+}
+
+/* A failing disk leaves neither the directory nor its beginning behind; what is there stays. */
+static void failures_leave_nothing(void **state) {
+    (void)state;
+    struct model *model;
+    opsm_error err = {0};
+    struct conversion keep = {.keep = true}, blocks = {.type = QUANT_Q8_0};
+    char dir[128], partial[160];
+    snprintf(dir, sizeof dir, "%s/out", scratch);
+    snprintf(partial, sizeof partial, "%s.partial", dir);
+    assert_ok(model_open(&model, OPSM_SOURCE_DIR "/tests/golden/model-llama.gguf", DTYPE_F32, &err));
+    assert_int_equal(model_convert_to_hf(model, dir, &blocks, &err), OPSM_INVALID);
+    bool done = false;
+    for (int64_t nth = 1; !done; nth++) {
+        file_fail_at(nth);
+        done = model_convert_to_hf(model, dir, &keep, &err) == OPSM_OK;
+        file_fail_at(0);
+        assert_true(done || !file_exists(dir));
+        assert_false(file_exists(partial));
+        assert_true(!done || nth > 5);
+    }
+    assert_int_equal(model_convert_to_hf(model, dir, &keep, &err), OPSM_IO);
+    assert_non_null(strstr(err.text, "is there already"));
+    model_free(model);
+}
+
 /* Every way of running out of memory. */
 static void memory_runs_out(void **state) {
     (void)state;
@@ -342,6 +442,8 @@ int main(void) {
         cmocka_unit_test(llama3_factors_become_a_tensor),
         cmocka_unit_test(configurations_are_refused),
         cmocka_unit_test(tokenizers_are_refused),
+        cmocka_unit_test(golden_models_go_there_and_back),
+        cmocka_unit_test(failures_leave_nothing),
         cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
