@@ -32,7 +32,7 @@ void jinja_free(struct jinja_template *template); /* NULL is allowed */
 int jinja_mentions(const struct jinja_template *template, const char *name);
 
 struct jinja_limits {
-    int64_t steps;         /* evaluated nodes, and 64 bytes or 8 elements looked at */
+    int64_t steps;         /* evaluated nodes, 64 bytes or 8 elements looked at, 4 bytes of blanks */
     size_t memory, output; /* bytes */
 };
 

@@ -132,7 +132,7 @@ static struct jinja_value split(struct jinja_run *run, const struct jinja_value 
     if (a[1].type == JINJA_STRING && a[1].length == 0) return jinja_fail(run, OPSM_INVALID, "an empty separator");
     size_t (*cut)(struct jinja_run *, struct jinja_value, struct jinja_value, int64_t, struct jinja_value *) =
         right ? cut_right : cut_left;
-    size_t count = jinja_spend(run, a[0].length / 16) ? cut(run, a[0], a[1], most, NULL) : 0;
+    size_t count = jinja_spend(run, a[0].length / 4) ? cut(run, a[0], a[1], most, NULL) : 0;
     struct jinja_value *items = jinja_spend(run, count / 8) ? jinja_alloc(run, count, sizeof *items) : NULL;
     if (items) cut(run, a[0], a[1], most, items);
     for (size_t i = 0; items && right && i < count / 2; i++) {

@@ -171,7 +171,7 @@ struct jinja_value jinja_strip(struct jinja_run *run, struct jinja_value string,
     if (set.type != JINJA_STRING) {
         if (right) to -= jinja_trailing_space(string.text, to);
         if (left) from = jinja_leading_space(string.text, to);
-        jinja_spend(run, (from + string.length - to) / 16);
+        jinja_spend(run, (from + string.length - to) / 4);
         return jinja_substring(string, from, to);
     }
     while (left && from < to && jinja_spend(run, 1 + set.length / 64)) {

