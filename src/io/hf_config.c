@@ -261,7 +261,7 @@ static opsm_status set_name(struct metadata *m, const struct hf_file *f, opsm_er
 }
 
 opsm_status hf_config_read(struct metadata *m, const struct hf_file *f, int64_t *n_vocab, bool *tied, opsm_error *err) {
-    const char *architecture = NULL;
+    const char *architecture = "";
     char key[KEY_ROOM];
     uint32_t size = 0;
     double epsilon = 1e-6;
