@@ -168,9 +168,35 @@ static opsm_status measure_model(const struct setup *s, struct bench_work *work,
     return status;
 }
 
+/* A benchmark of a model, behind its options. `lengths` says the work in words, once its lengths are settled. */
+static int run_model(struct setup *s, const char *name, struct bench_work *work, measure run, bool trainable, int argc,
+                     char **argv, const struct option *table,
+                     void (*lengths)(const struct bench_work *, char *, size_t)) {
+    opsm_error err = {0};
+    int code = read_setup(s, argc, argv, table, model_words);
+    if (code) return code;
+    struct bench_rate rate;
+    struct gemm_bench_ceiling ceiling;
+    opsm_status status = measure_model(s, work, run, trainable, &rate, &ceiling, &err);
+    if (status != OPSM_OK) return cli_fail(status, &err);
+    char words[160];
+    lengths(work, words, sizeof words);
+    status = print_rate(s, name, work, words, &rate, ceiling.gflops, &err);
+    return status == OPSM_OK ? 0 : cli_fail(status, &err);
+}
+
+static void generate_lengths(const struct bench_work *work, char *words, size_t room) {
+    snprintf(words, room, "prompt %lld, %lld new tokens, %lld sequences in flight", (long long)work->prompt,
+             (long long)work->tokens, (long long)work->in_flight);
+}
+
+static void train_lengths(const struct bench_work *work, char *words, size_t room) {
+    snprintf(words, room, "prompt %lld, %lld tokens a response, %lld groups of %lld", (long long)work->prompt,
+             (long long)work->tokens, (long long)work->groups, (long long)work->group);
+}
+
 /* opsm bench generate MODEL */
 static int run_generate(int argc, char **argv) {
-    opsm_error err = {0};
     struct setup s = {.precision = "bf16"};
     struct bench_work work = {.in_flight = 64, .seconds = 5};
     const struct option table[] = {{"--prompt", OPTION_INT, &work.prompt, 1, LENGTH_MAX},
@@ -180,22 +206,11 @@ static int run_generate(int argc, char **argv) {
                                    {"--precision", OPTION_TEXT, &s.precision, 0, 0},
                                    {"--json", OPTION_FLAG, &s.json, 0, 0},
                                    {NULL, OPTION_FLAG, NULL, 0, 0}};
-    int code = read_setup(&s, argc, argv, table, model_words);
-    if (code) return code;
-    struct bench_rate rate;
-    struct gemm_bench_ceiling ceiling;
-    opsm_status status = measure_model(&s, &work, bench_generate, false, &rate, &ceiling, &err);
-    if (status != OPSM_OK) return cli_fail(status, &err);
-    char lengths[160];
-    snprintf(lengths, sizeof lengths, "prompt %lld, %lld new tokens, %lld sequences in flight", (long long)work.prompt,
-             (long long)work.tokens, (long long)work.in_flight);
-    status = print_rate(&s, "generate", &work, lengths, &rate, ceiling.gflops, &err);
-    return status == OPSM_OK ? 0 : cli_fail(status, &err);
+    return run_model(&s, "generate", &work, bench_generate, false, argc, argv, table, generate_lengths);
 }
 
 /* opsm bench train MODEL */
 static int run_train(int argc, char **argv) {
-    opsm_error err = {0};
     struct setup s = {.precision = "bf16"};
     struct bench_work work = {.groups = 4, .group = 8, .seconds = 5};
     const struct option table[] = {{"--prompt", OPTION_INT, &work.prompt, 1, LENGTH_MAX},
@@ -206,17 +221,7 @@ static int run_train(int argc, char **argv) {
                                    {"--precision", OPTION_TEXT, &s.precision, 0, 0},
                                    {"--json", OPTION_FLAG, &s.json, 0, 0},
                                    {NULL, OPTION_FLAG, NULL, 0, 0}};
-    int code = read_setup(&s, argc, argv, table, model_words);
-    if (code) return code;
-    struct bench_rate rate;
-    struct gemm_bench_ceiling ceiling;
-    opsm_status status = measure_model(&s, &work, bench_train, true, &rate, &ceiling, &err);
-    if (status != OPSM_OK) return cli_fail(status, &err);
-    char lengths[160];
-    snprintf(lengths, sizeof lengths, "prompt %lld, %lld tokens a response, %lld groups of %lld",
-             (long long)work.prompt, (long long)work.tokens, (long long)work.groups, (long long)work.group);
-    status = print_rate(&s, "train", &work, lengths, &rate, ceiling.gflops, &err);
-    return status == OPSM_OK ? 0 : cli_fail(status, &err);
+    return run_model(&s, "train", &work, bench_train, true, argc, argv, table, train_lengths);
 }
 
 int cmd_bench(int argc, char **argv) {

@@ -8,7 +8,7 @@
 
 static opsm_status unusable(const char *why, opsm_error *err) {
     return opsm_fail(err, OPSM_UNSUPPORTED,
-                     "the model's chat template cannot be used: %.300s; pass the text around the user's message with "
+                     "the chat template cannot be used: %.300s; pass the text around the user's message with "
                      "data.template_prefix and data.template_suffix, or use data.template: plain",
                      why);
 }
